@@ -1,0 +1,53 @@
+"""The `tunesmith` command: a table of commands, each imported only when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from tunesmith import __version__
+from tunesmith.errors import did_you_mean
+
+COMMANDS = {
+    "preprocess": "tokenise the data and look at the tokens that train",
+    "train": "train: LoRA, QLoRA or all weights",
+    "inference": "talk to the model, with the prompt that was trained",
+    "evaluate": "loss, perplexity and your assertions on held-out rows",
+    "merge-lora": "put an adapter into its base model",
+}
+"""Command -> what it is for. The module is `tunesmith.cli.` and the name, with `_` for `-`."""
+
+
+def usage() -> str:
+    """Return the help text."""
+    width = max(map(len, COMMANDS))
+    table = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return f"""usage: tunesmith COMMAND FILE [--key value ...]
+
+Fine-tune a language model from one YAML file, with Axolotl's keys.
+
+commands:
+{table}
+
+examples:
+  tunesmith preprocess examples/honeycomb/lora.yml --debug
+  tunesmith train examples/honeycomb/lora.yml --learning-rate 1e-4
+  tunesmith inference outputs/honeycomb-lora
+
+tunesmith COMMAND --help tells more; tunesmith --version prints {__version__}."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the first argument names and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"-h", "--help", "help"}:
+        print(usage())
+        return 0 if given else 2
+    if given[0] in {"-V", "--version"}:
+        print(f"tunesmith {__version__}")
+        return 0
+    name = given[0].replace("_", "-")
+    if name not in COMMANDS:
+        print(f"error: no command `{name}`{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"tunesmith.cli.{name.replace('-', '_')}")
+    return int(module.main(given[1:]))

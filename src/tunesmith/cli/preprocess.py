@@ -1,0 +1,86 @@
+"""`tunesmith preprocess`: rows to tokens, and a look at them."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.errors import ConfigError
+
+SUMMARY = "Tokenise the data of the file, without loading the model, and say what became of every row."
+EXAMPLES = """  tunesmith preprocess examples/honeycomb/lora.yml
+  tunesmith preprocess lora.yml --debug --debug-num-examples 3
+  tunesmith preprocess lora.yml --debug --debug-row train.jsonl:17"""
+
+
+def preprocess(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("preprocess", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE", help="YAML file, or - for standard input")
+    options.add_argument("--debug", action="store_true", help="print samples as text(label, id), trained ones green")
+    options.add_argument("--debug-num-examples", type=int, metavar="N", default=1, help="how many (default 1)")
+    options.add_argument("--debug-row", metavar="ROW", help="which: a line of the file, or FILE:LINE")
+    options.add_argument("--debug-text-only", action="store_true", help="print the text without labels and ids")
+    given, overrides = options.parse_known_args(arguments)
+    config = read_config(given.file, overrides)
+
+    from tunesmith.data.splits import describe, prepare_splits
+    from tunesmith.data.tokenizer import load_tokenizer
+    from tunesmith.modeling.builtin import local_base_model
+
+    model = config.model
+    tokenizer = load_tokenizer(
+        model.tokenizer_config or local_base_model(model.base_model),
+        special_tokens=model.special_tokens,
+        revision=None if model.tokenizer_config else model.revision_of_model,
+        trust_remote_code=model.trust_remote_code,
+    )
+    splits = prepare_splits(
+        config.data, model, tokenizer=tokenizer, seed=config.training.seed, source=config.source, rebuild=True
+    )
+    if given.debug or given.debug_text_only or given.debug_row:
+        indices = _rows(splits.train, given.debug_row, given.debug_num_examples)
+        _show(splits.train, indices, tokenizer, text_only=given.debug_text_only)
+    print("\n".join(describe(splits.parts)))
+    if splits.held_out is not None:
+        print(f"training on {len(splits.train):,} samples, holding out {len(splits.held_out):,}")
+    return 0
+
+
+def _rows(train: Any, wanted: str | None, count: int) -> list[int]:
+    """Return the samples to show: the first ones, or those of the row that was named."""
+    if wanted is None:
+        return list(range(min(count, len(train))))
+    name, _, line = wanted.rpartition(":")
+    if not line.isdigit():
+        raise ConfigError(f"--debug-row {wanted}: expected a line number, or FILE:LINE")
+    places = enumerate(zip(train["file"], train["row"], strict=True))
+    found = [index for index, (file, row) in places if row == int(line) and file.endswith(name)]
+    if not found:
+        raise ConfigError(f"--debug-row {wanted}: no sample of the training set comes from that row")
+    return found
+
+
+def _show(train: Any, indices: list[int], tokenizer: Any, *, text_only: bool) -> None:
+    from rich.console import Console
+
+    from tunesmith.data.debug import token_view
+    from tunesmith.data.types import MASKED
+
+    console = Console(soft_wrap=True, highlight=False)
+    for index in indices:
+        sample = train[index]
+        ids, labels = sample["input_ids"], sample["labels"]
+        trained = sum(label != MASKED for label in labels)
+        console.print(f"{sample['file']}:{sample['row']}", style="bold")
+        console.print(token_view(ids, labels, tokenizer, text_only=text_only))
+        console.print(f"total tokens: {len(ids)}, trained: {trained}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(preprocess, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The config: one YAML file of flat Axolotl keys, checked and frozen before anything slow starts."""

@@ -1,0 +1,37 @@
+"""A folder of weights as a config: a run's output, a checkpoint of it, or a merged model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunesmith.config import overrides
+from tunesmith.config.load import load_values
+from tunesmith.config.sections import Config
+from tunesmith.errors import ConfigError
+
+
+def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
+    """Return the config that made the weights in `folder`, changed so that it uses them.
+
+    Raises:
+        ConfigError: the folder holds neither an adapter nor a model, or has no record of the config.
+    """
+    path = Path(folder)
+    record = next((file for file in (path / "run/config.yml", path.parent / "run/config.yml") if file.exists()), None)
+    has_adapter, has_model = ((path / name).exists() for name in ("adapter_config.json", "config.json"))
+    if not has_adapter and not has_model:
+        raise ConfigError(f"{folder} holds no adapter_config.json and no config.json: it is no adapter and no model")
+    if record is None:
+        raise ConfigError(f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}")
+    values: dict[str, Any] = yaml.safe_load(record.read_text())
+    for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
+        values.pop(key, None)
+    if has_adapter:
+        values["lora_model_dir"] = folder
+    else:
+        values = {key: value for key, value in values.items() if not key.startswith(("lora_", "peft_", "load_in_"))}
+        values.pop("adapter", None)
+        values |= {"base_model": folder}
+    return load_values(values, str(record), overrides.parse(arguments))

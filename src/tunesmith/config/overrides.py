@@ -1,0 +1,72 @@
+"""Command line overrides: `--learning-rate 1e-4`, `--lora_r=16`, `--no-sample-packing`, `--datasets.0.path x.jsonl`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from tunesmith.config.yaml_source import KeyPath
+from tunesmith.errors import ConfigError
+
+
+def parse(arguments: Sequence[str]) -> dict[KeyPath, Any]:
+    """Return the value for each key that the arguments name. Values are read as YAML.
+
+    Raises:
+        ConfigError: an argument is no `--key`, or its value is no YAML.
+    """
+    found: dict[KeyPath, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or argument == "--":
+            raise ConfigError(f"`{argument}`: expected --key value; see --help")
+        name, equals, text = argument[2:].partition("=")
+        value: Any
+        if equals:
+            value = _value(name, text)
+        elif rest and not rest[0].startswith("--"):
+            value = _value(name, rest.pop(0))
+        else:
+            value = not name.startswith("no-")
+            name = name.removeprefix("no-")
+        found[_path(name)] = value
+    return found
+
+
+def _path(name: str) -> KeyPath:
+    return tuple(int(part) if part.isdigit() else part.replace("-", "_") for part in name.split("."))
+
+
+def _value(name: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--{name}: `{text}` is no YAML value; put it in quotes") from None
+
+
+def apply(values: dict[str, Any], overrides: dict[KeyPath, Any]) -> None:
+    """Set each override in `values`, in place.
+
+    Raises:
+        ConfigError: a path leads through something that is no mapping or list, or past the end of a list.
+    """
+    for path, value in overrides.items():
+        target: Any = values
+        for part in path[:-1]:
+            if isinstance(target, dict):
+                target = target.setdefault(part, {})
+            elif isinstance(target, list) and isinstance(part, int) and part < len(target):
+                target = target[part]
+            else:
+                raise _no_such_place(path)
+        if isinstance(target, list) and isinstance(path[-1], int) and path[-1] < len(target):
+            target[path[-1]] = value
+        elif isinstance(target, dict):
+            target[path[-1]] = value
+        else:
+            raise _no_such_place(path)
+
+
+def _no_such_place(path: KeyPath) -> ConfigError:
+    return ConfigError(f"--{'.'.join(map(str, path))}: the file has no such place")

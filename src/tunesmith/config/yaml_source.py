@@ -1,0 +1,78 @@
+"""Reads a YAML file or standard input into plain values, and remembers the line of every key."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunesmith.errors import ConfigError
+
+KeyPath = tuple[str | int, ...]
+Marks = dict[KeyPath, tuple[int, int]]
+"""Path of a key, such as ("datasets", 0, "path") -> its line and column, counted from 1."""
+
+
+def read(file: str) -> tuple[dict[str, Any], Marks]:
+    """Return the values of a YAML file (`-` is standard input) and the place of each key.
+
+    Raises:
+        ConfigError: the file is missing, a folder, empty, no UTF-8, no YAML, no mapping, or repeats a key.
+    """
+    text = _text(file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        problem = error.problem or str(error)
+        if "'\\t'" in problem:
+            problem = "a tab; YAML is indented with spaces"
+        raise ConfigError(f"{place}: {problem}") from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(f"{file}: character {error.character!r} at position {error.position} is not YAML") from None
+    if values is None:
+        raise ConfigError(f"{file} is empty; start from a file in examples/")
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected `key: value` lines, found {type(values).__name__}")
+    marks: Marks = {}
+    faults: list[str] = []
+    _collect(node, (), marks, faults)
+    if faults:
+        raise ConfigError("\n".join(f"{file}:{fault}" for fault in faults))
+    return values, marks
+
+
+def _text(file: str) -> str:
+    if file == "-":
+        return sys.stdin.read()
+    path = Path(file)
+    if path.is_dir():
+        found = sorted(item.name for item in path.iterdir() if item.suffix in {".yml", ".yaml"})
+        hint = f"name one of its files: {', '.join(found)}" if found else "it holds no .yml file"
+        raise ConfigError(f"{file} is a folder; {hint}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+
+
+def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[str]) -> None:
+    """Fill `marks` for every key below `node`; a key that stands twice is a fault."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            place = (key.start_mark.line + 1, key.start_mark.column + 1)
+            if inner in marks:
+                faults.append(f"{place[0]}:{place[1]}: `{key.value}` stands twice; first on line {marks[inner][0]}")
+            marks[inner] = place
+            _collect(value, inner, marks, faults)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            marks[(*path, index)] = (value.start_mark.line + 1, value.start_mark.column + 1)
+            _collect(value, (*path, index), marks, faults)

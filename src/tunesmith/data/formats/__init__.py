@@ -1,0 +1,50 @@
+"""The layouts of rows: `(values, spec) -> Rendered`. The one place that knows columns and prompt layouts.
+
+A new layout is a function in a file of its family, and one line in `FORMATS`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from tunesmith.data.formats.alpaca import ALPACA_STYLES, alpaca
+from tunesmith.data.formats.chat import chat
+from tunesmith.data.formats.raw import completion, input_output
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.types import Rendered, Span
+from tunesmith.errors import ConfigError, did_you_mean
+from tunesmith.references import resolve
+
+Format = Callable[[dict[str, Any], FormatSpec], Rendered]
+
+FORMATS: dict[str, Format] = {
+    **{f"alpaca:{style}" if style else "alpaca": alpaca(style) for style in ALPACA_STYLES},
+    "chat_template": chat,
+    "completion": completion,
+    "input_output": input_output,
+}
+"""Value of `type` -> its function."""
+
+
+def find_format(name: str, source: str) -> Format:
+    """Return the format that `type` names: one of `FORMATS`, or `file.py:function` beside the config `source`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    if ".py:" in name:
+        return _users_own(resolve(name, source))
+    raise ConfigError(
+        f"`datasets.type: {name}` is not supported{did_you_mean(name, FORMATS)} supported are "
+        f"{', '.join(FORMATS)}, and path/to/file.py:function"
+    )
+
+
+def _users_own(function: Callable[[dict[str, Any], FormatSpec], list[tuple[str, bool]]]) -> Format:
+    """Return a user's `(row, spec) -> [(text, train), ...]` as a format; begin and end tokens are put on."""
+
+    def render(values: dict[str, Any], spec: FormatSpec) -> Rendered:
+        return Rendered(tuple(Span(*span) for span in function(values, spec)), bos=True, eos=True)
+
+    return render

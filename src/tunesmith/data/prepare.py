@@ -1,0 +1,268 @@
+"""Datasets to one prepared dataset on disk: tokenised once, keyed by content, with a report of what was left out.
+
+The key is made of everything that decides the tokens: the bytes of the data, the settings, the tokenizer, the
+templates, and `DATA_VERSION`. Nothing else finds an old result, and nothing stale is ever used.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tunesmith.config.sections import Dataset, DataSection, ModelSection
+from tunesmith.data import source as data_source
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import Tokenizer, chat_template
+from tunesmith.data.types import BadRow, Example, Rendered, Row
+from tunesmith.errors import DataError
+from tunesmith.log import progress
+
+DATA_VERSION = 1
+"""Raise it whenever the same rows and settings would give other tokens."""
+
+BATCH = 1000
+"""Rows tokenised at once."""
+
+
+@dataclass
+class Report:
+    """What became of the rows of one dataset.
+
+    Attributes:
+        name: path of the dataset.
+        rows: rows read, good and bad.
+        kept: samples written.
+        tokens: tokens of these.
+        trained: tokens of these that are trained.
+        bad: places and reasons of rows at fault.
+        dropped: places and reasons of rows that are sound but too long or too short.
+    """
+
+    name: str
+    rows: int = 0
+    kept: int = 0
+    tokens: int = 0
+    trained: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+    dropped: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared dataset: its folder, the reports of its parts, and whether it was there already."""
+
+    folder: Path
+    reports: list[Report]
+    cached: bool
+
+    def load(self) -> Any:
+        """Return the `datasets.Dataset` with columns input_ids, labels, file and row."""
+        import datasets
+
+        return datasets.load_from_disk(str(self.folder))
+
+
+def format_specs(
+    datasets: Sequence[Dataset], data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
+) -> list[FormatSpec]:
+    """Return each dataset's settings, with its chat template where its type uses one.
+
+    Raises:
+        ConfigError: a type or template is unknown.
+    """
+    specs = []
+    for dataset in datasets:
+        find_format(dataset.type, source)
+        template = None
+        if dataset.type == "chat_template":
+            own = dataset.chat_template or dataset.chat_template_jinja
+            section: Any = dataset if own else model
+            template = chat_template(tokenizer, section.chat_template, section.chat_template_jinja, source)
+        specs.append(FormatSpec(dataset, data.train_on_inputs, template))
+    return specs
+
+
+def prepare(
+    datasets: Sequence[Dataset],
+    data: DataSection,
+    model: ModelSection,
+    *,
+    tokenizer: Tokenizer,
+    seed: int,
+    source: str,
+    rebuild: bool = False,
+) -> Prepared:
+    """Return the prepared form of `datasets`, from the cache if it was made before.
+
+    Several processes may ask at once: one builds, the others wait for it.
+
+    Raises:
+        DataError: nothing is left to train on, over a tenth of a dataset is bad, or a row is with `bad_rows: error`.
+    """
+    specs = format_specs(datasets, data, model, tokenizer, source)
+    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / "report.json").exists() and not rebuild:
+            return Prepared(folder, _read_reports(folder), cached=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        try:
+            reports = _build(specs, data, tokenizer, seed, source, unfinished)
+            if folder.exists():
+                shutil.rmtree(folder)
+            (unfinished / "dataset").rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return Prepared(folder, reports, cached=False)
+
+
+def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str) -> str:
+    """Return the hash of everything that decides the prepared tokens."""
+    settings = data.model_dump(
+        include={"sequence_len", "excess_length_strategy", "min_sample_len", "shuffle_merged_datasets", "bad_rows"}
+    )
+    parts = [
+        DATA_VERSION,
+        settings | {"seed": seed if data.shuffle_merged_datasets else None, "train_on_inputs": data.train_on_inputs},
+        [[spec.dataset.model_dump(), spec.template and spec.template.text] for spec in specs],
+        [data_source.digest(spec.dataset, source) for spec in specs],
+        [_file_hash(spec.dataset.type, source) for spec in specs],
+        [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
+    ]
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
+
+
+def _file_hash(type_name: str, source: str) -> str:
+    """Hash the user's own format, so that editing it makes the data anew."""
+    if ".py:" not in type_name:
+        return ""
+    from tunesmith.config.load import resolve_file
+
+    return hashlib.blake2b(Path(resolve_file(type_name.rpartition(":")[0], source)).read_bytes()).hexdigest()
+
+
+def _build(
+    specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str, folder: Path
+) -> list[Report]:
+    """Write the dataset and its report to `folder/dataset`. Memory does not grow with the number of rows."""
+    import datasets
+    import pyarrow
+
+    tokens = pyarrow.list_(pyarrow.int32())
+    schema = pyarrow.schema(
+        [("input_ids", tokens), ("labels", tokens), ("file", pyarrow.string()), ("row", pyarrow.int64())]
+    )
+    reports = []
+    datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal
+    unshuffled = folder / "unshuffled.arrow"
+    with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
+        for spec in specs:
+            report = Report(spec.dataset.path)
+            for batch in _encoded(spec, data, tokenizer, source, report):
+                columns = list(zip(*batch, strict=True)) or [(), (), (), ()]
+                writer.write_batch(pyarrow.record_batch([list(column) for column in columns], schema=schema))
+            _judge(report, data)
+            reports.append(report)
+    dataset = datasets.Dataset.from_file(str(unshuffled))
+    if data.shuffle_merged_datasets:
+        dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
+    dataset.save_to_disk(str(folder / "dataset"))
+    (folder / "dataset/report.json").write_text(json.dumps([asdict(report) for report in reports], indent=1))
+    return reports
+
+
+Sample = tuple[list[int], list[int], str, int]
+
+
+def _encoded(
+    spec: FormatSpec, data: DataSection, tokenizer: Tokenizer, source: str, report: Report
+) -> Iterator[list[Sample]]:
+    """Yield the samples of one dataset in batches, and count in `report`."""
+    render = find_format(spec.dataset.type, source)
+    rows = data_source.read_rows(spec.dataset, source)
+    with progress(f"tokenising {spec.dataset.path}", unit="rows") as advance:
+        for batch in _batches(rows, BATCH):
+            good: list[tuple[Row, Rendered]] = []
+            for row in batch:
+                report.rows += 1
+                if isinstance(row, BadRow):
+                    _bad(row, report, data)
+                    continue
+                try:
+                    good.append((row, render(row.values, spec)))
+                except DataError as error:
+                    _bad(BadRow(row.file, row.number, str(error)), report, data)
+            examples = encode([rendered for _, rendered in good], tokenizer)
+            samples: list[Sample] = []
+            for (row, rendered), example in zip(good, examples, strict=True):
+                if isinstance(example, DataError):
+                    _bad(BadRow(row.file, row.number, str(example)), report, data)
+                else:
+                    samples += _fitted(row, example, rendered.cut, data, report)
+            yield samples
+            advance(len(batch))
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _bad(row: BadRow, report: Report, data: DataSection) -> None:
+    if data.bad_rows == "error":
+        raise DataError(f"{row.file}:{row.number}: {row.reason}")
+    report.bad.append(row)
+
+
+def _fitted(row: Row, example: Example, cut: bool, data: DataSection, report: Report) -> Iterator[Sample]:
+    """Yield the example as samples of fitting length: none, one, or the pieces of a long text."""
+    ids, labels = example
+    limit = data.sequence_len
+    if len(ids) > limit and not cut:
+        reason = f"{len(ids)} tokens, over sequence_len {limit}"
+        if data.excess_length_strategy == "raise":
+            raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
+        ids, labels = ids[:limit], labels[:limit]
+        if data.excess_length_strategy == "drop" or all(label < 0 for label in labels):
+            lost = "" if data.excess_length_strategy == "drop" else "; nothing trained is left after truncation"
+            report.dropped.append(BadRow(row.file, row.number, reason + lost))
+            return
+    for start in range(0, len(ids), limit):
+        piece, piece_labels = ids[start : start + limit], labels[start : start + limit]
+        if len(piece) < data.min_sample_len:
+            reason = f"{len(piece)} tokens, under min_sample_len {data.min_sample_len}"
+            report.dropped.append(BadRow(row.file, row.number, reason))
+            continue
+        report.kept += 1
+        report.tokens += len(piece)
+        report.trained += sum(label >= 0 for label in piece_labels)
+        yield piece, piece_labels, row.file, row.number
+
+
+def _judge(report: Report, data: DataSection) -> None:
+    """Stop where the data is not what the config says it is."""
+    examples = "\n".join(f"  {row.file}:{row.number}: {row.reason}" for row in (report.bad or report.dropped)[:5])
+    if report.rows == 0:
+        raise DataError(f"`datasets.path: {report.name}` holds no rows")
+    if len(report.bad) * 10 > report.rows:
+        raise DataError(f"{len(report.bad)} of {report.rows} rows of {report.name} are bad, over a tenth:\n{examples}")
+    if report.kept == 0:
+        raise DataError(f"no row of {report.name} is left; `sequence_len` is {data.sequence_len}:\n{examples}")
+
+
+def _read_reports(folder: Path) -> list[Report]:
+    reports = []
+    for item in json.loads((folder / "report.json").read_text()):
+        bad, dropped = ([BadRow(*row) for row in item.pop(key)] for key in ("bad", "dropped"))
+        reports.append(Report(**item, bad=bad, dropped=dropped))
+    return reports

@@ -1,0 +1,241 @@
+"""Reads the rows of a dataset: JSONL, JSON, CSV, Parquet, Arrow, a saved `datasets` folder, or the Hub.
+
+Every row carries its file and line. A line that cannot be read becomes a `BadRow`; it does not end the reading.
+"""
+
+import csv
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tunesmith.config.load import resolve_file
+from tunesmith.config.sections import Dataset
+from tunesmith.data.types import BadRow, Row
+from tunesmith.errors import DataError
+
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+"""File suffix -> kind of file."""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def read_rows(dataset: Dataset, source: str) -> Iterator[Row | BadRow]:
+    """Yield the rows of `dataset`, whose relative paths are as seen from here or from beside the config `source`.
+
+    Raises:
+        DataError: nothing is found at the path, or it is of an unknown kind.
+    """
+    found = locate(dataset, source)
+    rows: Iterator[Row | BadRow]
+    if isinstance(found, list):
+        rows = (row for file in found for row in READERS[_kind(file, dataset)](file))
+    else:
+        rows = _from_dataset(str(dataset.path), found)
+    if dataset.shards is None:
+        return rows
+    return (row for index, row in enumerate(rows) if index % dataset.shards == dataset.shards_idx)
+
+
+def digest(dataset: Dataset, source: str) -> str:
+    """Return a hash of the bytes of the dataset's files; of a Hub dataset, those of its cache."""
+    found = locate(dataset, source)
+    files = found if isinstance(found, list) else [Path(item["filename"]) for item in found.cache_files]
+    total = hashlib.blake2b(digest_size=16)
+    for file in files:
+        with file.open("rb") as stream:
+            total.update(_file_digest(stream))
+    return total.hexdigest()
+
+
+def _file_digest(stream: BinaryIO) -> bytes:
+    """`hashlib.file_digest` is new in Python 3.11."""
+    total = hashlib.blake2b()
+    while block := stream.read(2**20):
+        total.update(block)
+    return total.digest()
+
+
+def locate(dataset: Dataset, source: str) -> Any:
+    """Return the files of `dataset` as a list of paths, or a loaded `datasets.Dataset`.
+
+    Raises:
+        DataError: nothing is found.
+    """
+    path = Path(resolve_file(dataset.path, source))
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
+            return _saved_dataset(path, dataset)
+        return _files_in(path, dataset)
+    if path.suffix in SUFFIXES or not _HUB_NAME.fullmatch(dataset.path):
+        raise DataError(f"`datasets.path: {dataset.path}`: no such file or folder{_near(path)}")
+    return _hub_dataset(dataset)
+
+
+def _near(path: Path) -> str:
+    names = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean `{path.parent / close[0]}`?" if close else f" (looked in {path.parent.resolve()})"
+
+
+def _files_in(folder: Path, dataset: Dataset) -> list[Path]:
+    if dataset.data_files is None:
+        files = sorted(item for item in folder.iterdir() if item.suffix in SUFFIXES)
+    else:
+        patterns = [dataset.data_files] if isinstance(dataset.data_files, str) else dataset.data_files
+        files = [item for pattern in patterns for item in sorted(folder.glob(pattern))]
+    if not files:
+        raise DataError(f"`datasets.path: {folder}` holds no {dataset.data_files or '/'.join(SUFFIXES)} file")
+    return files
+
+
+def _saved_dataset(folder: Path, dataset: Dataset) -> Any:
+    """Load what `save_to_disk` wrote; of several splits, `split` or train."""
+    import datasets
+
+    loaded = datasets.load_from_disk(str(folder))
+    if isinstance(loaded, datasets.DatasetDict):
+        split = dataset.split or "train"
+        if split not in loaded:
+            raise DataError(f"{folder} has no split `{split}`; set `split` to one of {', '.join(loaded)}")
+        return loaded[split]
+    return loaded
+
+
+def _hub_dataset(dataset: Dataset) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(
+            dataset.path,
+            dataset.name,
+            split=dataset.split or "train",
+            revision=dataset.revision,
+            data_files=dataset.data_files,
+        )
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        text = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"`datasets.path: {dataset.path}` is no file or folder here, and loading it from the Hub failed: {text}"
+        ) from error
+
+
+def _kind(file: Path, dataset: Dataset) -> str:
+    kind = dataset.ds_type or SUFFIXES.get(file.suffix)
+    if kind is None:
+        raise DataError(f"{file}: unknown kind of file; set `ds_type` to one of {', '.join(READERS)}")
+    return kind
+
+
+def _json_lines(file: Path) -> Iterator[Row | BadRow]:
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                yield _json_row(file, number, line)
+
+
+def _json_row(file: Path, number: int, line: bytes) -> Row | BadRow:
+    try:
+        values = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return BadRow(str(file), number, f"byte {error.start + 1} of the line is not UTF-8")
+    except json.JSONDecodeError as error:
+        return BadRow(str(file), number, f"not JSON: {error.msg} at column {error.colno}")
+    if not isinstance(values, dict):
+        return BadRow(str(file), number, f"expected an object with columns, found {type(values).__name__}")
+    return Row(str(file), number, values)
+
+
+def _json(file: Path) -> Iterator[Row | BadRow]:
+    """A .json file holds a list of objects; many in the wild hold JSON lines."""
+    with file.open("rb") as stream:
+        first = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if first != b"[":
+        yield from _json_lines(file)
+        return
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: byte {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    for number, values in enumerate(rows, 1):
+        if isinstance(values, dict):
+            yield Row(str(file), number, values)
+        else:
+            yield BadRow(str(file), number, f"expected an object with columns, found {type(values).__name__}")
+
+
+def _csv(file: Path) -> Iterator[Row | BadRow]:
+    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        reader = csv.DictReader(stream)
+        for values in reader:
+            yield _csv_row(file, reader.line_num, values)
+
+
+def _csv_row(file: Path, number: int, values: dict[Any, Any]) -> Row | BadRow:
+    if None in values:
+        return BadRow(str(file), number, f"more fields than the {len(values) - 1} columns of the header")
+    if missing := [key for key, value in values.items() if value is None]:
+        return BadRow(str(file), number, f"no field for column {', '.join(missing)}")
+    if any("\udc80" <= letter <= "\udcff" for value in values.values() for letter in value):
+        return BadRow(str(file), number, "not UTF-8")
+    return Row(str(file), number, values)
+
+
+def _parquet(file: Path) -> Iterator[Row | BadRow]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        batches = pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1000)
+        yield from _from_batches(file, batches)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(f"{file}: not Parquet: {error}") from None
+
+
+def _arrow(file: Path) -> Iterator[Row | BadRow]:
+    """An Arrow file comes in two layouts, a stream or a random access file."""
+    import pyarrow
+
+    with pyarrow.memory_map(str(file)) as memory:
+        try:
+            reader = pyarrow.ipc.open_stream(memory)
+            yield from _from_batches(file, iter(reader))
+            return
+        except pyarrow.ArrowInvalid:
+            memory.seek(0)
+        try:
+            indexed = pyarrow.ipc.open_file(memory)
+        except pyarrow.ArrowInvalid as error:
+            raise DataError(f"{file}: not Arrow: {error}") from None
+        yield from _from_batches(file, (indexed.get_batch(index) for index in range(indexed.num_record_batches)))
+
+
+def _from_batches(file: Path, batches: Iterator[Any]) -> Iterator[Row | BadRow]:
+    number = 0
+    for batch in batches:
+        for values in batch.to_pylist():
+            number += 1
+            yield Row(str(file), number, values)
+
+
+def _from_dataset(name: str, dataset: Any) -> Iterator[Row | BadRow]:
+    for number, values in enumerate(dataset, 1):
+        yield Row(name, number, values)
+
+
+READERS = {"jsonl": _json_lines, "json": _json, "csv": _csv, "parquet": _parquet, "arrow": _arrow}
+"""Kind of file -> its reader."""

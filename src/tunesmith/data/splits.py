@@ -1,0 +1,91 @@
+"""The training set and the held-out set of a config, prepared; and what became of the rows, in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.config.sections import DataSection, ModelSection
+from tunesmith.data.prepare import Prepared, Report, prepare
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.types import BadRow
+from tunesmith.errors import DataError
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Prepared data of a run.
+
+    Attributes:
+        train: `datasets.Dataset` to train on.
+        held_out: the same for evaluation, or None.
+        parts: the prepared datasets that they come from.
+    """
+
+    train: Any
+    held_out: Any | None
+    parts: list[Prepared]
+
+
+def prepare_splits(
+    data: DataSection, model: ModelSection, *, tokenizer: Tokenizer, seed: int, source: str, rebuild: bool = False
+) -> Splits:
+    """Return the training set and the held-out set: `test_datasets`, or the tail that `val_set_size` cuts off.
+
+    Raises:
+        DataError: see `prepare`; or `val_set_size` leaves nothing to train on.
+    """
+    main = prepare(data.datasets, data, model, tokenizer=tokenizer, seed=seed, source=source, rebuild=rebuild)
+    train = main.load()
+    if data.test_datasets:
+        test = prepare(data.test_datasets, data, model, tokenizer=tokenizer, seed=seed, source=source, rebuild=rebuild)
+        return Splits(train, test.load(), [main, test])
+    held_out = held_out_count(len(train), data.val_set_size)
+    if not held_out:
+        return Splits(train, None, [main])
+    border = len(train) - held_out
+    return Splits(train.select(range(border)), train.select(range(border, len(train))), [main])
+
+
+def held_out_count(samples: int, val_set_size: float) -> int:
+    """Return how many samples are held out: a share of them up to 1, a number above; at least one, if any.
+
+    Raises:
+        DataError: none would be left to train on.
+    """
+    if not val_set_size:
+        return 0
+    count = max(1, round(samples * val_set_size)) if val_set_size <= 1 else int(val_set_size)
+    if count >= samples:
+        raise DataError(f"`val_set_size: {val_set_size:g}` holds out {count} of {samples} samples: none is left to train on")
+    return count
+
+
+def describe(parts: Sequence[Prepared]) -> list[str]:
+    """Return lines that say what became of the rows of each dataset."""
+    lines = []
+    for part in parts:
+        for report in part.reports:
+            lines += _describe(report)
+        lines.append(f"prepared data: {part.folder}{' (made before)' if part.cached else ''}")
+    return lines
+
+
+def _describe(report: Report) -> list[str]:
+    share = 100 * report.trained / max(report.tokens, 1)
+    lines = [
+        f"{report.name}: {report.rows:,} rows -> {report.kept:,} samples, {report.tokens:,} tokens, "
+        f"{report.trained:,} of them trained ({share:.0f}%)"
+    ]
+    for rows, what in ((report.bad, "bad"), (report.dropped, "left out for their length")):
+        if rows:
+            lines.append(f"  {len(rows):,} rows {what}:")
+            lines += [f"    {line}" for line in _reasons(rows)]
+    return lines
+
+
+def _reasons(rows: Sequence[BadRow]) -> list[str]:
+    """The first five rows with their reasons, and how many more there are."""
+    lines = [f"{row.file}:{row.number}: {row.reason}" for row in rows[:5]]
+    more = Counter(row.file for row in rows[5:])
+    return lines + [f"and {count:,} more in {file}; all are in report.json" for file, count in more.items()]

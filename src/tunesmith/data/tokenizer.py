@@ -1,0 +1,142 @@
+"""Loads a tokenizer without torch, and finds the chat template that a dataset uses."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.load import resolve_file
+from tunesmith.config.sections import SpecialTokens
+from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
+
+Tokenizer = Any
+"""A `transformers.PreTrainedTokenizerFast`; not imported here, so that a bad config is answered at once."""
+
+
+def load_tokenizer(
+    name: str, *, special_tokens: SpecialTokens | None = None, revision: str | None = None, trust_remote_code: bool = False
+) -> Tokenizer:
+    """Return the fast tokenizer of a folder or Hub repository, straight from its `tokenizer.json`.
+
+    `LlamaTokenizer` of transformers 5 rebuilds SentencePiece models with other ids than they were trained with; the
+    plain fast tokenizer keeps them.
+
+    Raises:
+        ModelError: there is no tokenizer at `name`.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        tokenizer = _slow_path(name, revision, trust_remote_code, error)
+    changes = special_tokens.model_dump(exclude_none=True) if special_tokens else {}
+    if changes:
+        tokenizer.add_special_tokens(changes)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _slow_path(name: str, revision: str | None, trust_remote_code: bool, first: Exception) -> Tokenizer:
+    """Load a tokenizer that has no `tokenizer.json`, which needs transformers' converters and torch."""
+    if Path(name).is_dir() and not (Path(name) / "tokenizer_config.json").exists():
+        raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`") from None
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise ModelError(_no_such_model(name, error)) from first
+
+
+def _no_such_model(name: str, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0]
+    return f"no tokenizer for `{name}`: it is no folder here, and the Hub says: {reason}"
+
+
+def adds_bos(tokenizer: Tokenizer) -> bool:
+    """Whether the tokenizer puts its begin token before a text by itself."""
+    ids = tokenizer("x").input_ids
+    return tokenizer.bos_token_id is not None and bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A chat template bound to its tokenizer.
+
+    Attributes:
+        text: the Jinja source.
+        stops: texts that can end a turn: the end token and every other special token of the vocabulary.
+    """
+
+    tokenizer: Tokenizer
+    text: str
+    stops: tuple[str, ...]
+
+    def render(
+        self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool = False, tools: list[Any] | None = None
+    ) -> str:
+        """Return the conversation as text.
+
+        Raises:
+            DataError: the template refuses the conversation.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    list(messages),
+                    chat_template=self.text,
+                    tools=tools,
+                    tokenize=False,
+                    add_generation_prompt=add_generation_prompt,
+                )
+            )
+        except (TemplateError, TypeError, KeyError) as error:
+            raise DataError(f"the chat template refuses the conversation: {error}") from None
+
+    def turn_end(self) -> str | None:
+        """Return the token that ends an answer in this template, or None if it has none."""
+        text = self.render([{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}])
+        rest = text[text.rindex("answer") + len("answer") :]
+        found = [(rest.find(stop), stop) for stop in self.stops if stop in rest]
+        return min(found)[1] if found else None
+
+
+def chat_template(tokenizer: Tokenizer, name: str | None, jinja: str | None, source: str) -> ChatTemplate:
+    """Return the template that `name` stands for: `tokenizer_default` (also if None), `jinja`, or a named one.
+
+    Raises:
+        ConfigError: the name is unknown, or the tokenizer has no template.
+    """
+    name = name or ("jinja" if jinja else "tokenizer_default")
+    fallback = re.fullmatch(r"tokenizer_default_fallback_(\w+)", name)
+    if fallback:
+        name = "tokenizer_default" if tokenizer.chat_template else fallback[1]
+    if name == "tokenizer_default":
+        text = tokenizer.chat_template
+        if not isinstance(text, str):
+            raise ConfigError(
+                "the tokenizer has no chat template; set `chat_template` to one of " + ", ".join(named_templates())
+            )
+    elif name == "jinja":
+        file = Path(resolve_file(jinja or "", source))
+        is_file = jinja is not None and "{" not in jinja and file.is_file()
+        text = file.read_text(encoding="utf-8") if is_file else jinja or ""
+    elif name in named_templates():
+        text = named_templates()[name]
+    else:
+        known = ["tokenizer_default", "jinja", *named_templates()]
+        raise ConfigError(f"`chat_template: {name}` is unknown{did_you_mean(name, known)} known are {', '.join(known)}")
+    specials = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    return ChatTemplate(tokenizer, text, tuple(sorted(specials | {tokenizer.eos_token or ""} - {""})))
+
+
+def named_templates() -> dict[str, str]:
+    """Return the templates that come with Tunesmith, by name."""
+    folder = files("tunesmith.data").joinpath("templates")
+    return {item.name.removesuffix(".jinja"): item.read_text() for item in sorted(folder.iterdir(), key=str)}

@@ -1,0 +1,47 @@
+"""Errors that a user can act on. The command prints their text, without a traceback, and exits with their code.
+
+Anything that is not a `UserError` is a fault of ours and keeps its traceback (exit code 1).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake or a condition that the user can mend: what is wrong, where, and what to do instead."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError, ValueError):
+    """A fault of the config file or of the command line."""
+
+    exit_code = 2
+
+
+class DataError(UserError, ValueError):
+    """A fault of a data file or of a row in it."""
+
+    exit_code = 3
+
+
+class ModelError(UserError, ValueError):
+    """A base model, tokenizer or adapter that is missing, broken or does not fit."""
+
+    exit_code = 4
+
+
+class RunError(UserError, RuntimeError):
+    """A run that cannot start or go on: an output folder in use, a full disk, a wrong number of processes."""
+
+    exit_code = 5
+
+
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C or SIGTERM ended after its checkpoint was saved."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `; did you mean `x`?` for the nearest known name, or an empty string when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,1 @@
+"""Generation: the tuned model and its base, asked with the prompt that was trained."""

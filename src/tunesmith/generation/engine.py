@@ -1,0 +1,139 @@
+"""Generates text from token prompts: in batches, or streamed. Ends at the end tokens that training used."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, TextIteratorStreamer
+
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. `temperature` 0 takes the likeliest."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A model that answers: the tuned one, or its base, which is the same weights with the adapter switched off."""
+
+    name: str
+    model: Any
+    adapter_off: bool = False
+
+    def speaking(self) -> AbstractContextManager[Any]:
+        """Return the context in which `model` is this voice."""
+        return self.model.disable_adapter() if self.adapter_off else nullcontext()
+
+
+def end_tokens(model: Any, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
+    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end."""
+    found = {tokenizer.eos_token_id}
+    configured = model.generation_config.eos_token_id
+    found |= set(configured if isinstance(configured, list) else [configured])
+    if template and (text := template.turn_end()):
+        found.add(tokenizer.convert_tokens_to_ids(text))
+    return sorted(found - {None})
+
+
+def generate(
+    voice: Voice,
+    prompts: Sequence[Sequence[int]],
+    tokenizer: Tokenizer,
+    sampling: Sampling,
+    *,
+    ends: list[int],
+    batch_size: int,
+    advance: Callable[[int], object] = lambda count: None,
+) -> list[str]:
+    """Return the answer to each prompt. Prompts of like length go together, so that little is padded.
+
+    Args:
+        voice: who answers.
+        prompts: token ids of each prompt.
+        tokenizer: turns ids into text.
+        sampling: how tokens are chosen.
+        ends: ids of tokens that end an answer; they are not part of it.
+        batch_size: answers made at once.
+        advance: called with the number of answers made.
+    """
+    answers = [""] * len(prompts)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    torch.manual_seed(sampling.seed)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        width = max(len(prompts[index]) for index in chosen)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+        padding = [width - len(prompts[index]) for index in chosen]
+        device = voice.model.device
+        ids = torch.tensor([[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device)
+        mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
+        with voice.speaking(), torch.no_grad():
+            made = voice.model.generate(
+                input_ids=ids, attention_mask=mask, generation_config=_settings(sampling, ends, pad)
+            )
+        for index, tokens in zip(chosen, made[:, width:].tolist(), strict=True):
+            answers[index] = tokenizer.decode(_until_end(tokens, ends))
+        advance(len(chosen))
+    return answers
+
+
+def stream(
+    voice: Voice, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
+) -> Iterator[str]:
+    """Yield the answer to one prompt piece by piece, as it is made."""
+    texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    ids = torch.tensor([list(prompt)], device=voice.model.device)
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        torch.manual_seed(sampling.seed)
+        try:
+            with voice.speaking(), torch.no_grad():
+                voice.model.generate(
+                    input_ids=ids,
+                    attention_mask=torch.ones_like(ids),
+                    generation_config=_settings(sampling, ends, ends[0]),
+                    streamer=texts,
+                )
+        except BaseException as error:  # raised again in the thread that reads
+            failure.append(error)
+            texts.end()
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    yield from texts
+    thread.join()
+    if failure:
+        raise failure[0]
+
+
+def _settings(sampling: Sampling, ends: list[int], pad: int) -> GenerationConfig:
+    """Return transformers' settings; those of the model's own file are left out, so that ours are all there is."""
+    random = sampling.temperature > 0
+    return GenerationConfig(
+        max_new_tokens=sampling.max_new_tokens,
+        do_sample=random,
+        temperature=sampling.temperature if random else None,
+        top_p=sampling.top_p if random else None,
+        top_k=sampling.top_k if random else None,
+        repetition_penalty=sampling.repetition_penalty,
+        eos_token_id=ends,
+        pad_token_id=pad,
+    )
+
+
+def _until_end(tokens: list[int], ends: list[int]) -> list[int]:
+    stop = next((index for index, token in enumerate(tokens) if token in ends), len(tokens))
+    return tokens[:stop]

@@ -1,0 +1,54 @@
+"""Loads who answers: the tuned model of a config, and beside it the base."""
+
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.sections import Config
+from tunesmith.errors import ModelError
+from tunesmith.generation.engine import Voice
+from tunesmith.hardware import Hardware
+from tunesmith.modeling.adapters import load_adapter
+from tunesmith.modeling.load import load_base_model
+from tunesmith.modeling.precision import choose_precision
+
+
+def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base: bool = False) -> list[Voice]:
+    """Return the voices asked for, the base first.
+
+    The adapter is `lora_model_dir`, by default the one in `output_dir`; without `adapter`, the whole model there.
+
+    Raises:
+        ModelError: there is nothing trained yet, or it does not fit the base model.
+    """
+    import torch
+
+    dtype = choose_precision(config.model, hardware).frozen
+    if not tuned:
+        return [Voice("base", _ready(load_base_model(config.model, dtype), hardware))]
+    output = config.training.output_dir
+    if config.adapter.adapter:
+        model = load_base_model(config.model, dtype)
+        model = load_adapter(model, _adapter_folder(config))
+        if not (config.model.load_in_4bit or config.model.load_in_8bit):
+            model = model.to(getattr(torch, dtype))
+        model = _ready(model, hardware)
+        voices = [Voice("base", model, adapter_off=True), Voice("tuned", model)]
+        return voices if base else voices[1:]
+    if not (Path(output) / "config.json").exists():
+        raise ModelError(f"`output_dir: {output}` holds no trained model yet; run tunesmith train first")
+    trained = config.model.model_copy(update={"base_model": output, "revision_of_model": None})
+    voices = [Voice("base", _ready(load_base_model(config.model, dtype), hardware))] if base else []
+    return [*voices, Voice("tuned", _ready(load_base_model(trained, dtype), hardware))]
+
+
+def _adapter_folder(config: Config) -> str:
+    folder = config.adapter.lora_model_dir or config.training.output_dir
+    if not (Path(folder) / "adapter_config.json").exists():
+        raise ModelError(f"{folder} holds no adapter yet; run tunesmith train first, or set --lora-model-dir")
+    return folder
+
+
+def _ready(model: Any, hardware: Hardware) -> Any:
+    """Put a model where it computes, without dropout."""
+    model.eval()
+    return model if hardware.kind == "cpu" or model.device.type != "cpu" else model.to(hardware.kind)

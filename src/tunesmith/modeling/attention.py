@@ -1,0 +1,72 @@
+"""Attention over documents that lie end to end in one row, at the cost of each document's own square.
+
+Registered with transformers' `AttentionInterface`, so that no model is changed. `cu_seq_lens_q`, which transformers
+passes from a model's `forward` to its attention, says where the documents begin and end.
+"""
+
+from typing import Any
+
+DOCUMENTS = "tunesmith_documents"
+"""Name for `attn_implementation`."""
+
+
+def register_document_attention() -> None:
+    """Make `DOCUMENTS` known to transformers."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(DOCUMENTS, document_attention)
+
+
+def document_attention(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    *,
+    cu_seq_lens_q: Any,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[Any, None]:
+    """Return causal attention within each document.
+
+    Args:
+        module: the model's attention layer.
+        query: shape (1, heads, tokens, head size).
+        key: shape (1, key-value heads, tokens, head size).
+        value: as `key`.
+        attention_mask: None; the documents take its place.
+        cu_seq_lens_q: where documents begin, and the end of the last, shape (documents + 1,).
+        dropout: share of attention weights dropped.
+        scaling: factor of the scores.
+        sliding_window: how many tokens back a token sees, itself included.
+        kwargs: what transformers passes besides; `position_ids` and the like have done their work before.
+
+    Returns:
+        The output, shape (1, tokens, heads, head size), and no weights.
+    """
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    borders = cu_seq_lens_q.tolist()
+    outputs = []
+    for start, end in zip(borders, borders[1:], strict=False):
+        window = None
+        if sliding_window is not None and end - start > sliding_window:
+            band = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device)
+            window = band.tril() & band.triu(1 - sliding_window)
+        outputs.append(
+            scaled_dot_product_attention(
+                query[:, :, start:end],
+                key[:, :, start:end],
+                value[:, :, start:end],
+                attn_mask=window,
+                is_causal=window is None,
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+        )
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None

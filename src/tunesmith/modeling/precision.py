@@ -1,0 +1,48 @@
+"""In which number formats the weights lie and the products are computed, decided once and printed."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tunesmith.config.sections import ModelSection
+from tunesmith.errors import ConfigError
+from tunesmith.hardware import Hardware
+
+Format = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Number formats of a run.
+
+    Attributes:
+        compute: format of matrix products, by autocast.
+        frozen: format of weights that are not trained.
+        trained: format of weights that are, and so of the optimizer's state.
+        reason: why, for the user.
+    """
+
+    compute: Format
+    frozen: Format
+    trained: Format
+    reason: str
+
+
+def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
+    """Return the number formats for a run on this machine.
+
+    Raises:
+        ConfigError: fp16 is asked for on a machine without a GPU.
+    """
+    if model.fp16:
+        if hardware.kind == "cpu":
+            raise ConfigError("`fp16: true` needs a GPU; set `bf16: auto`")
+        return Precision("float16", "float16", "float32", "fp16: true")
+    if model.bf16 == "full":
+        return Precision("bfloat16", "bfloat16", "bfloat16", "bf16: full")
+    if model.bf16 is True:
+        slow = "" if hardware.bf16 else ", although this machine only emulates it, slowly; set bf16: auto"
+        return Precision("bfloat16", "bfloat16", "float32", "bf16: true" + slow)
+    if model.bf16 == "auto" and hardware.bf16:
+        return Precision("bfloat16", "bfloat16", "float32", f"bf16: auto, and this {hardware.kind} computes in it")
+    why = "bf16: false" if model.bf16 is False else f"bf16: auto, and this {hardware.kind} has no bf16"
+    return Precision("float32", "float32", "float32", why)

@@ -1,0 +1,1 @@
+"""Training: from a prepared dataset and a model to weights, through transformers' Trainer and its public parameters."""

@@ -1,0 +1,181 @@
+"""From the config's sections to transformers' TrainingArguments, and what had to be decided on the way."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from transformers import TrainingArguments
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
+
+from tunesmith.config.sections import TrainingSection
+from tunesmith.errors import ConfigError, did_you_mean
+from tunesmith.hardware import Hardware
+from tunesmith.modeling.precision import Precision
+
+
+class Decision(NamedTuple):
+    """A value that the config leaves open or that this machine replaces, with the reason, to be printed."""
+
+    key: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of a run.
+
+    Attributes:
+        steps: optimizer steps in all.
+        per_epoch: optimizer steps in one pass over the data.
+        sequences: sequences in one optimizer step, over all processes.
+    """
+
+    steps: int
+    per_epoch: int
+    sequences: int
+
+
+def plan_steps(training: TrainingSection, sequences: int, world_size: int) -> Schedule:
+    """Return the steps of a run over `sequences` sequences."""
+    per_step = training.micro_batch_size * accumulation(training) * world_size
+    batches = math.ceil(sequences / (training.micro_batch_size * world_size))
+    per_epoch = max(1, math.ceil(batches / accumulation(training)))
+    steps = training.max_steps or math.ceil(per_epoch * training.num_epochs)
+    return Schedule(steps, per_epoch, per_step)
+
+
+def accumulation(training: TrainingSection) -> int:
+    """Return gradient_accumulation_steps, which `batch_size` may set."""
+    if training.batch_size is not None:
+        return training.batch_size // training.micro_batch_size
+    return training.gradient_accumulation_steps
+
+
+_OPTIMIZERS = {"adamw_hf": "adamw_torch", "adamw_bnb_8bit": "adamw_8bit"}
+"""Names of old files -> names of transformers 5."""
+
+
+def choose_optimizer(name: str, hardware: Hardware) -> tuple[str, str]:
+    """Return transformers' name of the optimizer, and why it is not the one asked for, if so.
+
+    Raises:
+        ConfigError: there is no such optimizer.
+    """
+    known = [item.value for item in OptimizerNames]
+    found = _OPTIMIZERS.get(name, name)
+    if found not in known:
+        raise ConfigError(f"`optimizer: {name}` is unknown{did_you_mean(name, known)} known are {', '.join(known)}")
+    if ("8bit" in found or found.startswith("paged")) and not hardware.quantised_optimizer:
+        if "adam" not in found:
+            raise ConfigError(f"`optimizer: {name}` needs bitsandbytes and a GPU; set `optimizer: adamw_torch`")
+        return "adamw_torch", f"{name} needs bitsandbytes and a GPU; the same method with unrounded state"
+    return found, "" if found == name else f"the present name of {name}"
+
+
+def choose_scheduler(training: TrainingSection) -> tuple[str, dict[str, Any]]:
+    """Return transformers' name of the learning rate schedule and its arguments.
+
+    Raises:
+        ConfigError: there is no such schedule.
+    """
+    known = [item.value for item in SchedulerType]
+    if training.lr_scheduler not in known:
+        raise ConfigError(
+            f"`lr_scheduler: {training.lr_scheduler}` is unknown{did_you_mean(training.lr_scheduler, known)} "
+            f"known are {', '.join(known)}"
+        )
+    if training.cosine_min_lr_ratio is not None:
+        return "cosine_with_min_lr", training.lr_scheduler_kwargs | {"min_lr_rate": training.cosine_min_lr_ratio}
+    return training.lr_scheduler, training.lr_scheduler_kwargs
+
+
+def warmup_steps(training: TrainingSection, steps: int) -> int:
+    """Return the steps over which the learning rate rises; by default 3% of the run, at most 100."""
+    if training.warmup_steps is not None:
+        return training.warmup_steps
+    if training.warmup_ratio is not None:
+        return math.ceil(training.warmup_ratio * steps)
+    return min(100, math.ceil(0.03 * steps))
+
+
+def how_often(
+    strategy: str | None, steps: float | None, per_epoch: int | None, schedule: Schedule, default: str
+) -> tuple[str, int | None]:
+    """Return transformers' strategy ("no", "steps" or "epoch") and the steps between two events."""
+    if per_epoch is not None:
+        return "steps", max(1, schedule.per_epoch // per_epoch)
+    if steps is not None:
+        return "steps", max(1, math.ceil(steps * schedule.steps) if steps < 1 else int(steps))
+    if strategy == "steps":
+        return "steps", schedule.per_epoch
+    return strategy or default, None
+
+
+def training_arguments(
+    training: TrainingSection, schedule: Schedule, precision: Precision, hardware: Hardware, *, has_eval: bool
+) -> TrainingArguments:
+    """Return transformers' arguments for a run.
+
+    Raises:
+        ConfigError: the optimizer or the schedule is unknown.
+    """
+    save, save_steps = how_often(
+        training.save_strategy, training.save_steps, training.saves_per_epoch, schedule, default="epoch"
+    )
+    evaluate, eval_steps = how_often(
+        training.eval_strategy, training.eval_steps, training.evals_per_epoch, schedule, default="epoch"
+    )
+    scheduler, scheduler_arguments = choose_scheduler(training)
+    mixed = precision.trained == "float32"
+    return TrainingArguments(
+        output_dir=training.output_dir,
+        seed=training.seed,
+        use_cpu=hardware.kind == "cpu",
+        bf16=mixed and precision.compute == "bfloat16",
+        fp16=mixed and precision.compute == "float16",
+        per_device_train_batch_size=training.micro_batch_size,
+        per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,
+        gradient_accumulation_steps=accumulation(training),
+        num_train_epochs=training.num_epochs,
+        max_steps=training.max_steps or -1,
+        learning_rate=training.learning_rate,
+        optim=choose_optimizer(training.optimizer, hardware)[0],
+        optim_args=_optimizer_arguments(training.optim_args),
+        lr_scheduler_type=scheduler,
+        lr_scheduler_kwargs=scheduler_arguments,
+        warmup_steps=warmup_steps(training, schedule.steps),
+        weight_decay=training.weight_decay,
+        adam_beta1=training.adam_beta1,
+        adam_beta2=training.adam_beta2,
+        adam_epsilon=training.adam_epsilon,
+        max_grad_norm=training.max_grad_norm,
+        neftune_noise_alpha=training.neftune_noise_alpha,
+        gradient_checkpointing=training.gradient_checkpointing,
+        gradient_checkpointing_kwargs=training.gradient_checkpointing_kwargs or {"use_reentrant": False},
+        dataloader_num_workers=training.dataloader_num_workers,
+        ddp_find_unused_parameters=training.ddp_find_unused_parameters,
+        logging_steps=training.logging_steps or max(1, min(10, schedule.steps // 20)),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy=evaluate if has_eval else "no",
+        eval_steps=eval_steps,
+        save_strategy=save,
+        save_steps=save_steps or 500,
+        save_total_limit=training.save_total_limit,
+        load_best_model_at_end=training.load_best_model_at_end,
+        metric_for_best_model="eval_loss" if has_eval else None,
+        greater_is_better=False if has_eval else None,
+        include_num_input_tokens_seen="all",
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _optimizer_arguments(given: dict[str, Any] | str | None) -> str | None:
+    """Return `optim_args` in the form of transformers: "key=value,key=value"."""
+    if isinstance(given, dict):
+        return ",".join(f"{key}={value}" for key, value in given.items())
+    return given

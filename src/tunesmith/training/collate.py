@@ -1,0 +1,74 @@
+"""Prepared samples to batches: documents laid end to end in one row, without padding.
+
+Two public parameters of transformers' causal models make this cheap. `logits_to_keep` computes logits only at
+positions that predict a trained token, and `shift_labels` gives the loss their targets. Positions restart with each
+document, so that none sees another, and the last token of a document predicts nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import torch
+
+from tunesmith.data.pack import pack
+from tunesmith.data.types import MASKED, Example
+
+
+class Sequences(torch.utils.data.Dataset[list[Example]]):
+    """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
+
+    def __init__(self, prepared: Any, *, packed: bool, sequence_len: int) -> None:
+        """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels."""
+        self.samples = prepared.select_columns(["input_ids", "labels"])
+        lengths = _lengths(prepared)
+        self.plan = pack(lengths, sequence_len) if packed else [[index] for index in range(len(lengths))]
+        self.tokens = sum(lengths)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> list[Example]:
+        rows = self.samples[self.plan[index]]
+        return [Example(ids, labels) for ids, labels in zip(rows["input_ids"], rows["labels"], strict=True)]
+
+
+def _lengths(prepared: Any) -> list[int]:
+    """Read the number of tokens of each sample without turning tokens into Python objects."""
+    import pyarrow.compute
+
+    column = prepared.with_format("arrow")
+    lengths: list[int] = []
+    for start in range(0, len(prepared), 10_000):
+        batch = column[start : start + 10_000]["input_ids"]
+        lengths += pyarrow.compute.list_value_length(batch).to_pylist()
+    return lengths
+
+
+@dataclass(frozen=True)
+class FlatCollator:
+    """Lays sequences end to end.
+
+    Attributes:
+        document_borders: pass `cu_seq_lens_q`, for document attention.
+        keep_logits: the model takes `logits_to_keep`.
+    """
+
+    document_borders: bool = False
+    keep_logits: bool = True
+
+    def __call__(self, sequences: Sequence[list[Example]]) -> dict[str, Any]:
+        """Return the inputs of the model's `forward`; ids, positions and labels of shape (1, tokens)."""
+        documents = [document for sequence in sequences for document in sequence]
+        lengths = [len(document.input_ids) for document in documents]
+        input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
+        positions = torch.tensor([[place for length in lengths for place in range(length)]])
+        targets = torch.tensor([[label for document in documents for label in [*document.labels[1:], MASKED]]])
+        batch: dict[str, Any] = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
+        if self.document_borders:
+            batch["cu_seq_lens_q"] = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        if self.keep_logits:
+            batch["logits_to_keep"] = (targets[0] != MASKED).nonzero()[:, 0]
+            targets = targets[:, batch["logits_to_keep"]]
+        return batch | {"labels": targets, "shift_labels": targets}

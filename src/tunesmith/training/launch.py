@@ -1,0 +1,62 @@
+"""Are the processes that run the ones that were asked for? A launcher that silently starts fewer is refused."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunesmith.errors import RunError
+
+_ADVICE = "; for N processes on one machine use: torchrun --nproc_per_node N -m tunesmith.cli.train FILE"
+
+
+def check_launch(hardware_kind: str) -> None:
+    """Refuse to start where the launcher promised what it does not do.
+
+    On a machine without a GPU, `accelerate launch --cpu --num_processes 2` starts one process, and an FSDP setting
+    is dropped (accelerate 1.15); neither says so.
+
+    Raises:
+        RunError: fewer processes run than were asked for, or FSDP was asked for without a GPU.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    wanted = _accelerate_processes(_parent_command())
+    if wanted is not None and wanted > started:
+        raise RunError(f"`accelerate launch` was asked for {wanted} processes but started {started}{_ADVICE}")
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and hardware_kind == "cpu":
+        raise RunError(f"accelerate drops FSDP on a machine without a GPU{_ADVICE}")
+
+
+def check_world(joined: int) -> None:
+    """Refuse to go on when the processes did not join into one run.
+
+    Raises:
+        RunError: each process would train alone and write the same folder.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if joined != started:
+        raise RunError(f"{started} processes were started, but they did not join ({joined} in this run){_ADVICE}")
+
+
+def _parent_command() -> list[str]:
+    import psutil
+
+    parent = psutil.Process().parent()
+    try:
+        return parent.cmdline() if parent else []
+    except psutil.Error:
+        return []
+
+
+def _accelerate_processes(command: Sequence[str]) -> int | None:
+    """Return how many processes an `accelerate launch` command line asks for, or None if it is none or does not say."""
+    if not any("accelerate" in Path(word).name for word in command) or "launch" not in command:
+        return None
+    text = " ".join(command)
+    if found := re.search(r"--num_processes[= ](\d+)", text):
+        return int(found[1])
+    if found := re.search(r"--config_file[= ](\S+)", text):
+        file = Path(found[1])
+        if file.is_file() and (number := re.search(r"^num_processes:\s*(\d+)", file.read_text(), re.MULTILINE)):
+            return int(number[1])
+    return None

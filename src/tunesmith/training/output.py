@@ -1,0 +1,87 @@
+"""Who may write to the output folder: a new run, or one that goes on. Nothing of another run is overwritten."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.sections import TrainingSection
+from tunesmith.errors import RunError
+from tunesmith.training.checkpoints import find_checkpoint, whole_checkpoints
+from tunesmith.training.record import RunRecord
+
+MARGIN = 100 * 2**20
+"""Bytes that a run needs besides its checkpoints."""
+
+
+def starting_point(training: TrainingSection, *, resume: bool, overwrite: bool) -> Path | None:
+    """Return the checkpoint to go on from, or None for a run that starts anew.
+
+    Raises:
+        RunError: the folder holds another run and neither resuming nor overwriting was asked for, or there is no
+            checkpoint to resume from.
+    """
+    output = Path(training.output_dir)
+    if output.exists() and not output.is_dir():
+        raise RunError(f"`output_dir: {output}` is a file; choose a folder")
+    if training.resume_from_checkpoint:
+        return find_checkpoint(training.resume_from_checkpoint, output)
+    if resume:
+        return find_checkpoint("last", output)
+    if training.auto_resume_from_checkpoints and whole_checkpoints(output):
+        return find_checkpoint("last", output)
+    if overwrite or not _holds_a_run(output):
+        return None
+    status = RunRecord(output / "run").about().get("status", "of unknown state")
+    raise RunError(
+        f"`output_dir: {output}` holds another run ({status}): --resume goes on from its last checkpoint, "
+        "--overwrite moves it aside and starts anew, --output-dir NEW leaves it alone"
+    )
+
+
+def _holds_a_run(output: Path) -> bool:
+    marks = ("run", "adapter_config.json", "config.json", "model.safetensors")
+    return output.is_dir() and (any((output / mark).exists() for mark in marks) or any(output.glob("checkpoint-*")))
+
+
+def move_aside(output: Path) -> Path | None:
+    """Rename a folder that holds a run, and return its new name; nothing is deleted."""
+    if not _holds_a_run(output):
+        return None
+    aside = output.with_name(f"{output.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+    output.rename(aside)
+    return aside
+
+
+def check_disk(output: Path, checkpoint_bytes: int, kept: int) -> None:
+    """Refuse to start a run whose checkpoints will not fit on the disk.
+
+    Raises:
+        RunError: names the space that is needed and that is free.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    needed = checkpoint_bytes * (kept + 1) + MARGIN
+    free = shutil.disk_usage(output).free
+    if free < needed:
+        raise RunError(
+            f"{output} has {free / 2**20:,.0f} MiB free; {kept} checkpoints and one being written need about "
+            f"{needed / 2**20:,.0f} MiB. Free some, set `output_dir` on another disk, or lower `save_total_limit`"
+        )
+
+
+def disk_full(output: Path, error: BaseException) -> RunError | None:
+    """Return the error to show if a write failed because the disk is full, else None."""
+    text = str(error).lower()
+    free = shutil.disk_usage(output).free
+    if "no space left" not in text and not (free < 2**20 and ("writ" in text or "unexpected pos" in text)):
+        return None
+    whole = whole_checkpoints(output)
+    good = f"the last whole checkpoint is {whole[-1].name}" if whole else "no checkpoint had been saved"
+    return RunError(f"the disk of {output} is full; {good}. Free some space, then go on with --resume")
+
+
+def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return the settings that a resumed run changes, as `key: old -> new`."""
+    free = {"resume_from_checkpoint", "auto_resume_from_checkpoints", "output_dir", "dataset_prepared_path"}
+    keys = [key for key in {**before, **now} if key not in free and before.get(key) != now.get(key)]
+    return [f"{key}: {before.get(key)} -> {now.get(key)}" for key in keys]

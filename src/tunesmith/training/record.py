@@ -1,0 +1,103 @@
+"""The record of a run, in `run/` of its output folder: config, versions, metrics, and the loss curve."""
+
+import json
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PACKAGES = ("tunesmith", "torch", "transformers", "peft", "datasets", "accelerate", "tokenizers", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Writes and reads the files in `folder`."""
+
+    folder: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved config."""
+        return self.folder / "config.yml"
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a line: each logged step and evaluation."""
+        return self.folder / "metrics.jsonl"
+
+    def start(self, values: dict[str, Any], about: dict[str, Any]) -> None:
+        """Write the config, and `run.json` with the versions and what is said in `about`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.config_file.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        self.update(
+            about
+            | {
+                "status": "running",
+                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "command": " ".join(sys.argv),
+                "python": platform.python_version(),
+                "versions": {name: found for name in PACKAGES if (found := _version(name))},
+            }
+        )
+
+    def about(self) -> dict[str, Any]:
+        """Return what `run.json` says; empty if there is none."""
+        file = self.folder / "run.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    def update(self, changes: dict[str, Any]) -> None:
+        """Change entries of `run.json`."""
+        file = self.folder / "run.json"
+        text = json.dumps(self.about() | changes, indent=1)
+        unfinished = file.with_suffix(".tmp")
+        unfinished.write_text(text)
+        unfinished.replace(file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics recorded so far."""
+        if not self.metrics_file.exists():
+            return []
+        return [json.loads(line) for line in self.metrics_file.read_text().splitlines() if line.endswith("}")]
+
+    def add_metrics(self, entry: dict[str, Any]) -> None:
+        """Append one line of metrics."""
+        with self.metrics_file.open("a") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop metrics of steps after `step`: a run that resumes from there does them again."""
+        kept = [entry for entry in self.metrics() if entry["step"] <= step]
+        if self.metrics_file.exists():
+            self.metrics_file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def plot(self) -> Path | None:
+        """Draw the losses against the steps; None when there are none yet."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for key, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o-")):
+            points = [(entry["step"], entry[key]) for entry in self.metrics() if key in entry]
+            if points:
+                axes.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.4)
+        if not axes.lines:
+            return None
+        axes.set(xlabel="step", ylabel="loss per trained token", title=self.folder.parent.name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend()
+        file = self.folder / "loss.png"
+        figure.savefig(file, dpi=130)
+        return file
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
