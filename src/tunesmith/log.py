@@ -25,5 +25,7 @@ def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterato
     """
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=title, unit=f" {unit}", disable=None if is_main_process() else True, leave=False) as bar:
+    with tqdm(
+        total=total, desc=title, unit=f" {unit}", disable=None if is_main_process() else True, leave=False
+    ) as bar:
         yield bar.update

@@ -18,14 +18,13 @@ OVERRIDES = "Any key of the file can be set here: --learning-rate 1e-4, --lora_r
 
 def parser(name: str, summary: str, examples: str) -> argparse.ArgumentParser:
     """Return a parser whose help ends with examples. `FILE` is its first argument."""
-    made = argparse.ArgumentParser(
+    return argparse.ArgumentParser(
         prog=f"tunesmith {name}",
         description=summary,
         epilog=f"{OVERRIDES}\n\nexamples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    return made
 
 
 def read_config(file: str, overrides: Sequence[str]) -> Config:

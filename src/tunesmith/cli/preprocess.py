@@ -25,18 +25,11 @@ def preprocess(arguments: list[str]) -> int:
     config = read_config(given.file, overrides)
 
     from tunesmith.data.splits import describe, prepare_splits
-    from tunesmith.data.tokenizer import load_tokenizer
-    from tunesmith.modeling.builtin import local_base_model
+    from tunesmith.modeling.tokenizer import model_tokenizer
 
-    model = config.model
-    tokenizer = load_tokenizer(
-        model.tokenizer_config or local_base_model(model.base_model),
-        special_tokens=model.special_tokens,
-        revision=None if model.tokenizer_config else model.revision_of_model,
-        trust_remote_code=model.trust_remote_code,
-    )
+    tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(
-        config.data, model, tokenizer=tokenizer, seed=config.training.seed, source=config.source, rebuild=True
+        config.data, config.model, tokenizer=tokenizer, seed=config.training.seed, source=config.source, rebuild=True
     )
     if given.debug or given.debug_text_only or given.debug_row:
         indices = _rows(splits.train, given.debug_row, given.debug_num_examples)

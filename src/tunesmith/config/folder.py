@@ -1,5 +1,6 @@
 """A folder of weights as a config: a run's output, a checkpoint of it, or a merged model."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from tunesmith.config import overrides
 from tunesmith.config.load import load_values
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
+
+_ADAPTER_KEYS = ("adapter", "lora_", "peft_", "load_in_")
 
 
 def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
@@ -24,14 +27,16 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     if not has_adapter and not has_model:
         raise ConfigError(f"{folder} holds no adapter_config.json and no config.json: it is no adapter and no model")
     if record is None:
-        raise ConfigError(f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}")
+        raise ConfigError(
+            f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}"
+        )
     values: dict[str, Any] = yaml.safe_load(record.read_text())
+    about = json.loads(record.with_name("run.json").read_text())
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:
         values["lora_model_dir"] = folder
     else:
-        values = {key: value for key, value in values.items() if not key.startswith(("lora_", "peft_", "load_in_"))}
-        values.pop("adapter", None)
-        values |= {"base_model": folder}
-    return load_values(values, str(record), overrides.parse(arguments))
+        values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}
+        values |= {"output_dir": folder, "tokenizer_config": folder}
+    return load_values(values, about["source"], overrides.parse(arguments))

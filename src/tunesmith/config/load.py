@@ -44,9 +44,7 @@ def load(file: str, arguments: Sequence[str] = ()) -> Config:
     return load_values(values, file, overrides.parse(arguments), marks)
 
 
-def load_values(
-    values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None
-) -> Config:
+def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
     """Return the checked config of plain values, with those in `given` put over them; see `load`."""
     overrides.apply(values, given)
     where = _Places(file, marks or {}, given)
@@ -61,7 +59,8 @@ def load_values(
         except ValidationError as error:
             faults += [_fault(item, section, where) for item in _unique(error.errors(include_url=False))]
     if len(sections) == len(SECTIONS):
-        config = Config.model_construct(source=file, values=values, notes=tuple(notes), **sections)
+        parts: dict[str, Any] = {"source": file, "values": values, "notes": tuple(notes), **sections}
+        config = Config.model_construct(**parts)
         faults += [f"{where(*key)}: {text}" for key, text in broken_rules(config)]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -166,5 +165,9 @@ def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:
     for part in path[:-1]:
         if isinstance(part, str):
             annotation = section.model_fields[part].annotation
-            section = next(item for item in (annotation, *get_args(annotation)) if isinstance(item, type) and issubclass(item, BaseModel))
+            section = next(
+                item
+                for item in (annotation, *get_args(annotation))
+                if isinstance(item, type) and issubclass(item, BaseModel)
+            )
     return list(section.model_fields)

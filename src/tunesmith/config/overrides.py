@@ -60,10 +60,11 @@ def apply(values: dict[str, Any], overrides: dict[KeyPath, Any]) -> None:
                 target = target[part]
             else:
                 raise _no_such_place(path)
-        if isinstance(target, list) and isinstance(path[-1], int) and path[-1] < len(target):
-            target[path[-1]] = value
+        last = path[-1]
+        if isinstance(target, list) and isinstance(last, int) and last < len(target):
+            target[last] = value
         elif isinstance(target, dict):
-            target[path[-1]] = value
+            target[last] = value
         else:
             raise _no_such_place(path)
 

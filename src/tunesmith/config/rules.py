@@ -37,10 +37,21 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         yield ("load_in_8bit",), "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`"
     if adapter.adapter is None and (model.load_in_4bit or model.load_in_8bit):
         bits = "4" if model.load_in_4bit else "8"
-        yield (f"load_in_{bits}bit",), "quantised weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`"
+        yield (
+            (f"load_in_{bits}bit",),
+            "quantised weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
+        )
     if adapter.adapter is None and adapter.lora_r is not None:
-        yield ("lora_r",), f"`lora_r: {adapter.lora_r}` without `adapter` would train all weights; set `adapter: lora`, or remove it"
-    if adapter.adapter and not adapter.lora_model_dir and not adapter.lora_target_linear and not adapter.lora_target_modules:
+        yield (
+            ("lora_r",),
+            f"`lora_r: {adapter.lora_r}` without `adapter` would train all weights; set `adapter: lora`, or remove it",
+        )
+    if (
+        adapter.adapter
+        and not adapter.lora_model_dir
+        and not adapter.lora_target_linear
+        and not adapter.lora_target_modules
+    ):
         yield ("adapter",), f"`adapter: {adapter.adapter}` needs `lora_target_linear: true` or `lora_target_modules`"
 
 
@@ -52,7 +63,10 @@ def _data(data: DataSection) -> Iterator[Problem]:
             if dataset.chat_template == "jinja" and not dataset.chat_template_jinja:
                 yield (name, index, "chat_template"), "`chat_template: jinja` needs `chat_template_jinja`"
             if dataset.shards is not None and dataset.shards_idx >= dataset.shards:
-                yield (name, index, "shards_idx"), f"`shards_idx: {dataset.shards_idx}` must be below `shards: {dataset.shards}`"
+                yield (
+                    (name, index, "shards_idx"),
+                    f"`shards_idx: {dataset.shards_idx}` must be below `shards: {dataset.shards}`",
+                )
 
 
 def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
@@ -67,7 +81,11 @@ def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]
         if one in set_keys and other in set_keys:
             yield (other,), f"`{one}: {getattr(training, one)}` and `{other}: {getattr(training, other)}`: keep one"
     if training.batch_size is not None and training.batch_size % training.micro_batch_size:
-        yield ("batch_size",), f"`batch_size: {training.batch_size}` must be a multiple of `micro_batch_size: {training.micro_batch_size}`"
+        yield (
+            ("batch_size",),
+            f"`batch_size: {training.batch_size}` must be a multiple of "
+            f"`micro_batch_size: {training.micro_batch_size}`",
+        )
     for kind in ("save", "eval"):
         strategy = getattr(training, f"{kind}_strategy")
         for key in (f"{kind}_steps", f"{kind}s_per_epoch"):
@@ -76,8 +94,15 @@ def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]
     if not has_eval:
         for key in ("eval_steps", "evals_per_epoch", "early_stopping_patience", "load_best_model_at_end"):
             if key in set_keys and getattr(training, key):
-                yield (key,), f"`{key}: {getattr(training, key)}` needs rows to evaluate on; set `val_set_size: 0.05`, or remove it"
+                yield (
+                    (key,),
+                    f"`{key}: {getattr(training, key)}` needs rows to evaluate on; "
+                    "set `val_set_size: 0.05`, or remove it",
+                )
     if training.cosine_min_lr_ratio is not None and training.lr_scheduler != "cosine":
-        yield ("cosine_min_lr_ratio",), f"`cosine_min_lr_ratio` needs `lr_scheduler: cosine`, found `{training.lr_scheduler}`"
+        yield (
+            ("cosine_min_lr_ratio",),
+            f"`cosine_min_lr_ratio` needs `lr_scheduler: cosine`, found `{training.lr_scheduler}`",
+        )
     if training.loss_watchdog_patience is not None and training.loss_watchdog_threshold is None:
         yield ("loss_watchdog_patience",), "`loss_watchdog_patience` needs `loss_watchdog_threshold`"

@@ -8,7 +8,9 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED
 
 
-def token_view(input_ids: Sequence[int], labels: Sequence[int], tokenizer: Tokenizer, *, text_only: bool = False) -> Text:
+def token_view(
+    input_ids: Sequence[int], labels: Sequence[int], tokenizer: Tokenizer, *, text_only: bool = False
+) -> Text:
     """Return the tokens of a sample as coloured text.
 
     Args:

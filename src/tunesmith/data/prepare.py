@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tunesmith.config.sections import Dataset, DataSection, ModelSection
+from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
-from tunesmith.data.formats import chat as chat_format
+from tunesmith.data.formats.chat import chat_prompt, conversation
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
@@ -39,11 +39,11 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
         DataError: the row does not fit its type.
     """
     if spec.dataset.type == "chat_template":
-        messages = chat_format.conversation(values, spec.dataset)
+        messages = conversation(values, spec.dataset)
         last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=None)
         if last is None:
             raise DataError("the row has no assistant turn to compare an answer with")
-        rendered = chat_format.prompt(messages[:last], spec, values.get(spec.dataset.field_tools))
+        rendered = chat_prompt(messages[:last], spec, values.get(spec.dataset.field_tools))
         return Question(prompt_ids(rendered, tokenizer), str(messages[last]["content"]))
     rendered = find_format(spec.dataset.type, source)(values, spec)
     prompt = rendered.prompt()
@@ -61,7 +61,7 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
     text = turns[-1]["content"]
     kind = spec.dataset.type
     if kind == "chat_template":
-        rendered = chat_format.prompt(list(turns), spec)
+        rendered = chat_prompt(list(turns), spec)
     elif kind in ("completion", "input_output"):
         rendered = Rendered((Span(text, False),), bos=kind == "completion")
     else:
@@ -81,7 +81,7 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
     try:
         for row in islice(data_source.read_rows(spec.dataset, source), rows):
             if isinstance(row, Row):
-                first = chat_format.conversation(row.values, spec.dataset)[0]
+                first = conversation(row.values, spec.dataset)[0]
                 found.add(first["content"] if first["role"] == "system" else None)
     except DataError:
         return None

@@ -57,7 +57,9 @@ def held_out_count(samples: int, val_set_size: float) -> int:
         return 0
     count = max(1, round(samples * val_set_size)) if val_set_size <= 1 else int(val_set_size)
     if count >= samples:
-        raise DataError(f"`val_set_size: {val_set_size:g}` holds out {count} of {samples} samples: none is left to train on")
+        raise DataError(
+            f"`val_set_size: {val_set_size:g}` holds out {count} of {samples} samples: none is left to train on"
+        )
     return count
 
 

@@ -84,7 +84,9 @@ def _label_by_offsets(ids: list[int], places: list[tuple[int, int]], spans: tupl
             current += 1
         border, train = ends[current]
         if not train and end > border and current + 1 < len(ends):
-            return DataError(f"a token spans the end of the prompt and the start of the answer, near character {border}")
+            return DataError(
+                f"a token spans the end of the prompt and the start of the answer, near character {border}"
+            )
         labels.append(token if train else MASKED)
         last_end = max(last_end, end)
     return Example(ids, labels)

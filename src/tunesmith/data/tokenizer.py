@@ -16,7 +16,11 @@ Tokenizer = Any
 
 
 def load_tokenizer(
-    name: str, *, special_tokens: SpecialTokens | None = None, revision: str | None = None, trust_remote_code: bool = False
+    name: str,
+    *,
+    special_tokens: SpecialTokens | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Tokenizer:
     """Return the fast tokenizer of a folder or Hub repository, straight from its `tokenizer.json`.
 

@@ -1,0 +1,1 @@
+"""Export: tuned weights in the forms that other tools take."""

@@ -77,7 +77,9 @@ def generate(
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
         padding = [width - len(prompts[index]) for index in chosen]
         device = voice.model.device
-        ids = torch.tensor([[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device)
+        ids = torch.tensor(
+            [[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device
+        )
         mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
         with voice.speaking(), torch.no_grad():
             made = voice.model.generate(

@@ -4,6 +4,7 @@ Registered with transformers' `AttentionInterface`, so that no model is changed.
 passes from a model's `forward` to its attention, says where the documents begin and end.
 """
 
+from itertools import pairwise
 from typing import Any
 
 DOCUMENTS = "tunesmith_documents"
@@ -52,7 +53,7 @@ def document_attention(
 
     borders = cu_seq_lens_q.tolist()
     outputs = []
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         window = None
         if sliding_window is not None and end - start > sliding_window:
             band = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device)

@@ -39,7 +39,9 @@ def local_base_model(name: str) -> str:
     if not name.startswith("builtin/"):
         return name
     if name not in BUILTIN:
-        raise ModelError(f"`base_model: {name}` is no built-in model{did_you_mean(name, BUILTIN)} known: {', '.join(BUILTIN)}")
+        raise ModelError(
+            f"`base_model: {name}` is no built-in model{did_you_mean(name, BUILTIN)} known: {', '.join(BUILTIN)}"
+        )
     target = cache_dir() / f"{name.removeprefix('builtin/')}-v{CONVERSION}"
     if not target.exists():
         _convert_once(name, target)

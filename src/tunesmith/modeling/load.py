@@ -88,7 +88,9 @@ def training_attention(section: ModelSection, hardware: Hardware) -> tuple[str |
         instead = f" in place of {wanted}, which needs a GPU; the same result" if wanted not in ("sdpa", None) else ""
         return DOCUMENTS, f"sdpa of each document alone{instead}"
     if wanted and wanted.startswith("flash_attention") and not hardware.flash_attention:
-        raise ConfigError(f"`attn_implementation: {wanted}` needs pip install flash-attn; or set `attn_implementation: sdpa`")
+        raise ConfigError(
+            f"`attn_implementation: {wanted}` needs pip install flash-attn; or set `attn_implementation: sdpa`"
+        )
     if wanted is None and hardware.flash_attention:
         return "flash_attention_2", "flash_attn is installed"
     return wanted or "sdpa", "as set" if wanted else "the default"

@@ -176,7 +176,9 @@ class LossWatch(TrainerCallback):
         if loss is None:
             return
         if not math.isfinite(loss):
-            raise RunError(f"the loss at step {state.global_step} is {loss}; lower `learning_rate` ({args.learning_rate})")
+            raise RunError(
+                f"the loss at step {state.global_step} is {loss}; lower `learning_rate` ({args.learning_rate})"
+            )
         if self.threshold is not None:
             self.broken = self.broken + 1 if loss > self.threshold else 0
             if self.broken >= self.patience:

@@ -4,23 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
 from tunesmith.config.sections import Config
 from tunesmith.data.splits import Splits, describe, prepare_splits
-from tunesmith.data.tokenizer import Tokenizer, load_tokenizer
 from tunesmith.errors import RunError
-from tunesmith.hardware import Hardware, detect
+from tunesmith.hardware import detect
 from tunesmith.log import is_main_process, note
 from tunesmith.modeling.adapters import load_adapter, new_adapter
 from tunesmith.modeling.attention import DOCUMENTS
-from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.load import load_base_model, training_attention
 from tunesmith.modeling.precision import Precision, choose_precision
+from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.training.args import Decision, Schedule, choose_optimizer, plan_steps, training_arguments
-from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, duration
+from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import FlatCollator, Sequences
 from tunesmith.training.launch import check_launch, check_world
@@ -59,7 +57,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     attention, attention_why = training_attention(config.model, hardware)
     optimizer, optimizer_why = choose_optimizer(training.optimizer, hardware)
 
-    tokenizer = load_config_tokenizer(config)
+    tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=training.seed, source=config.source)
     for line in describe(splits.parts):
         note(line)
@@ -79,7 +77,9 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
             Decision("attention", str(attention), attention_why),
             *([Decision("optimizer", optimizer, optimizer_why)] if optimizer_why else []),
             Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
-            Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, packed, config.data.sequence_len)),
+            Decision(
+                "steps", str(schedule.steps), _steps_reason(schedule, sequences, packed, config.data.sequence_len)
+            ),
         ]
     )
     check_disk(output, _checkpoint_bytes(model), training.save_total_limit)
@@ -105,18 +105,6 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
     _run_steps(trainer, checkpoint, output)
     return _finish(trainer, record, interrupted=stop.requested)
-
-
-def load_config_tokenizer(config: Config) -> Tokenizer:
-    """Return the tokenizer of a config, carrying the chat template that its rows are rendered with."""
-    model = config.model
-    name = model.tokenizer_config or local_base_model(model.base_model)
-    return load_tokenizer(
-        name,
-        special_tokens=model.special_tokens,
-        revision=None if model.tokenizer_config else model.revision_of_model,
-        trust_remote_code=model.trust_remote_code,
-    )
 
 
 def build_model(config: Config, precision: Precision, attention: str | None) -> Any:
@@ -162,7 +150,7 @@ def _parameters(model: Any) -> str:
 
 def _checkpoint_bytes(model: Any) -> int:
     """Trained weights and AdamW's two states."""
-    return 3 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return 3 * sum(int(p.numel()) * int(p.element_size()) for p in model.parameters() if p.requires_grad)
 
 
 def _steps_reason(schedule: Schedule, sequences: Sequences, packed: bool, sequence_len: int) -> str:
@@ -178,7 +166,9 @@ def _print_decisions(decisions: list[Decision]) -> None:
         note(f"{item.key:<{width}}  {item.value}  ({item.why})")
 
 
-def _open_record(config: Config, record: RunRecord, splits: Splits, checkpoint: Path | None, *, overwrite: bool) -> None:
+def _open_record(
+    config: Config, record: RunRecord, splits: Splits, checkpoint: Path | None, *, overwrite: bool
+) -> None:
     """Start the record anew, or take up that of the run that goes on."""
     output = record.folder.parent
     prepared = [part.folder.name for part in splits.parts]

@@ -20,7 +20,9 @@ class TokenMeanTrainer(Trainer):
         mine = batches[self.args.process_index :: self.args.world_size]
         # Every process runs as many batches; one that has too few repeats a batch and does not count it.
         rounds = math.ceil(len(batches) / self.args.world_size)
-        total = torch.zeros(2, dtype=torch.float64, device=self.args.device if self.args.device.type != "mps" else "cpu")
+        total = torch.zeros(
+            2, dtype=torch.float64, device=self.args.device if self.args.device.type != "mps" else "cpu"
+        )
         self.model.eval()
         for index in range(rounds):
             counts = index < len(mine)
@@ -39,10 +41,13 @@ class TokenMeanTrainer(Trainer):
             f"{metric_key_prefix}_tokens": tokens,
         }
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def _batches(self, dataset: Any) -> list[list[Any]]:
         """The evaluation set in batches of sequences, in order."""
         size = self.args.per_device_eval_batch_size
-        return [[dataset[i] for i in range(start, min(start + size, len(dataset)))] for start in range(0, len(dataset), size)]
+        return [
+            [dataset[i] for i in range(start, min(start + size, len(dataset)))]
+            for start in range(0, len(dataset), size)
+        ]

@@ -35,9 +35,11 @@ def chat(values: dict[str, Any], spec: FormatSpec) -> Rendered:
     return Rendered(_spans(full, trained), joint=True)
 
 
-def prompt(messages: list[dict[str, Any]], spec: FormatSpec, tools: list[Any] | None = None) -> Rendered:
+def chat_prompt(messages: list[dict[str, Any]], spec: FormatSpec, tools: list[Any] | None = None) -> Rendered:
     """Render the turns so far as the prompt for the next answer."""
-    return Rendered((Span(_template(spec).render(messages, add_generation_prompt=True, tools=tools), False),), joint=True)
+    return Rendered(
+        (Span(_template(spec).render(messages, add_generation_prompt=True, tools=tools), False),), joint=True
+    )
 
 
 def conversation(values: dict[str, Any], dataset: Dataset) -> list[dict[str, Any]]:
@@ -64,7 +66,8 @@ def _message(number: int, item: Any, dataset: Dataset) -> dict[str, Any]:
         raise DataError(f"message {number} should hold role and content; found {item!r:.80}")
     names = {
         "role": dataset.message_field_role or ("role" if "role" in item else "from"),
-        "content": dataset.message_field_content or ("content" if "content" in item or "value" not in item else "value"),
+        "content": dataset.message_field_content
+        or ("content" if "content" in item or "value" not in item else "value"),
         **dataset.message_property_mappings,
     }
     message = {key: value for key, value in item.items() if key not in names.values() and value is not None}
@@ -74,7 +77,9 @@ def _message(number: int, item: Any, dataset: Dataset) -> dict[str, Any]:
     for key in ("role", "content"):
         if key not in message and not (key == "content" and message.get("tool_calls")):
             keys = ", ".join(map(str, item))
-            raise DataError(f"message {number} has no {key}; found {keys}. Set message_property_mappings: {{{key}: ...}}")
+            raise DataError(
+                f"message {number} has no {key}; found {keys}. Set message_property_mappings: {{{key}: ...}}"
+            )
     if not isinstance(message.get("content", ""), str):
         raise DataError(f"message {number}: content should be text; found {type(message['content']).__name__}")
     own_names = {name: role for role, names_of_role in dataset.roles.items() for name in names_of_role}
@@ -107,7 +112,9 @@ def _trained_part(
     if not is_trained and not trains_end:
         return None
     generated = message["role"] == "assistant"
-    before = template.render(messages[:index], add_generation_prompt=generated, tools=tools) if index or generated else ""
+    before = (
+        template.render(messages[:index], add_generation_prompt=generated, tools=tools) if index or generated else ""
+    )
     through = full if index == len(messages) - 1 else template.render(messages[: index + 1], tools=tools)
     _require_prefix(before, full, f"the prompt that a server feeds before turn {index + 1}")
     _require_prefix(through, full, f"the text up to turn {index + 1}")

@@ -1,0 +1,128 @@
+"""The story of an evaluation: the loss on held-out rows, then answers to them and what the assertions say."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Config
+from tunesmith.data import source as data_source
+from tunesmith.data.prepare import format_specs
+from tunesmith.data.question import question
+from tunesmith.data.splits import prepare_splits
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.types import Row
+from tunesmith.errors import ConfigError
+from tunesmith.evals.assertions import judge, load_assertions
+from tunesmith.evals.report import Answer, Judged, Report
+from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate
+from tunesmith.generation.voices import load_voices
+from tunesmith.hardware import Hardware, detect
+from tunesmith.log import note, progress
+from tunesmith.modeling.tokenizer import model_tokenizer
+
+
+class Asked(NamedTuple):
+    """A held-out row as a question to the model."""
+
+    row: Row
+    input_ids: list[int]
+    reference: str
+    template: ChatTemplate | None
+
+
+def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Report:
+    """Return losses, and answers with verdicts, for the tuned model and if asked the base model.
+
+    Raises:
+        ConfigError: the config has no held-out rows, or an assertion is at fault.
+    """
+    if not (config.data.test_datasets or config.data.val_set_size):
+        raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
+    assertions = []
+    if path := config.evaluation.evaluation.assertions:
+        assertions = load_assertions(path, config.source)
+    tokenizer = model_tokenizer(config.model)
+    hardware = detect()
+    voices = load_voices(config, hardware, tuned=tuned, base=base)
+    held_out = prepare_splits(
+        config.data, config.model, tokenizer=tokenizer, seed=config.training.seed, source=config.source
+    ).held_out
+    report = Report(assertions=[assertion.__name__ for assertion in assertions])
+    for voice in voices:
+        report.losses[voice.name] = held_out_loss(voice, held_out, config, hardware)
+        note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
+    asked = list(_questions(config, held_out, tokenizer))
+    answers = {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
+    for index, item in enumerate(asked):
+        judged = {}
+        for name, texts in answers.items():
+            text = texts[index]
+            failed = [v for v in judge(assertions, item.row.values, text, item.reference) if not v.ok]
+            judged[name] = Answer(text, text.strip() == item.reference.strip(), failed)
+        question_text = _last_words(item, tokenizer)
+        report.rows.append(Judged(item.row.file, item.row.number, question_text, item.reference, judged))
+    return report
+
+
+def held_out_loss(voice: Voice, held_out: Any, config: Config, hardware: Hardware) -> dict[str, float]:
+    """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
+    from tunesmith.modeling.precision import choose_precision
+    from tunesmith.training.args import plan_steps, training_arguments
+    from tunesmith.training.collate import FlatCollator, Sequences
+    from tunesmith.training.trainer import TokenMeanTrainer
+
+    packed = config.data.sample_packing if config.data.eval_sample_packing is None else config.data.eval_sample_packing
+    sequences = Sequences(held_out, packed=packed, sequence_len=config.data.sequence_len)
+    schedule = plan_steps(config.training, len(sequences), 1)
+    arguments = training_arguments(
+        config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
+    )
+    trainer = TokenMeanTrainer(voice.model, arguments, data_collator=FlatCollator(), eval_dataset=sequences)
+    with voice.speaking():
+        metrics = trainer.evaluate()
+    voice.model.eval()
+    return {key.removeprefix("eval_"): value for key, value in metrics.items()}
+
+
+def _questions(config: Config, held_out: Any, tokenizer: Tokenizer) -> Iterator[Asked]:
+    """Yield the held-out rows that have a prompt, read again from their files, in the files' order."""
+    wanted = set(zip(held_out["file"], held_out["row"], strict=True))
+    limit = config.evaluation.evaluation.max_rows or len(wanted)
+    datasets = config.data.test_datasets or config.data.datasets
+    specs = format_specs(datasets, config.data, config.model, tokenizer, config.source)
+    count = 0
+    for spec in specs:
+        for row in data_source.read_rows(spec.dataset, config.source):
+            if count == limit:
+                return
+            if isinstance(row, Row) and (row.file, row.number) in wanted:
+                found = question(row.values, spec, tokenizer, config.source)
+                if found is not None:
+                    count += 1
+                    yield Asked(row, found.input_ids, found.reference, spec.template)
+
+
+def _answers(voice: Voice, asked: list[Asked], tokenizer: Tokenizer, config: Config) -> list[str]:
+    section = config.evaluation.evaluation
+    if not asked:
+        return []
+    ends = end_tokens(voice.model, tokenizer, asked[0].template)
+    with progress(f"answers of the {voice.name} model", total=len(asked), unit="rows") as advance:
+        return generate(
+            voice,
+            [item.input_ids for item in asked],
+            tokenizer,
+            Sampling(max_new_tokens=section.max_new_tokens),
+            ends=ends,
+            batch_size=section.batch_size,
+            advance=advance,
+        )
+
+
+def _last_words(item: Asked, tokenizer: Tokenizer) -> str:
+    """Return the end of the prompt, for reading beside the answers."""
+    messages = item.row.values.get("messages")
+    if isinstance(messages, list):
+        users = [m.get("content", "") for m in messages if isinstance(m, dict) and m.get("role") == "user"]
+        if users:
+            return str(users[-1]).strip().split("\n")[-1]
+    return str(tokenizer.decode(item.input_ids[-60:], skip_special_tokens=True)).strip().split("\n")[-1]

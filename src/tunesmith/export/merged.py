@@ -1,0 +1,78 @@
+"""An adapter put into its base model: a plain safetensors model with tokenizer and chat template."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from tunesmith.config.sections import Config
+from tunesmith.errors import ConfigError, RunError
+from tunesmith.modeling.adapters import load_adapter
+from tunesmith.modeling.load import load_base_model
+from tunesmith.modeling.precision import Format
+from tunesmith.modeling.tokenizer import model_tokenizer
+
+PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2, and def f(x): return x"
+"""Text on which the merged model is compared with the adapter."""
+
+
+class Merged(NamedTuple):
+    """Where the merged model is, and the largest difference of its logits from the adapter's on a probe text."""
+
+    folder: Path
+    largest_difference: float
+
+
+def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
+    """Write the base model with the adapter merged into it, in `dtype`, to `folder`, and compare the two.
+
+    The sum is made in fp32 and rounded once. An adapter that was trained on a quantised base is merged into just that
+    base, dequantised, since that is the model it was trained to correct.
+
+    Raises:
+        ConfigError: the config has no adapter.
+        RunError: `folder` holds something already.
+    """
+    if not config.adapter.adapter:
+        raise ConfigError("there is no `adapter` to merge: full fine-tuning wrote a whole model to output_dir")
+    if folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty; choose another with --output DIR")
+    adapter = config.adapter.lora_model_dir or config.training.output_dir
+    model = load_base_model(config.model, "float32")
+    if config.model.load_in_4bit or config.model.load_in_8bit:
+        model = model.dequantize().to(torch.float32)
+    tokenizer = model_tokenizer(config.model)
+    probe = tokenizer(PROBE, return_tensors="pt").input_ids
+    with_adapter = load_adapter(model, adapter).eval()
+    expected = _logits(with_adapter, probe)
+    merged = with_adapter.merge_and_unload().to(getattr(torch, dtype))
+    difference = (_logits(merged, probe) - expected).abs().max().item()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        merged.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        _save_record(config, unfinished / "run")
+        if folder.exists():
+            folder.rmdir()
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return Merged(folder, difference)
+
+
+def _logits(model: Any, ids: Any) -> Any:
+    with torch.no_grad():
+        return model(ids.to(model.device)).logits.float()
+
+
+def _save_record(config: Config, folder: Path) -> None:
+    """Keep the config beside the weights, so that `tunesmith inference FOLDER` renders the trained prompt."""
+    folder.mkdir()
+    (folder / "config.yml").write_text(yaml.safe_dump(config.values, sort_keys=False, allow_unicode=True))
+    (folder / "run.json").write_text(json.dumps({"source": config.source, "status": "merged"}))

@@ -1,0 +1,408 @@
+"""The chat page of `inference --gradio`: the tuned model, beside its base if asked, and the tokens that it is fed.
+
+The conversation is kept here and only shown by the browser, so that the next prompt holds the answers as they were
+made. `Asker` knows nothing of gradio; the functions below it know nothing of models.
+"""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Dataset
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.question import Turn, conversation_prompt
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.errors import ConfigError, RunError, UserError
+from tunesmith.generation.engine import Sampling, Voice, stream
+
+Updates = dict[Any, Any]
+"""Component -> what it shall show."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A question and the answer of each voice; None is no answer: not yet begun, or stopped before its first word."""
+
+    question: str
+    answers: tuple[str | None, ...]
+
+
+Talk = tuple[Exchange, ...]
+"""The conversation of a page."""
+
+
+def turns_of(talk: Talk, voice: int, question: str, system: str | None) -> list[Turn]:
+    """Return what one voice has heard and said, up to `question`. Questions that it did not answer are left out."""
+    turns = [{"role": "system", "content": system}] if system and system.strip() else []
+    for exchange in talk:
+        answer = exchange.answers[voice]
+        if answer is not None:
+            turns += [{"role": "user", "content": exchange.question}, {"role": "assistant", "content": answer}]
+    return [*turns, {"role": "user", "content": question}]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Puts questions to the voices, with the prompt that was trained."""
+
+    voices: tuple[Voice, ...]
+    spec: FormatSpec
+    tokenizer: Tokenizer
+    ends: list[int]
+    source: str
+
+    def prompt(self, talk: Talk, voice: int, question: str, system: str | None) -> list[int]:
+        """Return the tokens that a voice is fed for `question` after `talk`."""
+        return conversation_prompt(turns_of(talk, voice, question, system), self.spec, self.tokenizer, self.source)
+
+    def answers(self, talk: Talk, question: str, system: str | None, sampling: Sampling) -> Iterator[Talk]:
+        """Yield `talk` with the question, and with its answers as they grow.
+
+        One voice speaks after the other: the base and the tuned model may be the same weights, with the adapter off
+        or on.
+        """
+        exchange = Exchange(question, (None,) * len(self.voices))
+        yield (*talk, exchange)
+        for index, voice in enumerate(self.voices):
+            text = ""
+            for piece in _until_closed(voice, self.prompt(talk, index, question, system), self, sampling):
+                text += piece
+                if text:
+                    yield (*talk, _with_answer(exchange, index, text))
+            exchange = _with_answer(exchange, index, text)
+            yield (*talk, exchange)
+
+
+def _with_answer(exchange: Exchange, voice: int, text: str) -> Exchange:
+    return replace(exchange, answers=(*exchange.answers[:voice], text, *exchange.answers[voice + 1 :]))
+
+
+@dataclass(frozen=True)
+class _Stoppable:
+    """A model that stops at its next token once `stopped` is set."""
+
+    model: Any
+    stopped: Event = field(default_factory=Event)
+
+    @property
+    def device(self) -> Any:
+        return self.model.device
+
+    def disable_adapter(self) -> AbstractContextManager[Any]:
+        return self.model.disable_adapter()  # type: ignore[no-any-return]
+
+    def generate(self, **settings: Any) -> Any:
+        return self.model.generate(**settings, stopping_criteria=[lambda ids, scores: self.stopped.is_set()])
+
+
+def _until_closed(voice: Voice, prompt: list[int], asker: Asker, sampling: Sampling) -> Iterator[str]:
+    """Yield the pieces of an answer. Whoever stops reading also stops the model, before it is asked again."""
+    model = _Stoppable(voice.model)
+    pieces = stream(replace(voice, model=model), prompt, asker.tokenizer, sampling, ends=asker.ends)
+    try:
+        for piece in pieces:  # noqa: UP028, `yield from` would close `pieces`, and leave the model at work
+            yield piece
+    finally:
+        model.stopped.set()
+        for _ in pieces:
+            pass
+
+
+class Setting(NamedTuple):
+    """A field of `Sampling` on the page."""
+
+    label: str
+    info: str
+    lowest: float
+    highest: float = float("inf")
+    step: float = 1
+    kind: type[int] | type[float] = int
+
+
+SETTINGS = {
+    "max_new_tokens": Setting("Max new tokens", "length of the longest answer", 1),
+    "temperature": Setting("Temperature", "0 takes the likeliest token", 0, step=0.1, kind=float),
+    "top_p": Setting("Top p", "share of likely tokens; 1 is all", 0.01, 1, 0.05, float),
+    "top_k": Setting("Top k", "number of likely tokens; 0 is all", 0),
+    "repetition_penalty": Setting("Repetition penalty", "1 is none", 0.01, step=0.05, kind=float),
+    "seed": Setting("Seed", "same seed, same answer", 0, 2**53),
+}
+
+
+def sampling_of(numbers: Sequence[float | None]) -> Sampling:
+    """Return the settings that the page's fields hold, in the order of `SETTINGS`.
+
+    Raises:
+        ConfigError: a field is empty or out of bounds.
+    """
+    values: dict[str, Any] = {}
+    for (name, setting), number in zip(SETTINGS.items(), numbers, strict=True):
+        if number is None or not setting.lowest <= number <= setting.highest:
+            most = f" and at most {setting.highest:g}" if setting.highest < float("inf") else ""
+            raise ConfigError(f"{setting.label} should be a number of at least {setting.lowest:g}{most}")
+        values[name] = setting.kind(number)
+    return Sampling(**values)
+
+
+def messages_of(talk: Talk, voice: int) -> list[dict[str, Any]]:
+    """Return what one voice's column shows, as gradio's messages. As typed parts, texts keep their indentation."""
+    shown: list[tuple[str, str]] = []
+    for exchange in talk:
+        shown.append(("user", exchange.question))
+        answer = exchange.answers[voice]
+        if answer is not None:
+            shown.append(("assistant", answer or "(empty: the model ended its answer at once)"))
+    return [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in shown]
+
+
+def tokens_html(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
+    """Return a prompt as HTML: how many tokens, and each token's text and id."""
+    items = "".join(
+        f'<li data-id="{token}"><code>{html.escape(tokenizer.decode([token])).replace(chr(10), "&#92;n")}</code>'
+        f"<small>{token}</small></li>"
+        for token in ids
+    )
+    return f"<p><strong>{html.escape(name)}</strong>: {len(ids)} tokens</p><ol class='tokens'>{items}</ol>"
+
+
+class _Parts(NamedTuple):
+    """The components that events read or write."""
+
+    talk: Any
+    chats: list[Any]
+    box: Any
+    send: Any
+    stop: Any
+    retry: Any
+    clear: Any
+    system: Any
+    numbers: list[Any]
+    show_tokens: Any
+    tokens: list[Any]
+
+
+def build_page(
+    voices: Sequence[Voice],
+    *,
+    title: str,
+    spec: FormatSpec,
+    tokenizer: Tokenizer,
+    ends: list[int],
+    source: str,
+    system: str | None,
+    sampling: Sampling,
+) -> Any:
+    """Return the page as `gradio.Blocks`; one column for each voice.
+
+    Args:
+        voices: who answers, the base first.
+        title: which model this is.
+        spec: the dataset's settings, which make the prompt.
+        tokenizer: of the model.
+        ends: ids of tokens that end an answer.
+        source: the config file, beside which a `file.py:function` type lies.
+        system: system turn to begin with.
+        sampling: settings to begin with.
+
+    Raises:
+        ConfigError: gradio is not installed.
+    """
+    gr = _gradio()
+    asker = Asker(tuple(voices), spec, tokenizer, ends, source)
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(_heading(title, voices, spec.dataset))
+        parts = _layout(gr, voices, spec.dataset.type, system, sampling)
+        _wire_answers(gr, parts, asker)
+        _wire_tokens(gr, parts, asker)
+    return page
+
+
+def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool = False, block: bool = True) -> str:
+    """Serve the page and return its address; with `block`, only after Ctrl-C.
+
+    Args:
+        page: what `build_page` made.
+        host: address to listen at; `0.0.0.0` lets the whole network in.
+        port: port to listen at; None takes the first free one from 7860 on.
+        share: also open a public link through gradio's servers.
+        block: wait until the page is closed.
+
+    Raises:
+        RunError: the port is taken.
+    """
+    gr = _gradio()
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # those of the machine
+    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
+    try:
+        _, address, public = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            theme=theme,
+            css=CSS,
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
+    except OSError as error:
+        raise RunError(
+            f"cannot listen at {host}, port {port or '7860 to 7959'}: {error}; choose another port"
+        ) from None
+    print(f"the page is at {address}" + (f" and, for everyone, at {public}" if public else "") + "; Ctrl-C ends it")
+    if block:
+        page.block_thread()
+    return str(address)
+
+
+def _gradio() -> Any:
+    try:
+        import gradio
+    except ImportError:
+        raise ConfigError("`--gradio` needs gradio: pip install 'tunesmith[ui]'") from None
+    return gradio
+
+
+def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
+    names = " and ".join(voice.name for voice in voices)
+    notes = [f"Answers: {names}. Prompts: type <code>{html.escape(dataset.type)}</code>, as trained."]
+    if dataset.type != "chat_template":
+        notes.append("This type knows one turn: each question is asked by itself, without those before it.")
+    return f"<h1>{html.escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"
+
+
+def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sampling: Sampling) -> _Parts:
+    """Lay out the page from top to bottom."""
+    words = "Text to go on with" if kind in ("completion", "input_output") else "Your question"
+    talk = gr.State(())
+    with gr.Row():
+        chats = [_chat(gr, voice) for voice in voices]
+    box = gr.Textbox(
+        label=words,
+        placeholder="Enter sends, Shift+Enter begins a new line",
+        max_lines=8,
+        autofocus=True,
+        elem_id="question",
+    )
+    with gr.Row(elem_id="buttons"):
+        send = gr.Button("Send", variant="primary", min_width=90)
+        stop, retry, clear = (gr.Button(text, interactive=False, min_width=90) for text in ("Stop", "Retry", "Clear"))
+    with gr.Accordion("Settings", open=False):
+        chat = kind == "chat_template"
+        system_box = gr.Textbox(
+            system or "", label="System prompt", lines=2, max_lines=12, visible=chat, elem_id="system"
+        )
+        with gr.Row():
+            numbers = [
+                gr.Number(
+                    getattr(sampling, name), label=setting.label, info=setting.info, step=setting.step, min_width=170
+                )
+                for name, setting in SETTINGS.items()
+            ]
+    with gr.Accordion("Prompt tokens", open=False):
+        gr.HTML(
+            "<p class='note'>What the model is fed for the text in the box; if it is empty, for the last question.</p>"
+        )
+        show_tokens = gr.Button("Show prompt tokens", size="sm")
+        with gr.Row():
+            tokens = [gr.HTML(elem_id=f"tokens-{index}", min_width=280) for index in range(len(voices))]
+    return _Parts(talk, chats, box, send, stop, retry, clear, system_box, numbers, show_tokens, tokens)
+
+
+def _chat(gr: Any, voice: Voice) -> Any:
+    """Return a voice's column. It shows plain text, since that is what the model wrote."""
+    return gr.Chatbot(
+        label=voice.name,
+        height="48vh",
+        min_width=280,
+        buttons=["copy"],
+        render_markdown=False,
+        latex_delimiters=[],
+        group_consecutive_messages=False,
+    )
+
+
+def _wire_answers(gr: Any, parts: _Parts, asker: Asker) -> None:
+    """Connect Send, Stop, Retry and Clear."""
+
+    def show(talk: Talk) -> Updates:
+        return {parts.talk: talk, **{chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}}
+
+    def buttons(busy: bool, talk: Talk) -> Updates:
+        free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
+        return {button: gr.update(interactive=on) for button, on in free.items()}
+
+    def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
+        if not question.strip():
+            return
+        yield {parts.box: "", **buttons(True, talk)}
+        grown = talk
+        try:
+            for grown in asker.answers(talk, question, system, sampling_of(numbers)):
+                yield show(grown)
+        except Exception as error:
+            yield {parts.box: question, **show(talk), **buttons(False, talk)}
+            if not isinstance(error, UserError):
+                raise
+            gr.Warning(html.escape(str(error)))
+        else:
+            yield buttons(False, grown)
+
+    def retry(talk: Talk, _: str, system: str, *numbers: float | None) -> Iterator[Updates]:
+        for updates in send(talk[:-1], talk[-1].question, system, *numbers):
+            yield {key: value for key, value in updates.items() if key is not parts.box}
+
+    inputs = [parts.talk, parts.box, parts.system, *parts.numbers]
+    outputs = [parts.talk, *parts.chats, parts.box, parts.send, parts.stop, parts.retry, parts.clear]
+    alone: Mapping[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
+    running = [
+        gr.on([parts.send.click, parts.box.submit], send, inputs, outputs, **alone),
+        parts.retry.click(retry, inputs, outputs, **alone),
+    ]
+    quick: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
+    parts.stop.click(lambda talk: buttons(False, talk), parts.talk, outputs, cancels=running, **quick)
+    parts.clear.click(
+        lambda: {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")},
+        None,
+        [*outputs, *parts.tokens],
+        **quick,
+    )
+
+
+def _wire_tokens(gr: Any, parts: _Parts, asker: Asker) -> None:
+    """Connect the view of the prompt's tokens."""
+
+    def tokens(talk: Talk, question: str, system: str) -> Updates:
+        if not question.strip() and not talk:
+            gr.Info("Write a question first: its prompt is shown here.")
+            return dict.fromkeys(parts.tokens, "")
+        if not question.strip():
+            talk, question = talk[:-1], talk[-1].question
+        try:
+            prompts = [asker.prompt(talk, index, question, system) for index in range(len(asker.voices))]
+        except UserError as error:
+            gr.Warning(html.escape(str(error)))
+            return dict.fromkeys(parts.tokens, "")
+        names = [voice.name for voice in asker.voices]
+        views = [tokens_html(ids, asker.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
+        return dict(zip(parts.tokens, views, strict=True))
+
+    parts.show_tokens.click(tokens, [parts.talk, parts.box, parts.system], parts.tokens, queue=False)
+
+
+CSS = """
+.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
+h1 { font-size: 1.35rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
+.note { color: var(--body-text-color-subdued); margin: 0.2rem 0 0; }
+.tokens { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0; margin: 0.4rem 0 0; }
+.tokens li {
+  display: inline-flex; gap: 6px; align-items: baseline; padding: 0 6px; margin: 0;
+  border: 1px solid var(--border-color-primary); border-radius: 4px; background: var(--background-fill-secondary);
+}
+.tokens code { white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--font-mono); color: var(--body-text-color); }
+.tokens small { color: var(--body-text-color-subdued); }
+"""
