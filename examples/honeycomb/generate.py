@@ -2,7 +2,7 @@
 
     python generate.py [--train 1500] [--eval 200] [--seed 42] [--out DIR]
 
-Held-out rows come from domains and phrasings that no training row uses. The same arguments give the same bytes.
+Held-out rows have domains and sentences that no training row uses. The same arguments give the same bytes.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 import vocabulary
 
 HERE = Path(__file__).resolve().parent
-SYSTEM = "Write the Honeycomb query, as JSON, that answers the question. Use only the listed columns."
+SYSTEM = "Answer with a Honeycomb query in JSON."
 SAMPLE_ROWS = 20
 
 KEYS = (
@@ -28,7 +28,7 @@ KEYS = (
 
 # Weights of the choices: what is asked, of which measure, with which filter on a column of which kind.
 KINDS = {
-    "count": 15, "measure": 20, "pair": 10, "heatmap": 7, "distinct": 8, "concurrency": 5, "rate": 7,
+    "count": 15, "measure": 20, "pair": 6, "heatmap": 7, "distinct": 8, "concurrency": 5, "rate": 7,
     "top": 12, "slowest": 6, "most": 7, "sorted": 9, "having": 11,
 }  # fmt: skip
 MEASURES = {
@@ -123,7 +123,7 @@ def choose_names(rng: random.Random, columns: dict[str, list[Any]]) -> dict[str,
     chosen = {}
     for name in columns:
         others = {form for other in columns if other != name for form in forms[other]}
-        form = rng.choices(forms[name], weights=(6, 2, 2))[0]
+        form = rng.choices(forms[name], weights=(3, 1, 6))[0]
         chosen[name] = name if form in others else form
     return chosen
 
@@ -152,7 +152,7 @@ def draw_scene(rng: random.Random, domains: dict[str, list[str]], phrases: dict[
     if rng.random() < 0.6:
         listed.append("duration_ms")
     rest = [name for name in (*own, *common) if name not in listed]
-    size = rng.choices(range(8, 21), weights=(9, 9, 8, 7, 6, 5, 4, 2, 1, 1, 1, 1, 1))[0]
+    size = rng.choices(range(8, 21), weights=(18, 14, 9, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1))[0]
     listed += rng.sample(rest, size - len(listed))
     rng.shuffle(listed)
     columns = {name: {**common, **own}[name] for name in listed}
@@ -194,7 +194,7 @@ def pattern_pieces(values: list[str], op: str) -> list[str]:
 def draw_filters(scene: Scene, used: list[str]) -> tuple[str, dict[str, Any]]:
     """Draw up to three filters, all or any of which must hold, on columns not used to group by."""
     open_columns = [name for name in scene.columns if name not in used]
-    count = scene.rng.choices((0, 1, 2, 3), weights=(32, 48, 17, 3))[0]
+    count = scene.rng.choices((0, 1, 2, 3), weights=(42, 46, 10, 2))[0]
     if not count:
         return "", {}
     drawn = [draw_filter(scene, column) for column in scene.rng.sample(open_columns, count)]
@@ -247,7 +247,7 @@ def draw_calculations(scene: Scene, kind: str) -> tuple[dict[str, str], list[dic
 def draw_groups(scene: Scene, kind: str, used: list[str]) -> list[str]:
     """Draw the columns to break down by: at least one where something is ranked."""
     fewest = 1 if kind in RANKED else 0
-    count = max(fewest, scene.rng.choices((0, 1, 2), weights=(48, 42, 10))[0])
+    count = max(fewest, scene.rng.choices((0, 1, 2), weights=(50, 44, 6))[0])
     kinds = ("text", "code") if kind in RANKED else ("text", "code", "flag")
     return scene.rng.sample([name for name in scene.of_kind(*kinds) if name not in used], count)
 
@@ -261,13 +261,11 @@ def group_words(scene: Scene, groups: list[str]) -> dict[str, str]:
     return {"by": " " + scene.say("by", g=" and ".join(names)), "groups": ranked}
 
 
-def filter_words(scene: Scene, filters: str, counted: bool) -> dict[str, str]:
+def filter_words(scene: Scene, filters: str) -> dict[str, str]:
     """Word the filters, to follow the events they keep or to stand apart."""
     if not filters:
         return {"where": "", "scope": ""}
-    scopes = [phrase for phrase in scene.phrases["scope"] if not (counted and "{things}" in phrase)]
-    scope = scene.rng.choice(scopes).format(things=scene.things, f=filters)
-    return {"where": " " + scene.say("where", f=filters), "scope": " " + scope}
+    return {"where": " " + scene.say("where", f=filters), "scope": " " + scene.say("scope", f=filters)}
 
 
 def draw_time(scene: Scene) -> tuple[str, dict[str, int]]:
@@ -338,7 +336,7 @@ def draw_question(scene: Scene) -> tuple[str, dict[str, Any]]:
     step, step_query = draw_step(scene, kind, time_query)
     rank, rank_query = draw_rank(scene, kind, calculations[0], groups) if kind in RANKED else ({}, {})
     slots |= rank | group_words(scene, groups)
-    slots |= filter_words(scene, filters, counted=any(entry["op"] == "COUNT" for entry in calculations))
+    slots |= filter_words(scene, filters)
     slots["by"] += step
     question = scene.say(kind, when=time and " " + time, lead=time and f"{time}, ", **slots)
     query = {"calculations": calculations, "breakdowns": groups, **filter_query, **rank_query, **time_query}
@@ -350,7 +348,7 @@ def draw_rows(split: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield distinct rows of a split, "train" or "eval"; fewer rows are the first of more."""
     held_out = split == "eval"
     domains = table(vocabulary.HELD_OUT_DOMAINS if held_out else vocabulary.TRAIN_DOMAINS)
-    phrases = table(vocabulary.HELD_OUT_PHRASES if held_out else vocabulary.TRAIN_PHRASES)
+    phrases = table(vocabulary.TRAIN_PHRASES) | (table(vocabulary.HELD_OUT_PHRASES) if held_out else {})
     rng = random.Random(f"{split} {seed}")
     asked: set[str] = set()
     while len(asked) < count:

@@ -1,8 +1,8 @@
 """The words the Honeycomb rows are made of: domains with their columns, and phrases for every part of a question.
 
 Each table is a block of text. A line at the margin names an entry, up to its colon, and the indented lines under it
-go on with its items, which ` | ` or a new line sets apart. The training rows and the held-out rows have tables of
-their own, which share no domain and no phrase.
+go on with its items, which ` | ` or a new line sets apart. The held-out rows have domains and sentences of their own;
+the words for operators, such as "is above", are those of the training rows.
 """
 
 # An entry is a domain's name and what its events are called. An item is a column and some values it takes;
@@ -118,10 +118,8 @@ common: duration_ms 100 250 500 1000 | service.name checkout-api billing-worker 
 """
 
 DURATIONS = {
-    "5 minutes": 300, "10 minutes": 600, "15 minutes": 900, "20 minutes": 1200, "30 minutes": 1800, "45 minutes": 2700,
-    "hour": 3600, "2 hours": 7200, "3 hours": 10800, "4 hours": 14400, "6 hours": 21600, "8 hours": 28800,
-    "12 hours": 43200, "24 hours": 86400, "day": 86400, "2 days": 172800, "3 days": 259200, "5 days": 432000,
-    "7 days": 604800, "week": 604800, "14 days": 1209600, "2 weeks": 1209600, "30 days": 2592000,
+    "10 minutes": 600, "30 minutes": 1800, "hour": 3600, "2 hours": 7200, "4 hours": 14400, "8 hours": 28800,
+    "12 hours": 43200, "day": 86400, "3 days": 259200, "week": 604800, "2 weeks": 1209600, "30 days": 2592000,
 }  # fmt: skip
 STEPS = {"1 minute": 60, "5 minute": 300, "15 minute": 900, "30 minute": 1800, "1 hour": 3600, "6 hour": 21600}
 PERCENTILES = {
@@ -194,7 +192,7 @@ having: for which {groups} is the {m} {cmp}{scope}{when}? | {lead}for which {gro
 by: by {g} | per {g} | for each {g} | grouped by {g} | broken down by {g} | split by {g}
 step: in {d} intervals | in {d} steps | at {d} granularity
 where: where {f} | for which {f} | in which {f}
-scope: where {f} | for {things} where {f} | for {things} for which {f} | considering only {things} where {f}
+scope: where {f} | for cases where {f} | considering only cases where {f}
 when: in the last {d} | over the last {d} | in the past {d} | over the past {d} | during the last {d}
   within the last {d}
 between: between {a} and {b} | from {a} to {b}
@@ -264,44 +262,7 @@ sorted: tell me the {m}{by}{scope}{when}, {sort} | I want to see the {m}{by}{sco
 having: tell me for which {groups} the {m} is {cmp}{scope}{when} | I want the {groups} whose {m} is {cmp}{scope}{when}
   {lead}name the {groups} whose {m} was {cmp}{scope}
 by: for every {g} | separated by {g} | within each {g}
-step: in {d} buckets | with {d} buckets
 where: such that {f} | provided that {f}
-scope: such that {f} | for {things} such that {f} | looking only at {things} where {f}
+scope: such that {f} | if {f} | looking only at cases where {f}
 when: during the past {d} | within the past {d} | over the previous {d}
-between: after {a} and before {b} | from {a} until {b}
-since: starting from {a} | at any time since {a}
-until: up to {b} | at any time before {b}
-starting: for the {d} beginning at {a} | during the {d} from {a}
-filter =: {c} is exactly {v} | {c} == {v}
-filter !=: {c} is anything but {v} | {c} is different from {v}
-filter >: {c} is higher than {v} | {c} is larger than {v}
-filter >=: {c} is no less than {v} | {c} is {v} or higher
-filter <: {c} is lower than {v} | {c} is smaller than {v}
-filter <=: {c} is no more than {v} | {c} is {v} or lower
-filter starts-with: {c} has a value that starts with {v} | {c} starts with the text {v}
-filter does-not-start-with: {c} has a value that does not start with {v} | {c} does not start with the text {v}
-filter contains: {c} has a value that contains {v} | {c} contains the text {v}
-filter does-not-contain: {c} has a value that does not contain {v} | {c} does not contain the text {v}
-filter exists: {c} does exist | {c} has some value
-filter does-not-exist: {c} has no value | {c} does not have a value
-filter in: {c} is among {v} | {c} is either of {v}
-filter not-in: {c} is not among {v} | {c} is not any of {v}
-bound =: precisely {v}
-bound !=: different from {v}
-bound >: higher than {v} | larger than {v}
-bound >=: no less than {v} | {v} or higher
-bound <: lower than {v} | smaller than {v}
-bound <=: no more than {v} | {v} or lower
-sort descending: with the highest first | from highest to lowest
-sort ascending: with the lowest first | from lowest to highest
-sort by descending: arranged by {g} descending | by {g} in descending order
-sort by ascending: arranged by {g} | by {g} in ascending order
-COUNT: overall number of {things} | total count of {things}
-COUNT_DISTINCT: number of different {cs} | count of distinct {cs}
-AVG: average value of {c} | mean value of {c}
-SUM: sum total of {c} | total of {c}
-MAX: maximum value of {c} | max value of {c}
-MIN: minimum value of {c} | min value of {c}
-P50: median value of {c} | median of {c}
-percentile: {nth} percentile value of {c} | {p} value of {c}
 """

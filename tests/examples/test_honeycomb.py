@@ -146,8 +146,8 @@ def test_the_splits_share_no_question_domain_column_set_or_phrase(splits):
     assert {name for row in held_out for name in row["columns"]} <= own[1] | common
 
     phrases = generate.table(vocabulary.TRAIN_PHRASES), generate.table(vocabulary.HELD_OUT_PHRASES)
-    assert list(phrases[0]) == list(phrases[1])
-    for part in phrases[0]:
+    assert {*generate.KINDS, "by", "where", "scope", "when"} == set(phrases[1])  # every sentence, not the operators
+    for part in phrases[1]:
         assert not set(phrases[0][part]) & set(phrases[1][part]), part
     assert all(len(phrases[0][kind]) >= 8 for kind in generate.KINDS)
 

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def read_config(file: str, overrides: Sequence[str]) -> Config:
 def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run a command; print a user's error without a traceback and return its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' notes to developers
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it does without
     try:
         return command(list(sys.argv[1:] if arguments is None else arguments))

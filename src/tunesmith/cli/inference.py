@@ -40,7 +40,7 @@ def inference(arguments: list[str]) -> int:
         raise ConfigError("--temperature must be 0 or more, --max-new-tokens 1 or more, --top-p in (0, 1]")
     config = read_config(given.file, overrides)
 
-    from tunesmith.generation.ask import answer_file, answer_once, chat, make_asker, print_answers
+    from tunesmith.generation.ask import answer_file, ask, chat, make_asker, print_answers
     from tunesmith.generation.engine import Sampling
 
     sampling = Sampling(
@@ -62,8 +62,10 @@ def inference(arguments: list[str]) -> int:
         text = given.prompt if given.prompt is not None else sys.stdin.read().rstrip("\n")
         if not text.strip():
             raise ConfigError("the prompt is empty; give --prompt TEXT, or text on standard input")
-        answer_once(asker, [{"role": "user", "content": text}], sampling)
+        ask(asker, text, sampling)
     else:
+        import readline  # noqa: F401  (gives input() history and line editing)
+
         chat(asker, sampling)
     return 0
 

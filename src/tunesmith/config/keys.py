@@ -94,6 +94,7 @@ NO_EFFECT: dict[str, str] = {
     "mlflow_tracking_uri": _TRACKING,
     "use_tensorboard": _TRACKING,
     "use_trackio": _TRACKING,
+    "debug": "use `tunesmith preprocess --debug`",
     "ddp_timeout": "data is prepared before the processes join",
 }
 """Key -> why it changes nothing here. Printed as a warning, and only when the key has a value other than false."""

@@ -12,23 +12,28 @@ from tunesmith.config.sections import OWNER, SECTIONS, Config, Section
 from tunesmith.config.yaml_source import KeyPath, Marks
 from tunesmith.errors import ConfigError, did_you_mean
 
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "literal_error": "{expected}",
+}
+"""pydantic's error type -> what the key takes, in our words; those of all members of a union are listed."""
+
 _PHRASES = {
     "missing": "is missing",
-    "int_parsing": "expects a whole number, found {input!r}",
-    "int_type": "expects a whole number, found {input!r}",
-    "int_from_float": "expects a whole number, found {input!r}",
-    "float_parsing": "expects a number, found {input!r}",
-    "float_type": "expects a number, found {input!r}",
-    "bool_parsing": "expects true or false, found {input!r}",
-    "bool_type": "expects true or false, found {input!r}",
-    "string_type": "expects text, found {input!r}",
-    "list_type": "expects a list, found {input!r}",
-    "dict_type": "expects a mapping, found {input!r}",
-    "model_type": "expects a mapping, found {input!r}",
-    "literal_error": "expects {expected}, found {input!r}",
-    "greater_than": "must be greater than {gt}, found {input!r}",
-    "greater_than_equal": "must be at least {ge}, found {input!r}",
-    "less_than_equal": "must be at most {le}, found {input!r}",
+    "greater_than": "must be greater than {gt:g}, found {input!r}",
+    "greater_than_equal": "must be at least {ge:g}, found {input!r}",
+    "less_than_equal": "must be at most {le:g}, found {input!r}",
     "too_short": "needs at least {min_length} entry",
 }
 """pydantic's error type -> our words."""
@@ -57,7 +62,8 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
         try:
             sections[name] = section.model_validate(own)
         except ValidationError as error:
-            faults += [_fault(item, section, where) for item in _unique(error.errors(include_url=False))]
+            by_key = _by_key(error.errors(include_url=False))
+            faults += [_fault(path, found, section, where) for path, found in by_key.items()]
     if len(sections) == len(SECTIONS):
         parts: dict[str, Any] = {"source": file, "values": values, "notes": tuple(notes), **sections}
         config = Config.model_construct(**parts)
@@ -78,8 +84,11 @@ class _Places:
 
     def __init__(self, file: str, marks: Marks, given: dict[KeyPath, Any]) -> None:
         self.file, self.marks, self.given = file, marks, given
+        self.renamed: dict[str | int, str] = {}
+        """New name of a key -> its name in the file."""
 
     def __call__(self, *path: str | int) -> str:
+        path = (self.renamed.get(path[0], path[0]), *path[1:])
         while path:
             if any(path[: len(option)] == option for option in self.given):
                 return "--" + ".".join(map(str, path))
@@ -107,57 +116,74 @@ def _fates(values: dict[str, Any], where: _Places, faults: list[str], notes: lis
         if key in OWNER:
             if value is not None:
                 kept[key] = value
+        elif key in keys.ATTENTION_FLAGS and not isinstance(value, bool | None):
+            faults.append(f"{where(key)}: `{key}` expects true or false, found {value!r}")
         elif key in keys.RENAMED:
-            new = {} if value is None else keys.RENAMED[key](value)
-            kept |= {name: item for name, item in new.items() if name not in values}
-            if new:
-                notes.append(f"`{key}` is taken as " + ", ".join(f"`{name}: {item}`" for name, item in new.items()))
+            for name, item in ({} if value is None else keys.RENAMED[key](value)).items():
+                if (values | kept).get(name, item) != item:
+                    faults.append(f"{where(key)}: `{key}: {value}` and `{name}: {(values | kept)[name]}`: keep one")
+                kept[name] = item
+                where.renamed[name] = key
+                notes.append(f"`{key}` is taken as `{name}: {item}`")
         elif key == "plugins":
-            _plugins(value or [], where, faults, notes)
+            _plugins(value, where, faults, notes)
         elif key in keys.NO_EFFECT:
-            if value not in (None, False):
+            if value not in (None, False, ""):
                 notes.append(f"`{key}` has no effect: {keys.NO_EFFECT[key]}")
         elif key not in keys.axolotl_keys():
-            known = [*OWNER, *keys.RENAMED, *keys.NO_EFFECT, *keys.axolotl_keys()]
-            faults.append(f"{where(key)}: unknown key `{key}`{did_you_mean(key, known)}")
+            others = [*keys.RENAMED, *keys.NO_EFFECT, *keys.axolotl_keys()]
+            hint = did_you_mean(key, OWNER) or did_you_mean(key, others)
+            faults.append(f"{where(key)}: unknown key `{key}`{hint}")
         elif value not in (None, False, [], {}):
             reason = keys.REFUSED.get(key, "a key of Axolotl that is not supported yet; remove it to go on without it")
             faults.append(f"{where(key)}: `{key}`: {reason}")
     return kept
 
 
-def _plugins(names: list[str], where: _Places, faults: list[str], notes: list[str]) -> None:
-    for index, name in enumerate(names):
+def _plugins(names: Any, where: _Places, faults: list[str], notes: list[str]) -> None:
+    if not isinstance(names, list | None):
+        faults.append(f"{where('plugins')}: `plugins` expects a list, found {names!r}")
+        return
+    for index, name in enumerate(names or []):
         if str(name).rsplit(".", 1)[-1] in keys.NO_EFFECT_PLUGINS:
             notes.append(f"plugin `{name}` has no effect: {keys.NO_EFFECT['liger_rope']}")
         else:
             faults.append(f"{where('plugins', index)}: plugin `{name}` is not supported; remove it")
 
 
-def _unique(errors: Sequence[Any]) -> list[Any]:
-    """One fault a key: pydantic reports each member of a union that does not fit."""
-    best: dict[KeyPath, Any] = {}
+def _by_key(errors: Sequence[Any]) -> dict[KeyPath, list[Any]]:
+    """Return pydantic's errors by key: it reports each member of a union, and the one that got furthest counts."""
+    found: dict[KeyPath, list[Any]] = {}
     for error in errors:
         path = tuple(part for part in error["loc"] if not _is_union_member(part))
-        best.setdefault(path, error | {"loc": path})
-    return list(best.values())
+        found.setdefault(path, []).append(error)
+    return {
+        path: errors
+        for path, errors in found.items()
+        if not any(other[: len(path)] == path for other in found if other != path)
+    }
 
 
 def _is_union_member(part: str | int) -> bool:
     return isinstance(part, str) and (part in {"bool", "str", "int", "float"} or "[" in part)
 
 
-def _fault(error: Any, section: type[Section], where: _Places) -> str:
-    path: KeyPath = error["loc"]
+def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], where: _Places) -> str:
+    """Return one fault for the errors of one key."""
+    error = errors[0]
     name = ".".join(map(str, path))
     if error["type"] == "extra_forbidden":
         known = _known_at(section, path)
         return f"{where(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (
             did_you_mean(str(path[-1]), known) or f"; known are {', '.join(known)}"
         )
-    context = {"input": error["input"], **error.get("ctx", {})}
-    phrase = _PHRASES.get(error["type"], error["msg"].removeprefix("Value error, "))
-    return f"{where(*path)}: `{name}` {phrase.format(**context) if error['type'] in _PHRASES else phrase}"
+    if all(item["type"] in _EXPECTED for item in errors):
+        expected = dict.fromkeys(_EXPECTED[item["type"]].format(**item.get("ctx", {})) for item in errors)
+        return f"{where(*path)}: `{name}` expects {' or '.join(expected)}, found {error['input']!r}"
+    if error["type"] in _PHRASES:
+        phrase = _PHRASES[error["type"]].format(input=error["input"], **error.get("ctx", {}))
+        return f"{where(*path)}: `{name}` {phrase}"
+    return f"{where(*path)}: `{name}` {error['msg'].removeprefix('Value error, ')}"
 
 
 def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:

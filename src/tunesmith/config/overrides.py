@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from tunesmith.config.yaml_source import KeyPath
+from tunesmith.config.yaml_source import KeyPath, Loader
 from tunesmith.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def _path(name: str) -> KeyPath:
 
 def _value(name: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     except yaml.YAMLError:
         raise ConfigError(f"--{name}: `{text}` is no YAML value; put it in quotes") from None
 

@@ -19,7 +19,7 @@ class Section(BaseModel):
     """A frozen group of keys that belong together."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), populate_by_name=True
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, protected_namespaces=()
     )
 
     @field_validator("*", mode="before")
@@ -27,7 +27,7 @@ class Section(BaseModel):
     def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `lora_r: true`, which pydantic would read as 1."""
         if isinstance(value, bool) and info.field_name and not _takes_bool(cls.model_fields[info.field_name]):
-            raise ValueError("true or false is not a value of this key")
+            raise ValueError("does not take true or false")
         return value
 
 
@@ -274,6 +274,12 @@ class TrainingSection(Section):
     """A loss above this counts as broken."""
     loss_watchdog_patience: Count | None = None
     """Stop after this many broken steps in a row; by default 3."""
+
+    @field_validator("eval_strategy", "save_strategy", mode="before")
+    @classmethod
+    def _bare_no(cls, value: Any) -> Any:
+        """YAML reads a bare `no` as false."""
+        return "no" if value is False else value
 
 
 class Evaluation(Section):

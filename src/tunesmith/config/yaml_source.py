@@ -1,5 +1,6 @@
 """Reads a YAML file or standard input into plain values, and remembers the line of every key."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ Marks = dict[KeyPath, tuple[int, int]]
 """Path of a key, such as ("datasets", 0, "path") -> its line and column, counted from 1."""
 
 
+class Loader(yaml.SafeLoader):
+    """Plain values only, and `1e-4` is a number, as in YAML 1.2; YAML 1.1 reads it as text."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def read(file: str) -> tuple[dict[str, Any], Marks]:
     """Return the values of a YAML file (`-` is standard input) and the place of each key.
 
@@ -21,17 +31,20 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
     """
     text = _text(file)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=Loader)
+        values = yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
         problem = error.problem or str(error)
+        if problem.startswith("but "):
+            problem = f"{error.context}, {problem}"
         if "'\\t'" in problem:
             problem = "a tab; YAML is indented with spaces"
         raise ConfigError(f"{place}: {problem}") from None
     except yaml.reader.ReaderError as error:
-        raise ConfigError(f"{file}: character {error.character!r} at position {error.position} is not YAML") from None
+        character = chr(error.character)
+        raise ConfigError(f"{file}: character {character!r} at position {error.position} is not YAML") from None
     if values is None:
         raise ConfigError(f"{file} is empty; start from a file in examples/")
     if not isinstance(values, dict):

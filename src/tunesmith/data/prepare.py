@@ -26,7 +26,7 @@ from tunesmith.data.types import BadRow, Example, Rendered, Row
 from tunesmith.errors import DataError
 from tunesmith.log import progress
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Raise it whenever the same rows and settings would give other tokens."""
 
 BATCH = 1000
@@ -114,7 +114,9 @@ def prepare(
     with FileLock(f"{folder}.lock"):
         if (folder / "report.json").exists() and not rebuild:
             return Prepared(folder, _read_reports(folder), cached=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        for leftover in folder.parent.glob(f".{folder.name}.*"):  # we hold the lock: these are of killed processes
+            shutil.rmtree(leftover)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             reports = _build(specs, data, tokenizer, seed, source, unfinished)
             if folder.exists():
@@ -206,6 +208,8 @@ def _encoded(
             for (row, rendered), example in zip(good, examples, strict=True):
                 if isinstance(example, DataError):
                     _bad(BadRow(row.file, row.number, str(example)), report, data)
+                elif all(label < 0 for label in example.labels):
+                    _bad(BadRow(row.file, row.number, "none of its tokens is trained"), report, data)
                 else:
                     samples += _fitted(row, example, rendered.cut, data, report)
             yield samples

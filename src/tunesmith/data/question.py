@@ -40,9 +40,9 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
     """
     if spec.dataset.type == "chat_template":
         messages = conversation(values, spec.dataset)
-        last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=None)
-        if last is None:
-            raise DataError("the row has no assistant turn to compare an answer with")
+        last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        if last == 0:
+            return None
         rendered = chat_prompt(messages[:last], spec, values.get(spec.dataset.field_tools))
         return Question(prompt_ids(rendered, tokenizer), str(messages[last]["content"]))
     rendered = find_format(spec.dataset.type, source)(values, spec)

@@ -9,9 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tunesmith import hub
 from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import Dataset
 from tunesmith.data.types import BadRow, Row
@@ -95,7 +97,8 @@ def _files_in(folder: Path, dataset: Dataset) -> list[Path]:
         files = sorted(item for item in folder.iterdir() if item.suffix in SUFFIXES)
     else:
         patterns = [dataset.data_files] if isinstance(dataset.data_files, str) else dataset.data_files
-        files = [item for pattern in patterns for item in sorted(folder.glob(pattern))]
+        names = [name for pattern in patterns for name in sorted(glob(pattern, root_dir=folder, recursive=True))]
+        files = [folder / name for name in names if (folder / name).is_file()]
     if not files:
         raise DataError(f"`datasets.path: {folder}` holds no {dataset.data_files or '/'.join(SUFFIXES)} file")
     return files
@@ -105,7 +108,10 @@ def _saved_dataset(folder: Path, dataset: Dataset) -> Any:
     """Load what `save_to_disk` wrote; of several splits, `split` or train."""
     import datasets
 
-    loaded = datasets.load_from_disk(str(folder))
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is not what `save_to_disk` writes: {str(error).splitlines()[0]}") from None
     if isinstance(loaded, datasets.DatasetDict):
         split = dataset.split or "train"
         if split not in loaded:
@@ -117,6 +123,12 @@ def _saved_dataset(folder: Path, dataset: Dataset) -> Any:
 def _hub_dataset(dataset: Dataset) -> Any:
     import datasets
 
+    cached = Path(datasets.config.HF_DATASETS_CACHE) / dataset.path.replace("/", "___")
+    if not hub.is_reachable() and not cached.exists():
+        raise DataError(
+            f"`datasets.path: {dataset.path}` is no file or folder here, nor in the cache of the Hub, "
+            "and the Hub cannot be reached"
+        )
     try:
         return datasets.load_dataset(
             dataset.path,
@@ -126,9 +138,8 @@ def _hub_dataset(dataset: Dataset) -> Any:
             data_files=dataset.data_files,
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        text = str(error).strip().split("\n")[0]
         raise DataError(
-            f"`datasets.path: {dataset.path}` is no file or folder here, and loading it from the Hub failed: {text}"
+            f"`datasets.path: {dataset.path}` is no file or folder here, and as a dataset it {hub.why_not(error)}"
         ) from error
 
 
@@ -153,8 +164,18 @@ def _json_row(file: Path, number: int, line: bytes) -> Row | BadRow:
         return BadRow(str(file), number, f"byte {error.start + 1} of the line is not UTF-8")
     except json.JSONDecodeError as error:
         return BadRow(str(file), number, f"not JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or a thousand brackets
+        return BadRow(str(file), number, f"not JSON: {error}")
+    return _json_object(file, number, values)
+
+
+def _json_object(file: Path, number: int, values: Any) -> Row | BadRow:
     if not isinstance(values, dict):
         return BadRow(str(file), number, f"expected an object with columns, found {type(values).__name__}")
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:  # an emoji that was cut in two, which no tokenizer takes
+        return BadRow(str(file), number, f"half of a character: {error.object[error.start]!r}")
     return Row(str(file), number, values)
 
 
@@ -171,18 +192,24 @@ def _json(file: Path) -> Iterator[Row | BadRow]:
         raise DataError(f"{file}: byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not JSON: {error}") from None
     for number, values in enumerate(rows, 1):
-        if isinstance(values, dict):
-            yield Row(str(file), number, values)
-        else:
-            yield BadRow(str(file), number, f"expected an object with columns, found {type(values).__name__}")
+        yield _json_object(file, number, values)
 
 
 def _csv(file: Path) -> Iterator[Row | BadRow]:
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        reader = csv.DictReader(stream)
-        for values in reader:
-            yield _csv_row(file, reader.line_num, values)
+        csv.field_size_limit(2**31 - 1)
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            names = reader.fieldnames or []
+            if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+                raise DataError(f"{file}:1: column {', '.join(twice)} stands twice in the header")
+            for values in reader:
+                yield _csv_row(file, reader.line_num, values)
+        except csv.Error as error:
+            raise DataError(f"{file}:{reader.line_num + 1}: not CSV: {error}; is a quote left open?") from None
 
 
 def _csv_row(file: Path, number: int, values: dict[Any, Any]) -> Row | BadRow:
@@ -202,8 +229,8 @@ def _parquet(file: Path) -> Iterator[Row | BadRow]:
     try:
         batches = pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1000)
         yield from _from_batches(file, batches)
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"{file}: not Parquet: {error}") from None
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{file}: not Parquet: {str(error).strip()}") from None
 
 
 def _arrow(file: Path) -> Iterator[Row | BadRow]:
@@ -215,13 +242,13 @@ def _arrow(file: Path) -> Iterator[Row | BadRow]:
             reader = pyarrow.ipc.open_stream(memory)
             yield from _from_batches(file, iter(reader))
             return
-        except pyarrow.ArrowInvalid:
+        except (pyarrow.ArrowException, OSError):
             memory.seek(0)
         try:
             indexed = pyarrow.ipc.open_file(memory)
-        except pyarrow.ArrowInvalid as error:
+            yield from _from_batches(file, (indexed.get_batch(index) for index in range(indexed.num_record_batches)))
+        except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{file}: not Arrow: {error}") from None
-        yield from _from_batches(file, (indexed.get_batch(index) for index in range(indexed.num_record_batches)))
 
 
 def _from_batches(file: Path, batches: Iterator[Any]) -> Iterator[Row | BadRow]:

@@ -30,6 +30,7 @@ def encode(rendered: Sequence[Rendered], tokenizer: Tokenizer) -> list[Example |
         else:
             examples.append(_label_by_span(ids, row, tokenizer, starts_with_bos))
         index += count
+    _refuse_unservable(examples, rendered, tokenizer)
     return examples
 
 
@@ -40,6 +41,24 @@ def prompt_ids(rendered: Rendered, tokenizer: Tokenizer) -> list[int]:
     if isinstance(example, DataError):
         raise example
     return example.input_ids
+
+
+def _refuse_unservable(examples: list[Example | DataError], rendered: Sequence[Rendered], tokenizer: Tokenizer) -> None:
+    """Put an error in place of each joint row whose prompt, tokenised alone, is not how the row's tokens begin."""
+    joint = [
+        index
+        for index, row in enumerate(rendered)
+        if row.joint and any(span.train for span in row.spans) and isinstance(examples[index], Example)
+    ]
+    prompts = ["".join(span.text for span in rendered[index].prompt().spans) for index in joint]
+    served = tokenizer(prompts, add_special_tokens=False)["input_ids"] if joint else []
+    for index, prompt, ids in zip(joint, prompts, served, strict=True):
+        example = examples[index]
+        if isinstance(example, Example) and example.input_ids[: len(ids)] != ids:
+            examples[index] = DataError(
+                f"a server's prompt, up to {prompt[-20:]!r}, becomes other tokens than in the training text; "
+                "choose another `chat_template`"
+            )
 
 
 def _texts(row: Rendered) -> list[str]:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from tunesmith import hub
 from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import SpecialTokens
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
@@ -32,10 +33,16 @@ def load_tokenizer(
     """
     from transformers import PreTrainedTokenizerFast
 
+    local = Path(name).is_dir()
+    if not local and name.startswith((".", "/", "~")):
+        raise ModelError(f"{name}: no such folder")
+    if local and not any((Path(name) / file).exists() for file in ("tokenizer.json", "tokenizer_config.json")):
+        raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`")
+    where: dict[str, Any] = {"revision": revision, "local_files_only": local or not hub.is_reachable()}
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(name, revision=revision)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **where)
     except (OSError, ValueError) as error:
-        tokenizer = _slow_path(name, revision, trust_remote_code, error)
+        tokenizer = _converted(name, where, trust_remote_code, error)
     changes = special_tokens.model_dump(exclude_none=True) if special_tokens else {}
     if changes:
         tokenizer.add_special_tokens(changes)
@@ -44,21 +51,16 @@ def load_tokenizer(
     return tokenizer
 
 
-def _slow_path(name: str, revision: str | None, trust_remote_code: bool, first: Exception) -> Tokenizer:
+def _converted(name: str, where: dict[str, Any], trust_remote_code: bool, first: Exception) -> Tokenizer:
     """Load a tokenizer that has no `tokenizer.json`, which needs transformers' converters and torch."""
-    if Path(name).is_dir() and not (Path(name) / "tokenizer_config.json").exists():
-        raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`") from None
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
     except (OSError, ValueError) as error:
-        raise ModelError(_no_such_model(name, error)) from first
-
-
-def _no_such_model(name: str, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0]
-    return f"no tokenizer for `{name}`: it is no folder here, and the Hub says: {reason}"
+        if Path(name).is_dir():
+            raise ModelError(f"the tokenizer in {name} does not load: {first}") from error
+        raise ModelError(f"the tokenizer of `{name}` {hub.why_not(error)}") from error
 
 
 def adds_bos(tokenizer: Tokenizer) -> bool:
@@ -88,8 +90,6 @@ class ChatTemplate:
         Raises:
             DataError: the template refuses the conversation.
         """
-        from jinja2 import TemplateError
-
         try:
             return str(
                 self.tokenizer.apply_chat_template(
@@ -100,7 +100,7 @@ class ChatTemplate:
                     add_generation_prompt=add_generation_prompt,
                 )
             )
-        except (TemplateError, TypeError, KeyError) as error:
+        except Exception as error:  # a template is a program: it may fail in any way
             raise DataError(f"the chat template refuses the conversation: {error}") from None
 
     def turn_end(self) -> str | None:
@@ -128,16 +128,24 @@ def chat_template(tokenizer: Tokenizer, name: str | None, jinja: str | None, sou
                 "the tokenizer has no chat template; set `chat_template` to one of " + ", ".join(named_templates())
             )
     elif name == "jinja":
-        file = Path(resolve_file(jinja or "", source))
-        is_file = jinja is not None and "{" not in jinja and file.is_file()
-        text = file.read_text(encoding="utf-8") if is_file else jinja or ""
+        text = _template_text(jinja or "", source)
     elif name in named_templates():
         text = named_templates()[name]
     else:
         known = ["tokenizer_default", "jinja", *named_templates()]
-        raise ConfigError(f"`chat_template: {name}` is unknown{did_you_mean(name, known)} known are {', '.join(known)}")
+        raise ConfigError(f"`chat_template: {name}` is none of {', '.join(known)}{did_you_mean(name, known)}")
     specials = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     return ChatTemplate(tokenizer, text, tuple(sorted(specials | {tokenizer.eos_token or ""} - {""})))
+
+
+def _template_text(jinja: str, source: str) -> str:
+    """Return the template itself, or what its file holds."""
+    if "{" in jinja:
+        return jinja
+    file = Path(resolve_file(jinja, source))
+    if not file.is_file():
+        raise ConfigError(f"`chat_template_jinja: {jinja}` is no file here or beside {source}, and no Jinja text")
+    return file.read_text(encoding="utf-8")
 
 
 def named_templates() -> dict[str, str]:

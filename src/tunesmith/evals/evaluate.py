@@ -65,6 +65,8 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
 
 def held_out_loss(voice: Voice, held_out: Any, config: Config, hardware: Hardware) -> dict[str, float]:
     """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
+    from transformers import PrinterCallback
+
     from tunesmith.modeling.precision import choose_precision
     from tunesmith.training.args import plan_steps, training_arguments
     from tunesmith.training.collate import FlatCollator, Sequences
@@ -77,6 +79,7 @@ def held_out_loss(voice: Voice, held_out: Any, config: Config, hardware: Hardwar
         config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
     )
     trainer = TokenMeanTrainer(voice.model, arguments, data_collator=FlatCollator(), eval_dataset=sequences)
+    trainer.remove_callback(PrinterCallback)
     with voice.speaking():
         metrics = trainer.evaluate()
     voice.model.eval()

@@ -62,45 +62,46 @@ def make_asker(config: Config, *, tuned: bool, base: bool, system: str | None) -
     return Asker(voices, tokenizer, spec, ends, system or None, config.source)
 
 
-def answer_once(asker: Asker, turns: list[Turn], sampling: Sampling) -> dict[str, str]:
-    """Print each voice's answer as it is made, and return them."""
-    prompt = asker.prompt(turns)
+def answer_once(asker: Asker, histories: dict[str, list[Turn]], sampling: Sampling) -> dict[str, str]:
+    """Print each voice's answer to its conversation as it is made, and return the answers by voice."""
     answers = {}
     for voice in asker.voices:
         if len(asker.voices) > 1:
             print(f"[{voice.name}] ", end="", flush=True)
-        pieces = []
+        answers[voice.name] = ""
+        prompt = asker.prompt(histories[voice.name])
         for piece in stream(voice, prompt, asker.tokenizer, sampling, ends=asker.ends):
             print(piece, end="", flush=True)
-            pieces.append(piece)
+            answers[voice.name] += piece
         print()
-        answers[voice.name] = "".join(pieces)
     return answers
+
+
+def ask(asker: Asker, text: str, sampling: Sampling) -> None:
+    """Print each voice's answer to one message."""
+    answer_once(asker, {voice.name: [{"role": "user", "content": text}] for voice in asker.voices}, sampling)
 
 
 def chat(asker: Asker, sampling: Sampling) -> None:
     """Talk with the user until the input ends. Each voice goes on from its own answers."""
     multi_turn = asker.spec.dataset.type == "chat_template"
-    ends = "an empty line" if sys.stdin.isatty() else "the end of input"
-    note(f"type a message; /new starts over; {ends} or Ctrl-D ends" + ("" if multi_turn else " (one turn at a time)"))
+    note("type a message; /new starts over, /exit or Ctrl-D ends" + ("" if multi_turn else "; each turn stands alone"))
     histories: dict[str, list[Turn]] = {voice.name: [] for voice in asker.voices}
     while True:
         try:
-            text = input("> ")
+            text = input("> ").strip()
         except EOFError:
+            print()
             return
-        if not text.strip():
+        if text == "/exit":
             return
-        if text.strip() == "/new":
-            histories = {voice.name: [] for voice in asker.voices}
-            continue
-        for voice in asker.voices:
-            one = Asker([voice], asker.tokenizer, asker.spec, asker.ends, asker.system, asker.source)
-            turns = [*(histories[voice.name] if multi_turn else []), {"role": "user", "content": text}]
-            if len(asker.voices) > 1:
-                print(f"[{voice.name}] ", end="", flush=True)
-            answer = answer_once(one, turns, sampling)[voice.name]
-            histories[voice.name] = [*turns, {"role": "assistant", "content": answer}]
+        if text == "/new":
+            histories = {name: [] for name in histories}
+        elif text:
+            asked: Turn = {"role": "user", "content": text}
+            turns = {name: [*(history if multi_turn else []), asked] for name, history in histories.items()}
+            answers = answer_once(asker, turns, sampling)
+            histories = {name: [*turns[name], {"role": "assistant", "content": answers[name]}] for name in turns}
 
 
 def answer_file(asker: Asker, file: str, sampling: Sampling, batch_size: int) -> Iterable[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -94,9 +94,10 @@ def generate(
 def stream(
     voice: Voice, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece, as it is made."""
+    """Yield the answer to one prompt piece by piece, as it is made. Who stops reading stops the model too."""
     texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     ids = torch.tensor([list(prompt)], device=voice.model.device)
+    closed = Event()
     failure: list[BaseException] = []
 
     def work() -> None:
@@ -107,6 +108,7 @@ def stream(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
                     generation_config=_settings(sampling, ends, ends[0]),
+                    stopping_criteria=[lambda tokens, scores: closed.is_set()],
                     streamer=texts,
                 )
         except BaseException as error:  # raised again in the thread that reads
@@ -115,8 +117,11 @@ def stream(
 
     thread = Thread(target=work, daemon=True)
     thread.start()
-    yield from texts
-    thread.join()
+    try:
+        yield from texts
+    finally:
+        closed.set()
+        thread.join()
     if failure:
         raise failure[0]
 

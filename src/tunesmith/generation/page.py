@@ -5,10 +5,8 @@ made. `Interviewer` knows nothing of gradio, and the functions of the page nothi
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from html import escape
-from threading import Event
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import Dataset
@@ -62,13 +60,14 @@ class Interviewer:
         """Yield `talk` with the question, and with its answers as they grow.
 
         One voice speaks after the other: the base and the tuned model may be the same weights, with the adapter off
-        or on.
+        or on. Whoever stops reading also stops the voice.
         """
         exchange = Exchange(question, (None,) * len(self.voices))
         yield (*talk, exchange)
         for index, voice in enumerate(self.voices):
             text = ""
-            for piece in _until_closed(voice, self.prompt(talk, index, question, system), self, sampling):
+            prompt = self.prompt(talk, index, question, system)
+            for piece in stream(voice, prompt, self.tokenizer, sampling, ends=self.ends):
                 text += piece
                 if text:
                     yield (*talk, _with_answer(exchange, index, text))
@@ -78,37 +77,6 @@ class Interviewer:
 
 def _with_answer(exchange: Exchange, voice: int, text: str) -> Exchange:
     return replace(exchange, answers=(*exchange.answers[:voice], text, *exchange.answers[voice + 1 :]))
-
-
-@dataclass(frozen=True)
-class _Stoppable:
-    """A model that stops at its next token once `stopped` is set."""
-
-    model: Any
-    stopped: Event = field(default_factory=Event)
-
-    @property
-    def device(self) -> Any:
-        return self.model.device
-
-    def disable_adapter(self) -> AbstractContextManager[Any]:
-        return self.model.disable_adapter()  # type: ignore[no-any-return]
-
-    def generate(self, **settings: Any) -> Any:
-        return self.model.generate(**settings, stopping_criteria=[lambda ids, scores: self.stopped.is_set()])
-
-
-def _until_closed(voice: Voice, prompt: list[int], interviewer: Interviewer, sampling: Sampling) -> Iterator[str]:
-    """Yield the pieces of an answer. Whoever stops reading also stops the model, before it is asked again."""
-    model = _Stoppable(voice.model)
-    pieces = stream(replace(voice, model=model), prompt, interviewer.tokenizer, sampling, ends=interviewer.ends)
-    try:
-        for piece in pieces:  # noqa: UP028, `yield from` would close `pieces`, and leave the model at work
-            yield piece
-    finally:
-        model.stopped.set()
-        for _ in pieces:
-            pass
 
 
 class Setting(NamedTuple):
@@ -125,8 +93,8 @@ class Setting(NamedTuple):
 SETTINGS = {
     "max_new_tokens": Setting("Max new tokens", "length of the longest answer", 1),
     "temperature": Setting("Temperature", "0 takes the likeliest token", 0, step=0.1, kind=float),
-    "top_p": Setting("Top p", "share of likely tokens; 1 is all", 0.01, 1, 0.05, float),
-    "top_k": Setting("Top k", "number of likely tokens; 0 is all", 0),
+    "top_p": Setting("Top p", "1 is all tokens", 0.01, 1, 0.05, float),
+    "top_k": Setting("Top k", "0 is all tokens", 0),
     "repetition_penalty": Setting("Repetition penalty", "1 is none", 0.01, step=0.05, kind=float),
     "seed": Setting("Seed", "same seed, same answer", 0, 2**53),
 }
@@ -213,7 +181,7 @@ def build_page(
     gr = _gradio()
     interviewer = Interviewer(tuple(voices), spec, tokenizer, ends, source)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_heading(title, voices, spec.dataset))
+        gr.HTML(_heading(title, voices, spec.dataset), padding=False)
         parts = _layout(gr, voices, spec.dataset.type, system, sampling)
         _wire_answers(gr, parts, interviewer)
         _wire_tokens(gr, parts, interviewer)
@@ -235,7 +203,11 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
     """
     gr = _gradio()
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # those of the machine
-    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts)
+    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts).set(
+        body_text_color_subdued="*neutral_600",
+        block_info_text_color="*neutral_600",
+        block_label_text_color="*neutral_700",
+    )
     try:
         _, address, public = page.launch(
             server_name=host,
@@ -291,10 +263,13 @@ def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sam
         with gr.Row():
             numbers = [_number(gr, setting, getattr(sampling, name)) for name, setting in SETTINGS.items()]
     with gr.Accordion("Prompt tokens", open=False):
-        gr.HTML("<p class='note'>What is fed for the text in the box or, if that is empty, for the last question.</p>")
+        gr.HTML(
+            "<p class='note'>What is fed for the text in the box or, if that is empty, for the last question.</p>",
+            padding=False,
+        )
         show_tokens = gr.Button("Show prompt tokens", size="sm")
         with gr.Row():
-            tokens = [gr.HTML(elem_id=f"tokens-{index}", min_width=280) for index in range(len(voices))]
+            tokens = [gr.HTML(elem_id=f"tokens-{index}", min_width=280, padding=False) for index in range(len(voices))]
     return _Parts(talk, chats, box, send, stop, retry, clear, system_box, numbers, show_tokens, tokens)
 
 
@@ -303,8 +278,9 @@ def _chat(gr: Any, voice: Voice) -> Any:
     return gr.Chatbot(
         label=voice.name,
         height="48vh",
+        elem_classes="voice",
         min_width=280,
-        buttons=["copy"],
+        buttons=["copy_all"],
         render_markdown=False,
         latex_delimiters=[],
         group_consecutive_messages=False,
@@ -325,25 +301,24 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
         return {button: gr.update(interactive=on) for button, on in free.items()}
 
-    def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
-        if not question.strip():
-            return
-        yield {parts.box: "", **buttons(True, talk)}
-        grown = talk
+    def ask(
+        talk: Talk, question: str, undo: Updates, system: str, numbers: Sequence[float | None]
+    ) -> Iterator[Updates]:
+        yield buttons(True, talk)
         try:
             for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
                 yield show(grown)
-        except Exception as error:
-            yield {parts.box: question, **show(talk), **buttons(False, talk)}
-            if not isinstance(error, UserError):
-                raise
+        except UserError as error:
             gr.Warning(escape(str(error)))
-        else:
-            yield buttons(False, grown)
+            yield undo
+
+    def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
+        if question.strip():
+            yield {parts.box: ""}
+            yield from ask(talk, question, {parts.box: question, **show(talk)}, system, numbers)
 
     def retry(talk: Talk, _: str, system: str, *numbers: float | None) -> Iterator[Updates]:
-        for updates in send(talk[:-1], talk[-1].question, system, *numbers):
-            yield {key: value for key, value in updates.items() if key is not parts.box}
+        yield from ask(talk[:-1], talk[-1].question, show(talk), system, numbers)
 
     inputs = [parts.talk, parts.box, parts.system, *parts.numbers]
     outputs = [parts.talk, *parts.chats, parts.box, parts.send, parts.stop, parts.retry, parts.clear]
@@ -353,6 +328,8 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         parts.retry.click(retry, inputs, outputs, **alone),
     ]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    for event in running:  # not in `send` itself: gradio drops what is sent before an event is over
+        event.then(lambda talk: buttons(False, talk), parts.talk, outputs, **quick)
     parts.stop.click(lambda talk: buttons(False, talk), parts.talk, outputs, cancels=running, **quick)
     empty = {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")}
     parts.clear.click(lambda: empty, None, [*outputs, *parts.tokens], **quick)
@@ -383,6 +360,8 @@ CSS = """
 .gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
 h1 { font-size: 1.35rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
 .note { color: var(--body-text-color-subdued); margin: 0.2rem 0 0; }
+.voice .message .md { white-space: pre-wrap; }
+.voice button[aria-label="Clear"] { display: none; } /* it would empty one column, and that only on the screen */
 .tokens { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0; margin: 0.4rem 0 0; }
 .tokens li {
   display: inline-flex; gap: 6px; align-items: baseline; padding: 0 6px; margin: 0;

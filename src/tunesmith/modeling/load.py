@@ -1,8 +1,10 @@
 """Loads a base model: from the Hub, a folder, or the built-in one; in bf16, fp32, or 4 or 8 bits."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
+from tunesmith import hub
 from tunesmith.config.sections import ModelSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.hardware import Hardware
@@ -27,7 +29,10 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     name = local_base_model(section.base_model)
     if attention == DOCUMENTS:
         register_document_attention()
@@ -36,6 +41,7 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
             name,
             revision=section.revision_of_model,
             trust_remote_code=section.trust_remote_code,
+            local_files_only=Path(name).is_dir() or not hub.is_reachable(),
             dtype=getattr(torch, dtype),
             attn_implementation=attention,
             quantization_config=_quantisation(section),
@@ -52,7 +58,7 @@ def _reason(name: str, error: Exception) -> str:
         return f"`base_model: {name}` is a folder, but does not load as a model: {text}"
     if name.startswith((".", "/", "~")):
         return f"`base_model: {name}`: no such folder"
-    return f"`base_model: {name}` is no folder here, and the Hub says: {text}"
+    return f"`base_model: {name}` is no folder here, and {hub.why_not(error)}"
 
 
 def _quantisation(section: ModelSection) -> Any:

@@ -66,7 +66,7 @@ def choose_optimizer(name: str, hardware: Hardware) -> tuple[str, str]:
     known = [item.value for item in OptimizerNames]
     found = _OPTIMIZERS.get(name, name)
     if found not in known:
-        raise ConfigError(f"`optimizer: {name}` is unknown{did_you_mean(name, known)} known are {', '.join(known)}")
+        raise ConfigError(f"`optimizer: {name}` is unknown; known are {', '.join(known)}{did_you_mean(name, known)}")
     if ("8bit" in found or found.startswith("paged")) and not hardware.quantised_optimizer:
         if "adam" not in found:
             raise ConfigError(f"`optimizer: {name}` needs bitsandbytes and a GPU; set `optimizer: adamw_torch`")
@@ -83,8 +83,8 @@ def choose_scheduler(training: TrainingSection) -> tuple[str, dict[str, Any]]:
     known = [item.value for item in SchedulerType]
     if training.lr_scheduler not in known:
         raise ConfigError(
-            f"`lr_scheduler: {training.lr_scheduler}` is unknown{did_you_mean(training.lr_scheduler, known)} "
-            f"known are {', '.join(known)}"
+            f"`lr_scheduler: {training.lr_scheduler}` is unknown; known are {', '.join(known)}"
+            f"{did_you_mean(training.lr_scheduler, known)}"
         )
     if training.cosine_min_lr_ratio is not None:
         return "cosine_with_min_lr", training.lr_scheduler_kwargs | {"min_lr_rate": training.cosine_min_lr_ratio}
@@ -119,59 +119,77 @@ def training_arguments(
     """Return transformers' arguments for a run.
 
     Raises:
-        ConfigError: the optimizer or the schedule is unknown.
+        ConfigError: the optimizer or the schedule is unknown, or the Trainer refuses a combination of keys.
     """
+    mixed = precision.trained == "float32"
+    groups = _optimization(training, schedule, hardware) | _events(training, schedule, has_eval)
+    try:
+        return TrainingArguments(
+            output_dir=training.output_dir,
+            seed=training.seed,
+            use_cpu=hardware.kind == "cpu",
+            bf16=mixed and precision.compute == "bfloat16",
+            fp16=mixed and precision.compute == "float16",
+            per_device_train_batch_size=training.micro_batch_size,
+            per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,
+            gradient_checkpointing=training.gradient_checkpointing,
+            gradient_checkpointing_kwargs=training.gradient_checkpointing_kwargs or {"use_reentrant": False},
+            dataloader_num_workers=training.dataloader_num_workers,
+            ddp_find_unused_parameters=training.ddp_find_unused_parameters,
+            include_num_input_tokens_seen="all",
+            remove_unused_columns=False,
+            disable_tqdm=True,
+            report_to="none",
+            **groups,
+        )
+    except ValueError as error:
+        reason = " ".join(str(error).split()).replace("--", "")
+        raise ConfigError(f"these keys do not go together: {reason}") from error
+
+
+def _optimization(training: TrainingSection, schedule: Schedule, hardware: Hardware) -> dict[str, Any]:
+    """Return the arguments that decide the steps themselves."""
+    scheduler, scheduler_arguments = choose_scheduler(training)
+    return {
+        "gradient_accumulation_steps": accumulation(training),
+        "num_train_epochs": training.num_epochs,
+        "max_steps": training.max_steps or -1,
+        "learning_rate": training.learning_rate,
+        "optim": choose_optimizer(training.optimizer, hardware)[0],
+        "optim_args": _optimizer_arguments(training.optim_args),
+        "lr_scheduler_type": scheduler,
+        "lr_scheduler_kwargs": scheduler_arguments,
+        "warmup_steps": warmup_steps(training, schedule.steps),
+        "weight_decay": training.weight_decay,
+        "adam_beta1": training.adam_beta1,
+        "adam_beta2": training.adam_beta2,
+        "adam_epsilon": training.adam_epsilon,
+        "max_grad_norm": training.max_grad_norm,
+        "neftune_noise_alpha": training.neftune_noise_alpha,
+    }
+
+
+def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> dict[str, Any]:
+    """Return the arguments that decide when to log, evaluate and save."""
     save, save_steps = how_often(
         training.save_strategy, training.save_steps, training.saves_per_epoch, schedule, default="epoch"
     )
     evaluate, eval_steps = how_often(
         training.eval_strategy, training.eval_steps, training.evals_per_epoch, schedule, default="epoch"
     )
-    scheduler, scheduler_arguments = choose_scheduler(training)
-    mixed = precision.trained == "float32"
-    return TrainingArguments(
-        output_dir=training.output_dir,
-        seed=training.seed,
-        use_cpu=hardware.kind == "cpu",
-        bf16=mixed and precision.compute == "bfloat16",
-        fp16=mixed and precision.compute == "float16",
-        per_device_train_batch_size=training.micro_batch_size,
-        per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,
-        gradient_accumulation_steps=accumulation(training),
-        num_train_epochs=training.num_epochs,
-        max_steps=training.max_steps or -1,
-        learning_rate=training.learning_rate,
-        optim=choose_optimizer(training.optimizer, hardware)[0],
-        optim_args=_optimizer_arguments(training.optim_args),
-        lr_scheduler_type=scheduler,
-        lr_scheduler_kwargs=scheduler_arguments,
-        warmup_steps=warmup_steps(training, schedule.steps),
-        weight_decay=training.weight_decay,
-        adam_beta1=training.adam_beta1,
-        adam_beta2=training.adam_beta2,
-        adam_epsilon=training.adam_epsilon,
-        max_grad_norm=training.max_grad_norm,
-        neftune_noise_alpha=training.neftune_noise_alpha,
-        gradient_checkpointing=training.gradient_checkpointing,
-        gradient_checkpointing_kwargs=training.gradient_checkpointing_kwargs or {"use_reentrant": False},
-        dataloader_num_workers=training.dataloader_num_workers,
-        ddp_find_unused_parameters=training.ddp_find_unused_parameters,
-        logging_steps=training.logging_steps or max(1, min(10, schedule.steps // 20)),
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        eval_strategy=evaluate if has_eval else "no",
-        eval_steps=eval_steps,
-        save_strategy=save,
-        save_steps=save_steps or 500,
-        save_total_limit=training.save_total_limit,
-        load_best_model_at_end=training.load_best_model_at_end,
-        metric_for_best_model="eval_loss" if has_eval else None,
-        greater_is_better=False if has_eval else None,
-        include_num_input_tokens_seen="all",
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
-    )
+    return {
+        "logging_steps": training.logging_steps or max(1, min(10, schedule.steps // 20)),
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": evaluate if has_eval else "no",
+        "eval_steps": eval_steps,
+        "save_strategy": save,
+        "save_steps": save_steps or 500,
+        "save_total_limit": training.save_total_limit,
+        "load_best_model_at_end": training.load_best_model_at_end,
+        "metric_for_best_model": "eval_loss" if has_eval else None,
+        "greater_is_better": False if has_eval else None,
+    }
 
 
 def _optimizer_arguments(given: dict[str, Any] | str | None) -> str | None:

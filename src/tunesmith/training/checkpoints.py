@@ -9,8 +9,8 @@ from tunesmith.errors import RunError
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the optimizer step at which a checkpoint was saved."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+    """Return the optimizer step at which a whole checkpoint was saved, whatever its folder is called now."""
+    return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"])
 
 
 def whole_checkpoints(output_dir: Path) -> list[Path]:

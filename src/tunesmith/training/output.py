@@ -2,12 +2,14 @@
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tunesmith.config.sections import TrainingSection
 from tunesmith.errors import RunError
-from tunesmith.training.checkpoints import find_checkpoint, whole_checkpoints
+from tunesmith.training.checkpoints import find_checkpoint, remove_broken, whole_checkpoints
 from tunesmith.training.record import RunRecord
 
 MARGIN = 100 * 2**20
@@ -69,15 +71,30 @@ def check_disk(output: Path, checkpoint_bytes: int, kept: int) -> None:
         )
 
 
-def disk_full(output: Path, error: BaseException) -> RunError | None:
-    """Return the error to show if a write failed because the disk is full, else None."""
+@contextmanager
+def full_disk_explained(output: Path) -> Iterator[None]:
+    """Turn a write that fails in here because the disk is full into an error that says so.
+
+    Raises:
+        RunError: the disk is full; the checkpoints that are left are whole.
+    """
+    try:
+        yield
+    except Exception as error:  # torch and safetensors have classes of their own for it
+        if not _is_disk_full(output, error):
+            raise
+        remove_broken(output)
+        whole = whole_checkpoints(output)
+        last = f"the last whole checkpoint is {whole[-1].name}" if whole else "no checkpoint had been saved"
+        again = "go on with --resume" if whole else "start again with --overwrite"
+        raise RunError(f"the disk of {output} is full; {last}. Free some space, then {again}") from error
+
+
+def _is_disk_full(output: Path, error: Exception) -> bool:
     text = str(error).lower()
-    free = shutil.disk_usage(output).free
-    if "no space left" not in text and not (free < 2**20 and ("writ" in text or "unexpected pos" in text)):
-        return None
-    whole = whole_checkpoints(output)
-    good = f"the last whole checkpoint is {whole[-1].name}" if whole else "no checkpoint had been saved"
-    return RunError(f"the disk of {output} is full; {good}. Free some space, then go on with --resume")
+    if "no space left" in text:
+        return True
+    return shutil.disk_usage(output).free < 2**20 and ("writ" in text or "unexpected pos" in text)
 
 
 def changed_settings(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
-from tunesmith.config.sections import Config
+from tunesmith.config.sections import Config, DataSection, TrainingSection
 from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.errors import RunError
 from tunesmith.hardware import detect
@@ -22,7 +22,7 @@ from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import FlatCollator, Sequences
 from tunesmith.training.launch import check_launch, check_world
-from tunesmith.training.output import changed_settings, check_disk, disk_full, move_aside, starting_point
+from tunesmith.training.output import changed_settings, check_disk, full_disk_explained, move_aside, starting_point
 from tunesmith.training.record import RunRecord
 from tunesmith.training.trainer import TokenMeanTrainer
 
@@ -59,10 +59,8 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
 
     tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=training.seed, source=config.source)
-    for line in describe(splits.parts):
-        note(line)
-    packed = config.data.sample_packing
-    sequences = Sequences(splits.train, packed=packed, sequence_len=config.data.sequence_len)
+    note("\n".join(describe(splits.parts)))
+    sequences = Sequences(splits.train, packed=config.data.sample_packing, sequence_len=config.data.sequence_len)
     held_out = _held_out_sequences(config, splits)
     schedule = plan_steps(training, len(sequences), _world_size())
     arguments = training_arguments(training, schedule, precision, hardware, has_eval=held_out is not None)
@@ -71,40 +69,42 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     set_seed(training.seed)
     model = build_model(config, precision, attention)
     _print_decisions(
-        [
-            Decision("hardware", str(hardware), "detected"),
-            Decision("precision", f"{precision.compute}, trained weights {precision.trained}", precision.reason),
-            Decision("attention", str(attention), attention_why),
-            *([Decision("optimizer", optimizer, optimizer_why)] if optimizer_why else []),
-            Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
-            Decision(
-                "steps", str(schedule.steps), _steps_reason(schedule, sequences, packed, config.data.sequence_len)
-            ),
-        ]
+        Decision("hardware", str(hardware), "detected"),
+        Decision("precision", f"{precision.compute}, trained weights {precision.trained}", precision.reason),
+        Decision("attention", str(attention), attention_why),
+        *([Decision("optimizer", optimizer, optimizer_why)] if optimizer_why else []),
+        Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
+        Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
     check_disk(output, _checkpoint_bytes(model), training.save_total_limit)
-    record = RunRecord(output / "run")
-    if is_main_process():
-        _open_record(config, record, splits, checkpoint, overwrite=overwrite)
-    collator = FlatCollator(document_borders=attention == DOCUMENTS, keep_logits=_takes_logits_to_keep(model))
     stop = CleanStop()
     trainer = TokenMeanTrainer(
         model=model,
         args=arguments,
         train_dataset=sequences,
         eval_dataset=held_out,
-        data_collator=collator,
+        data_collator=FlatCollator(attention == DOCUMENTS, keep_logits=_takes_logits_to_keep(model)),
         processing_class=tokenizer,
-        callbacks=[stop, LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience)],
     )
+    record = RunRecord(output / "run")
+    with full_disk_explained(output):
+        if is_main_process():
+            _open_record(config, record, splits, checkpoint, overwrite=overwrite)
+        _set_callbacks(trainer, training, record, stop)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return _finish(trainer, record, interrupted=stop.requested)
+
+
+def _set_callbacks(trainer: TokenMeanTrainer, training: TrainingSection, record: RunRecord, stop: CleanStop) -> None:
+    """Put our lines and record in place of transformers' own."""
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(stop)
+    trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
     if is_main_process():
         trainer.add_callback(Reporter(record))
     if training.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
-    _run_steps(trainer, checkpoint, output)
-    return _finish(trainer, record, interrupted=stop.requested)
 
 
 def build_model(config: Config, precision: Precision, attention: str | None) -> Any:
@@ -112,13 +112,11 @@ def build_model(config: Config, precision: Precision, attention: str | None) -> 
     adapter = config.adapter
     dtype = precision.frozen if adapter.adapter else precision.trained
     model = load_base_model(config.model, dtype, attention=attention)
+    if config.training.gradient_checkpointing:
+        model.enable_input_require_grads()  # reentrant checkpoints pass no gradient where no input needs one
     if adapter.lora_model_dir:
-        return load_adapter(model, adapter.lora_model_dir, trainable=True)
-    if adapter.adapter:
-        if config.training.gradient_checkpointing:
-            model.enable_input_require_grads()
-        return new_adapter(model, adapter)
-    return model
+        return load_adapter(model, adapter.lora_model_dir, trained=precision.trained)
+    return new_adapter(model, adapter, precision.trained) if adapter.adapter else model
 
 
 def _held_out_sequences(config: Config, splits: Splits) -> Sequences | None:
@@ -153,14 +151,14 @@ def _checkpoint_bytes(model: Any) -> int:
     return 3 * sum(int(p.numel()) * int(p.element_size()) for p in model.parameters() if p.requires_grad)
 
 
-def _steps_reason(schedule: Schedule, sequences: Sequences, packed: bool, sequence_len: int) -> str:
-    if not packed:
+def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -> str:
+    if not data.sample_packing:
         return f"{len(sequences):,} samples, {schedule.sequences} a step"
-    full = 100 * sequences.tokens / (len(sequences) * sequence_len)
-    return f"{len(sequences):,} sequences of {sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+    full = 100 * sequences.tokens / (len(sequences) * data.sequence_len)
+    return f"{len(sequences):,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
 
 
-def _print_decisions(decisions: list[Decision]) -> None:
+def _print_decisions(*decisions: Decision) -> None:
     width = max(len(item.key) for item in decisions)
     for item in decisions:
         note(f"{item.key:<{width}}  {item.value}  ({item.why})")
@@ -192,21 +190,6 @@ def _open_record(
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
     record.start(config.values, {"source": config.source, "prepared": prepared})
-
-
-def _run_steps(trainer: TokenMeanTrainer, checkpoint: Path | None, output: Path) -> None:
-    try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except (OSError, RuntimeError, ValueError) as error:
-        if full := disk_full(output, error):
-            remove_broken(output)
-            raise full from error
-        raise
-    except Exception as error:  # safetensors has an error class of its own
-        if full := disk_full(output, error):
-            remove_broken(output)
-            raise full from error
-        raise
 
 
 def _finish(trainer: TokenMeanTrainer, record: RunRecord, *, interrupted: bool) -> Outcome:

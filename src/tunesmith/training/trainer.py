@@ -29,9 +29,10 @@ class TokenMeanTrainer(Trainer):
             inputs = self._prepare_inputs(self.data_collator(mine[index] if counts else batches[0]))
             trained = int((inputs["shift_labels"] != MASKED).sum())
             with torch.no_grad(), self.compute_loss_context_manager():
-                loss = self.compute_loss(self.model, inputs, num_items_in_batch=torch.tensor(1.0))
-            if counts:
-                total += torch.tensor([loss.item(), trained], dtype=total.dtype, device=total.device)
+                mean_of_batch = self.compute_loss(self.model, inputs)
+            if counts and trained:
+                batch_sum = mean_of_batch.item() * trained
+                total += torch.tensor([batch_sum, trained], dtype=total.dtype, device=total.device)
         self.model.train()
         loss_sum, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
         mean = loss_sum / max(tokens, 1)

@@ -36,8 +36,8 @@ def find_format(name: str, source: str) -> Format:
     if ".py:" in name:
         return _users_own(resolve(name, source))
     raise ConfigError(
-        f"`datasets.type: {name}` is not supported{did_you_mean(name, FORMATS)} supported are "
-        f"{', '.join(FORMATS)}, and path/to/file.py:function"
+        f"`datasets.type: {name}` is none of {', '.join(FORMATS)}, and no path/to/file.py:function"
+        f"{did_you_mean(name, FORMATS)}"
     )
 
 

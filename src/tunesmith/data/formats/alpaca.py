@@ -60,7 +60,8 @@ def alpaca(style: str) -> Callable[[dict[str, Any], FormatSpec], Rendered]:
         answer = text_column(values, dataset.field_output, "field_output", dataset)
         if not answer.strip():
             raise DataError(f"column {dataset.field_output} is blank: there is nothing to train")
-        given = str(values.get(dataset.field_input) or "")
+        has_input = values.get(dataset.field_input) is not None
+        given = text_column(values, dataset.field_input, "field_input", dataset) if has_input else ""
         system = _WITH_INPUT if given else _WITHOUT_INPUT
         turn = layout.turn if given else layout.turn_without_input
         prompt = layout.system.format(system=system) + turn.format(instruction=instruction, input=given)

@@ -16,6 +16,9 @@ from tunesmith.errors import DataError
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Names of roles in common datasets -> the names that templates know."""
 
+_MARK = "\ue000"
+"""A character of no language, to find the place of a content in a template's text."""
+
 
 def chat(values: dict[str, Any], spec: FormatSpec) -> Rendered:
     """Render a conversation; the trained turns are masked as described above."""
@@ -27,11 +30,15 @@ def chat(values: dict[str, Any], spec: FormatSpec) -> Rendered:
         return Rendered((Span(full, True),), joint=True)
     trained: list[tuple[int, int]] = []
     for index, message in enumerate(messages):
-        if part := _trained_part(index, message, messages, full, spec, tools):
+        part = _trained_part(index, message, messages, full, spec, tools)
+        if part and part[0] < part[1]:
             trained.append(part)
     if not trained:
         roles = sorted({message["role"] for message in messages})
-        raise DataError(f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles}")
+        raise DataError(
+            f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles} with content "
+            "that the chat template shows"
+        )
     return Rendered(_spans(full, trained), joint=True)
 
 
@@ -82,9 +89,12 @@ def _message(number: int, item: Any, dataset: Dataset) -> dict[str, Any]:
             )
     if not isinstance(message.get("content", ""), str):
         raise DataError(f"message {number}: content should be text; found {type(message['content']).__name__}")
-    own_names = {name: role for role, names_of_role in dataset.roles.items() for name in names_of_role}
-    role = str(message["role"])
-    return message | {"role": own_names.get(role) or ROLES.get(role, role), "content": message.get("content") or ""}
+    return message | {"role": _common_role(str(message["role"]), dataset), "content": message.get("content") or ""}
+
+
+def _common_role(name: str, dataset: Dataset) -> str:
+    own_names = {own: role for role, names in dataset.roles.items() for own in names}
+    return own_names.get(name) or ROLES.get(name, name)
 
 
 def _template(spec: FormatSpec) -> ChatTemplate:
@@ -103,7 +113,8 @@ def _trained_part(
     """Return the characters of `full` that turn `index` trains, or None."""
     dataset, template = spec.dataset, _template(spec)
     flag = message.get(dataset.message_field_training) if dataset.message_field_training else None
-    is_trained = message["role"] in dataset.roles_to_train if flag is None else bool(flag)
+    roles = [_common_role(role, dataset) for role in dataset.roles_to_train]
+    is_trained = message["role"] in roles if flag is None else bool(flag)
     trains_end = (
         dataset.train_on_eos == "all"
         or (dataset.train_on_eos == "turn" and is_trained)
@@ -111,14 +122,12 @@ def _trained_part(
     )
     if not is_trained and not trains_end:
         return None
-    generated = message["role"] == "assistant"
-    before = (
-        template.render(messages[:index], add_generation_prompt=generated, tools=tools) if index or generated else ""
-    )
+    generated = message["role"] == "assistant" and index > 0  # nothing is fed before a first turn
+    before = template.render(messages[:index], add_generation_prompt=generated, tools=tools) if index else ""
     through = full if index == len(messages) - 1 else template.render(messages[: index + 1], tools=tools)
     _require_prefix(before, full, f"the prompt that a server feeds before turn {index + 1}")
     _require_prefix(through, full, f"the text up to turn {index + 1}")
-    start = len(before)
+    start = len(before) if generated else _content_place(messages[: index + 1], template, tools)
     content = str(message["content"]).strip()
     found = full.find(content, start, len(through))
     content_start, content_end = (found, found + len(content)) if found >= 0 else (start, start)
@@ -127,6 +136,12 @@ def _trained_part(
         return stop
     end = stop[1] if stop and trains_end else stop[0] if stop else max(content_end, start)
     return (start if generated else content_start, end)
+
+
+def _content_place(messages: list[dict[str, Any]], template: ChatTemplate, tools: list[Any] | None) -> int:
+    """Return where the content of the last turn begins; its words may stand in the turn's header too."""
+    marked = template.render([*messages[:-1], messages[-1] | {"content": _MARK}], tools=tools)
+    return max(marked.find(_MARK), 0)
 
 
 def _first_stop(text: str, start: int, end: int, stops: tuple[str, ...]) -> tuple[int, int] | None:

@@ -20,6 +20,8 @@ def input_output(values: dict[str, Any], spec: FormatSpec) -> Rendered:
     segments = values.get("segments")
     if segments is None:
         raise missing_column(values, "segments", None, spec.dataset)
+    if not isinstance(segments, list):
+        raise DataError(f"column segments should hold a list of segments; found {segments!r:.80}")
     spans = []
     for number, segment in enumerate(segments, 1):
         if not isinstance(segment, dict) or not isinstance(segment.get("text"), str):
@@ -27,6 +29,6 @@ def input_output(values: dict[str, Any], spec: FormatSpec) -> Rendered:
         if not isinstance(segment.get("label"), bool):
             raise DataError(f"segment {number}: `label` should be true or false; found {segment.get('label')!r}")
         spans.append(Span(segment["text"], segment["label"] or spec.train_on_inputs))
-    if not any(span.train for span in spans):
+    if not any(span.train and span.text for span in spans):
         raise DataError("no segment has `label: true`: there is nothing to train")
     return Rendered(tuple(spans))

@@ -1,6 +1,5 @@
 """What a format may know besides the row, and how it reads a column."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +40,6 @@ def text_column(values: dict[str, Any], column: str, key: str | None, dataset: D
 def missing_column(values: dict[str, Any], column: str, key: str | None, dataset: Dataset) -> DataError:
     """Return the error for a row that lacks `column`, with the setting that would point to another one."""
     filled = [name for name, value in values.items() if value is not None]
-    cure = f". Set {key}: {_nearest(filled)}" if key and filled else ""
+    free = [name for name in filled if name not in (dataset.field_instruction, dataset.field_input)]
+    cure = f". Set {key}: {free[-1]}" if key and free else ""  # the last column is most often the answer
     return DataError(f"type {dataset.type} needs column {column}; found {', '.join(filled) or 'no columns'}{cure}")
-
-
-def _nearest(names: Iterable[str]) -> str:
-    """The last column is most often the answer, and a message needs an example."""
-    return list(names)[-1]

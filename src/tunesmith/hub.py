@@ -1,0 +1,30 @@
+"""Is the Hugging Face Hub there? Asked once, so that a machine without it waits seconds and not minutes of retries."""
+
+import os
+import urllib.error
+import urllib.request
+from functools import cache
+
+TIMEOUT = 5
+"""Seconds to wait for the Hub's answer."""
+
+
+@cache
+def is_reachable() -> bool:
+    """Return whether the Hub (or what `HF_ENDPOINT` names) answers; False in offline mode (`HF_HUB_OFFLINE=1`)."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    try:
+        urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", timeout=TIMEOUT).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def why_not(error: Exception) -> str:
+    """Return the reason why something is not to be had from the Hub, in a line."""
+    if not is_reachable():
+        return "is not in the cache of the Hub, and the Hub cannot be reached"
+    return f"cannot be had from the Hub: {str(error).strip().splitlines()[0]}"

@@ -1,0 +1,69 @@
+"""The command: quick to answer, and clear about what it does not know."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tunesmith import __version__
+from tunesmith.cli.main import COMMANDS, main
+
+HELP = "from tunesmith.cli.main import main; code = main(['--help']); import sys; heavy = {'torch', 'transformers'}"
+
+
+def test_help_imports_nothing_heavy_and_is_quick():
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        code = HELP + "; print(code, heavy & {name.split('.')[0] for name in sys.modules})"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - began)
+        assert result.stdout.splitlines()[-1] == "0 set()"
+    print(f"tunesmith --help: {min(seconds):.2f} s")
+    assert min(seconds) < 1.5  # 0.3 s on a quiet machine; this one may be training
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_imports_nothing_heavy(command):
+    code = (
+        "import sys\nfrom tunesmith.cli.main import main\n"
+        f"try:\n    main([{command!r}, '--help'])\nexcept SystemExit as end:\n    print(end.code)\n"
+        "print({'torch', 'transformers', 'datasets'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-2:] == ["0", "set()"]
+    assert f"usage: tunesmith {command}" in result.stdout
+    assert "examples:" in result.stdout
+
+
+def test_help_lists_every_command(capsys):
+    assert main(["--help"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert listed[: len(COMMANDS)] == list(COMMANDS)
+
+
+def test_without_a_command_the_help_is_printed_and_the_exit_code_is_two(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: tunesmith COMMAND FILE")
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tunesmith {__version__}\n"
+
+
+def test_an_unknown_command_gets_the_nearest_name(capsys):
+    assert main(["tran"]) == 2
+    assert capsys.readouterr().err.startswith("error: no command `tran`; did you mean `train`?\n")
+
+
+def test_underscores_in_a_command_are_dashes(capsys):
+    assert main(["merge_lora", "none.yml"]) == 2
+    assert capsys.readouterr().err == "error: none.yml: no such file\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_answers_a_missing_file_in_one_line(command, capsys):
+    assert main([command, "none.yml"]) == 2
+    assert capsys.readouterr().err == "error: none.yml: no such file\n"

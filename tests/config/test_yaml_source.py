@@ -1,0 +1,87 @@
+"""From a file to plain values: what is no config, and where."""
+
+import io
+
+import pytest
+
+from tunesmith.config.yaml_source import read
+from tunesmith.errors import ConfigError
+
+
+def message(tmp_path, content: str | bytes) -> str:
+    file = tmp_path / "a.yml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError) as caught:
+        read(str(file))
+    return str(caught.value).replace(str(tmp_path) + "/", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "a.yml is empty; start from a file in examples/"),
+        ("# only a comment\n", "a.yml is empty; start from a file in examples/"),
+        ("- a\n- b\n", "a.yml: expected `key: value` lines, found list"),
+        ("just words", "a.yml: expected `key: value` lines, found str"),
+        (b"base_model: \xe4", "a.yml: byte 12 is not UTF-8; save the file as UTF-8"),
+        ("a:\n\tb: 1\n", "a.yml:2:1: a tab; YAML is indented with spaces"),
+        ("a: 1\nb: 2\na: 3\n", "a.yml:3:1: `a` stands twice; first on line 1"),
+        ("a: 1\n---\nb: 1\n", "a.yml:2:1: expected a single document in the stream, but found another document"),
+        ("a: [1\n", "a.yml:2:1: expected ',' or ']', but got '<stream end>'"),
+        ("a: *b\n", "a.yml:1:4: found undefined alias 'b'"),
+        ("a: x\0y\n", "a.yml: character '\\x00' at position 4 is not YAML"),
+        (
+            "a: !!python/name:os.system\n",
+            "a.yml:1:4: could not determine a constructor for the tag 'tag:yaml.org,2002:python/name:os.system'",
+        ),
+    ],
+)
+def test_a_file_that_is_no_config_is_named_with_its_fault(tmp_path, content, expected):
+    assert message(tmp_path, content) == expected
+
+
+def test_every_key_that_stands_twice_is_reported_at_any_depth(tmp_path):
+    text = "a: 1\na: 2\nb:\n  - c: 1\n    c: 2\n"
+    assert message(tmp_path, text) == (
+        "a.yml:2:1: `a` stands twice; first on line 1\na.yml:5:5: `c` stands twice; first on line 4"
+    )
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.yml: no such file"):
+        read(str(tmp_path / "none.yml"))
+
+
+def test_a_folder_is_refused_with_the_yaml_files_it_holds(tmp_path):
+    with pytest.raises(ConfigError, match=r"is a folder; it holds no \.yml file"):
+        read(str(tmp_path))
+    for name in ("b.yml", "a.yaml", "c.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=r"is a folder; name one of its files: a\.yaml, b\.yml$"):
+        read(str(tmp_path))
+
+
+def test_marks_count_lines_and_columns_from_one(tmp_path):
+    (tmp_path / "a.yml").write_text("a: 1\nb:\n  - c: 2\n    d: 3\n")
+    values, marks = read(str(tmp_path / "a.yml"))
+    assert values == {"a": 1, "b": [{"c": 2, "d": 3}]}
+    assert marks == {("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5), ("b", 0, "c"): (3, 5), ("b", 0, "d"): (4, 5)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("-2E3", -2000.0), ("1.5e-4", 1.5e-4), ("1.e2", 100.0), ("1e", "1e"), ("e-4", "e-4"), ("7", 7)],
+)
+def test_numbers_with_an_exponent_are_numbers_also_where_no_type_is_known(tmp_path, text, value):
+    (tmp_path / "a.yml").write_text(f"optim_args:\n  eps: {text}\n")
+    assert read(str(tmp_path / "a.yml"))[0] == {"optim_args": {"eps": value}}
+
+
+def test_a_dash_reads_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("a: 1\n"))
+    assert read("-") == ({"a": 1}, {("a",): (1, 1)})
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):
+    (tmp_path / "a.yml").write_bytes(b"\xef\xbb\xbfa: 1\r\nb: 2\r\n")
+    assert read(str(tmp_path / "a.yml"))[0] == {"a": 1, "b": 2}

@@ -1,0 +1,305 @@
+"""The prepared dataset: what is kept, what is left out and why, and what the cache goes by."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import datasets
+import pytest
+
+from tunesmith.config.load import load
+from tunesmith.data.prepare import prepare
+from tunesmith.errors import DataError
+
+GOOD = {"instruction": "Say a.", "output": "a"}
+
+
+@pytest.fixture
+def build(tmp_path, tokenizer, write_config):
+    """`build(**keys of the config)` prepares the datasets of a small config; `rebuild` and `seed` go to prepare."""
+
+    def call(rebuild=False, seed=1, tokenizer=tokenizer, **keys):
+        config = load(str(write_config(tmp_path, **keys)))
+        return prepare(
+            config.data.datasets,
+            config.data,
+            config.model,
+            tokenizer=tokenizer,
+            seed=seed,
+            source=config.source,
+            rebuild=rebuild,
+        )
+
+    return call
+
+
+@pytest.fixture
+def alpaca(tmp_path, write_jsonl):
+    """`alpaca(rows)` writes rows and returns the value of `datasets` for them."""
+
+    def call(rows, **keys):
+        write_jsonl(tmp_path / "a.jsonl", rows)
+        return [{"path": str(tmp_path / "a.jsonl"), "type": "alpaca", **keys}]
+
+    return call
+
+
+def test_load_from_disk_gives_tokens_labels_and_the_place_of_each_row(build, tmp_path, tokenizer):
+    prepared = build(shuffle_merged_datasets=False)
+    loaded = datasets.load_from_disk(str(prepared.folder))
+    assert loaded.column_names == ["input_ids", "labels", "file", "row"]
+    assert list(loaded["row"]) == list(range(1, 9))
+    assert set(loaded["file"]) == {str(tmp_path / "rows.jsonl")}
+    assert "It is 0.<|im_end|>" in tokenizer.decode(loaded[0]["input_ids"])
+    trained = [label for label in loaded[0]["labels"] if label != -100]
+    assert tokenizer.decode(trained) == "It is 0.<|im_end|>"
+    assert prepared.load()[0] == loaded[0]
+
+
+def test_the_report_counts_rows_samples_and_tokens(build):
+    prepared = build()
+    (report,) = prepared.reports
+    loaded = prepared.load()
+    assert (report.rows, report.kept, report.bad, report.dropped) == (8, 8, [], [])
+    assert report.tokens == sum(map(len, loaded["input_ids"]))
+    assert report.trained == sum(label != -100 for labels in loaded["labels"] for label in labels)
+    assert json.loads((prepared.folder / "report.json").read_text())[0]["tokens"] == report.tokens
+
+
+def test_the_same_content_is_made_once_and_reported_alike(build):
+    first, again = build(), build()
+    assert (first.cached, again.cached) == (False, True)
+    assert (first.folder, first.reports) == (again.folder, again.reports)
+
+
+def test_rebuild_makes_it_anew_in_the_same_place(build):
+    first, again = build(), build(rebuild=True)
+    assert not again.cached
+    assert again.folder == first.folder
+    assert len(again.load()) == 8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sequence_len": 128},
+        {"train_on_inputs": True},
+        {"excess_length_strategy": "truncate"},
+        {"min_sample_len": 3},
+        {"bad_rows": "error"},
+        {"shuffle_merged_datasets": False},
+        {"chat_template": "chatml"},
+        {"seed": 2},
+    ],
+)
+def test_a_setting_that_decides_the_tokens_makes_another_dataset(build, changes):
+    assert build(**changes).folder != build().folder
+    assert not build(rebuild=True, **changes).cached
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 1.0}, {"output_dir": "b"}, {"sample_packing": True}])
+def test_a_setting_that_does_not_decide_the_tokens_finds_the_same_dataset(build, changes):
+    first = build()
+    assert build(**changes).folder == first.folder
+
+
+def test_changed_bytes_of_the_data_make_another_dataset(build, tmp_path):
+    first = build()
+    keys = {"datasets": [{"path": str(tmp_path / "rows.jsonl"), "type": "chat_template"}]}
+    assert build(**keys).folder == first.folder
+    text = (tmp_path / "rows.jsonl").read_text()
+    (tmp_path / "rows.jsonl").write_text(text.replace("It is 0.", "It is O."))
+    assert build(**keys).folder != first.folder
+
+
+def test_a_changed_template_file_makes_another_dataset(build, tmp_path, tokenizer):
+    file = tmp_path / "a.jinja"
+    file.write_text(tokenizer.chat_template)
+    keys = {"chat_template": "jinja", "chat_template_jinja": str(file)}
+    first = build(**keys)
+    file.write_text("{# a note #}" + tokenizer.chat_template)
+    assert build(**keys).folder != first.folder
+
+
+def test_a_changed_format_of_the_users_own_makes_another_dataset(build, alpaca, tmp_path):
+    rows = alpaca([GOOD], type="mine.py:short")
+    body = "def short(row, spec):\n    return [({}, False), (row['output'], True)]\n"
+    (tmp_path / "mine.py").write_text(body.format("row['instruction']"))
+    first = build(datasets=rows)
+    (tmp_path / "mine.py").write_text(body.format("'Q: ' + row['instruction']"))
+    second = build(datasets=rows)
+    assert second.folder != first.folder
+    assert len(second.load()[0]["input_ids"]) > len(first.load()[0]["input_ids"])
+
+
+def test_another_tokenizer_makes_another_dataset(build, model_folder):
+    from tunesmith.config.sections import SpecialTokens
+    from tunesmith.data.tokenizer import load_tokenizer
+
+    other = load_tokenizer(model_folder, special_tokens=SpecialTokens(eos_token="<|endoftext|>"))
+    assert build(tokenizer=other).folder != build().folder
+
+
+def test_bad_rows_are_counted_and_named_by_file_and_line(build, alpaca, tmp_path):
+    rows = [GOOD] * 30
+    rows[4] = {"instruction": "no answer", "output": " "}
+    rows[16] = {"instruction": "other column", "response": "a"}
+    (report,) = build(datasets=alpaca(rows)).reports
+    file = str(tmp_path / "a.jsonl")
+    assert (report.rows, report.kept) == (30, 28)
+    assert [tuple(bad) for bad in report.bad] == [
+        (file, 5, "column output is blank: there is nothing to train"),
+        (file, 17, "type alpaca needs column output; found instruction, response. Set field_output: response"),
+    ]
+
+
+def test_over_a_tenth_of_bad_rows_ends_with_examples(build, alpaca, tmp_path):
+    rows = alpaca([GOOD] * 8 + [{"a": 1}])
+    with pytest.raises(DataError) as caught:
+        build(datasets=rows)
+    first, second = str(caught.value).splitlines()
+    assert first == f"1 of 9 rows of {tmp_path}/a.jsonl are bad, over a tenth:"
+    assert second.startswith(f"  {tmp_path}/a.jsonl:9: type alpaca needs column instruction; found a")
+    assert [item.suffix for item in (tmp_path / "prepared").iterdir()] == [".lock"]
+
+
+def test_bad_rows_error_ends_at_the_first(build, alpaca):
+    with pytest.raises(DataError, match=r"a\.jsonl:3: type alpaca needs column instruction"):
+        build(datasets=alpaca([GOOD] * 2 + [{"a": 1}] + [GOOD] * 20), bad_rows="error")
+
+
+def test_a_row_without_a_trained_token_is_bad(build, write_jsonl, tmp_path):
+    # SmolLM2's vocabulary has no token for this control character
+    rows = [{"segments": [{"label": False, "text": "a"}, {"label": True, "text": text}]} for text in "b" * 20 + "\x16"]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    kind = {"path": str(tmp_path / "a.jsonl"), "type": "input_output"}
+    (report,) = build(datasets=[kind], min_sample_len=1).reports
+    assert [(bad.number, bad.reason) for bad in report.bad] == [(21, "none of its tokens is trained")]
+
+
+LONG = {"instruction": "Say a.", "output": "word " * 200}
+LONG_PROMPT = {"instruction": "word " * 200, "output": "a"}
+
+
+def test_long_rows_are_dropped_and_named(build, alpaca):
+    (report,) = build(datasets=alpaca([GOOD, LONG]), sequence_len=64).reports
+    assert (report.kept, report.bad) == (1, [])
+    assert report.dropped[0].number == 2
+    assert report.dropped[0].reason == "235 tokens, over sequence_len 64"
+
+
+def test_long_rows_are_truncated_as_long_as_something_trained_is_left(build, alpaca):
+    keys = {"excess_length_strategy": "truncate", "sequence_len": 64, "shuffle_merged_datasets": False}
+    prepared = build(datasets=alpaca([LONG, LONG_PROMPT]), **keys)
+    (report,) = prepared.reports
+    assert [len(ids) for ids in prepared.load()["input_ids"]] == [64]
+    assert report.dropped[0].reason.endswith("nothing trained is left after truncation")
+
+
+def test_a_long_row_can_end_the_run(build, alpaca):
+    with pytest.raises(DataError, match=r"a\.jsonl:2: 235 tokens, over sequence_len 64; raise sequence_len"):
+        build(datasets=alpaca([GOOD, LONG]), sequence_len=64, excess_length_strategy="raise")
+
+
+def test_a_completion_is_cut_into_pieces_without_loss(build, write_jsonl, tmp_path, tokenizer):
+    text = " ".join(str(number) for number in range(200))
+    write_jsonl(tmp_path / "a.jsonl", [{"text": text}])
+    kind = {"path": str(tmp_path / "a.jsonl"), "type": "completion"}
+    prepared = build(datasets=[kind], sequence_len=50, shuffle_merged_datasets=False, min_sample_len=1)
+    pieces = list(prepared.load()["input_ids"])
+    assert all(len(piece) == 50 for piece in pieces[:-1])
+    assert [token for piece in pieces for token in piece] == [*tokenizer(text).input_ids, tokenizer.eos_token_id]
+    assert prepared.reports[0].kept == len(pieces)
+
+
+def test_short_rows_are_left_out(build, alpaca):
+    kind = alpaca([{"instruction": "a", "output": "a"}, LONG])
+    (report,) = build(datasets=kind, min_sample_len=100).reports
+    assert [row.number for row in report.dropped] == [1]
+    assert report.dropped[0].reason.endswith("tokens, under min_sample_len 100")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [([], "a.jsonl` holds no rows"), ([LONG], "is left; `sequence_len` is 64:\n  ")],
+)
+def test_nothing_to_train_on_is_refused(build, alpaca, rows, expected):
+    with pytest.raises(DataError) as caught:
+        build(datasets=alpaca(rows), sequence_len=64)
+    assert expected in str(caught.value)
+
+
+def test_an_unknown_type_leaves_nothing_behind(build, alpaca, tmp_path):
+    from tunesmith.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"`datasets\.type: alpca` is none of"):
+        build(datasets=alpaca([GOOD], type="alpca"))
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_datasets_are_mixed_by_the_seed_and_lose_nothing(build, alpaca, write_jsonl, tmp_path):
+    write_jsonl(tmp_path / "b.jsonl", [{"instruction": "Say b.", "output": "b"}] * 5)
+    kinds = [*alpaca([GOOD] * 7), {"path": str(tmp_path / "b.jsonl"), "type": "alpaca"}]
+    plain, mixed, other = (
+        build(datasets=kinds, shuffle_merged_datasets=shuffled, seed=seed)
+        for shuffled, seed in ((False, 1), (True, 1), (True, 2))
+    )
+    order = [list(zip(item.load()["file"], item.load()["row"], strict=True)) for item in (plain, mixed, other)]
+    assert order[0] == [(str(tmp_path / "a.jsonl"), n + 1) for n in range(7)] + [
+        (str(tmp_path / "b.jsonl"), n + 1) for n in range(5)
+    ]
+    assert sorted(order[1]) == sorted(order[2]) == order[0]
+    assert order[1] != order[0] != order[2] != order[1]
+
+
+PROCESS = """
+import sys, time
+from tunesmith.config.load import load
+from tunesmith.data import prepare
+from tunesmith.data.tokenizer import load_tokenizer
+
+config = load(sys.argv[1])
+tokenizer = load_tokenizer(sys.argv[2])
+encode = prepare.encode
+
+def slowly(rendered, tokenizer):
+    print("building", flush=True)
+    time.sleep(float(sys.argv[3]))
+    return encode(rendered, tokenizer)
+
+prepare.encode = slowly
+result = prepare.prepare(
+    config.data.datasets, config.data, config.model, tokenizer=tokenizer, seed=1, source=config.source
+)
+print("cached" if result.cached else "built", len(result.load()), flush=True)
+"""
+
+
+def start(config, model_folder, pause):
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(config), model_folder, str(pause)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_of_two_processes_one_builds_and_the_other_waits(tmp_path, write_config, model_folder):
+    config = write_config(tmp_path)
+    processes = [start(config, model_folder, 1.0) for _ in range(2)]
+    output = sorted(process.communicate(timeout=60)[0].split("\n")[-2] for process in processes)
+    assert output == ["built 8", "cached 8"]
+
+
+def test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset(tmp_path, write_config, model_folder, build):
+    killed = start(write_config(tmp_path), model_folder, 60)
+    assert killed.stdout.readline() == "building\n"
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    killed.stdout.close()
+    began = time.monotonic()
+    again = build()
+    assert time.monotonic() - began < 10
+    assert not again.cached
+    assert len(again.load()) == 8
+    assert sorted(item.suffix for item in (tmp_path / "prepared").iterdir()) == ["", ".lock"]

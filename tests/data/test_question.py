@@ -1,0 +1,77 @@
+"""Prompts of inference: token for token those of the training sample."""
+
+import pytest
+
+from tunesmith.config.sections import Dataset
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.question import conversation_prompt, question, shared_system_turn
+from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import chat_template
+
+TURNS = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is 2+2?"},
+    {"role": "assistant", "content": "4"},
+    {"role": "user", "content": "And 3+3?"},
+    {"role": "assistant", "content": "It is 6."},
+]
+INSTRUCTION = {"instruction": "Add the numbers.", "output": "It is 4."}
+
+
+@pytest.fixture
+def spec(tokenizer):
+    def make(kind, template=None, **keys):
+        dataset = Dataset.model_validate({"path": "x", "type": kind} | keys)
+        bound = chat_template(tokenizer, template, None, "x") if kind == "chat_template" else None
+        return FormatSpec(dataset, False, bound)
+
+    return make
+
+
+@pytest.mark.parametrize("template", [None, "chatml", "alpaca", "gemma", "mistral_v1"])
+def test_the_last_answer_is_asked_with_the_tokens_before_it(tokenizer, spec, template):
+    settings = spec("chat_template", template)
+    asked = question({"messages": TURNS}, settings, tokenizer, "x")
+    (example,) = encode([find_format("chat_template", "x")({"messages": TURNS}, settings)], tokenizer)
+    size = len(asked.input_ids)
+    assert asked.reference == "It is 6."
+    assert asked.input_ids == example.input_ids[:size]
+    assert example.labels[size - 1] == -100
+    assert example.labels[size] == example.input_ids[size]
+
+
+def test_an_instruction_is_asked_up_to_its_answer(tokenizer, spec):
+    asked = question(INSTRUCTION, spec("alpaca"), tokenizer, "x")
+    assert tokenizer.decode(asked.input_ids).endswith("### Instruction:\nAdd the numbers.\n\n### Response:\n")
+    assert asked.reference == "It is 4."
+
+
+def test_a_row_that_is_trained_from_its_first_token_has_no_question(tokenizer, spec):
+    assert question({"text": "Bees."}, spec("completion"), tokenizer, "x") is None
+    assert question({"messages": TURNS[2:3]}, spec("chat_template"), tokenizer, "x") is None
+
+
+def test_words_of_a_person_become_the_prompt_that_was_trained(tokenizer, spec):
+    rows = {"chat_template": {"messages": TURNS[1:3]}, "alpaca": INSTRUCTION}
+    for kind, row in rows.items():
+        words = row["instruction"] if kind == "alpaca" else row["messages"][0]["content"]
+        typed = conversation_prompt([{"role": "user", "content": words}], spec(kind), tokenizer, "x")
+        assert typed == question(row, spec(kind), tokenizer, "x").input_ids
+    typed = conversation_prompt([{"role": "user", "content": "Bees"}], spec("completion"), tokenizer, "x")
+    assert typed == tokenizer("Bees").input_ids
+
+
+def test_the_system_turn_that_all_rows_share_is_found(tmp_path, write_jsonl, spec):
+    shared = [{"messages": TURNS}, {"messages": [TURNS[0], *TURNS[3:]]}]
+    file = str(write_jsonl(tmp_path / "a.jsonl", shared))
+    assert shared_system_turn(spec("chat_template", path=file), "x") == "Be brief."
+    write_jsonl(tmp_path / "a.jsonl", [*shared, {"messages": TURNS[1:]}])
+    assert shared_system_turn(spec("chat_template", path=file), "x") is None
+    assert shared_system_turn(spec("alpaca"), "x") is None
+
+
+def test_rows_at_fault_do_not_stop_the_search_for_a_system_turn(tmp_path, write_jsonl, spec):
+    file = str(write_jsonl(tmp_path / "a.jsonl", [{"messages": []}]))
+    assert shared_system_turn(spec("chat_template", path=file), "x") is None
+    assert shared_system_turn(spec("chat_template", path="none.jsonl"), "x") is None

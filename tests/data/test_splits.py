@@ -1,0 +1,65 @@
+"""Training set and held-out set, and the words about them."""
+
+import pytest
+
+from tunesmith.config.load import load
+from tunesmith.data.prepare import Prepared, Report
+from tunesmith.data.splits import describe, held_out_count, prepare_splits
+from tunesmith.data.types import BadRow
+from tunesmith.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("samples", "val_set_size", "expected"),
+    [(100, 0, 0), (100, 0.05, 5), (100, 0.001, 1), (10, 0.25, 2), (100, 7, 7), (2, 0.5, 1)],
+)
+def test_a_share_or_a_number_is_held_out(samples, val_set_size, expected):
+    assert held_out_count(samples, val_set_size) == expected
+
+
+@pytest.mark.parametrize(("samples", "val_set_size"), [(1, 0.5), (5, 5), (5, 1.0), (3, 50)])
+def test_holding_out_everything_is_refused(samples, val_set_size):
+    with pytest.raises(DataError, match=rf"`val_set_size: {val_set_size:g}` holds out \d+ of {samples} samples"):
+        held_out_count(samples, val_set_size)
+
+
+@pytest.fixture
+def split(tmp_path, tokenizer, write_config):
+    def call(**keys):
+        config = load(str(write_config(tmp_path, **keys)))
+        return prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=1, source=config.source)
+
+    return call
+
+
+def test_the_held_out_rows_are_the_tail_and_are_not_trained(split):
+    splits = split(val_set_size=0.25)
+    train, held_out = list(splits.train["row"]), list(splits.held_out["row"])
+    assert (len(train), len(held_out)) == (6, 2)
+    assert sorted(train + held_out) == list(range(1, 9))
+    assert list(split(val_set_size=0.25).held_out["row"]) == held_out
+
+
+def test_without_either_key_nothing_is_held_out(split):
+    splits = split()
+    assert (len(splits.train), splits.held_out) == (8, None)
+
+
+def test_test_datasets_are_held_out_whole(split, tmp_path, write_jsonl, chat_rows):
+    write_jsonl(tmp_path / "test.jsonl", chat_rows(3))
+    splits = split(test_datasets=[{"path": str(tmp_path / "test.jsonl"), "type": "chat_template"}])
+    assert (len(splits.train), len(splits.held_out), len(splits.parts)) == (8, 3, 2)
+
+
+def test_the_report_in_words_names_rows_and_reasons(tmp_path):
+    bad = [BadRow("a.jsonl", number, "blank") for number in range(1, 9)]
+    report = Report("a.jsonl", rows=1200, kept=1191, tokens=2000, trained=500, bad=bad, dropped=bad[:1])
+    assert describe([Prepared(tmp_path, [report], cached=True)]) == [
+        "a.jsonl: 1,200 rows -> 1,191 samples, 2,000 tokens, 500 of them trained (25%)",
+        "  8 rows bad:",
+        *[f"    a.jsonl:{number}: blank" for number in range(1, 6)],
+        "    and 3 more in a.jsonl; all are in report.json",
+        "  1 rows left out for their length:",
+        "    a.jsonl:1: blank",
+        f"prepared data: {tmp_path} (made before)",
+    ]

@@ -1,0 +1,93 @@
+"""Generation on the real model: batches give what single prompts give, streams give what batches give."""
+
+import pytest
+import torch
+
+from tunesmith.config.sections import Dataset, DataSection, ModelSection
+from tunesmith.data.prepare import format_specs
+from tunesmith.data.question import conversation_prompt
+from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate, stream
+from tunesmith.modeling.load import load_base_model
+
+BASE = ModelSection(base_model="builtin/smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="module")
+def voice():
+    return Voice("base", load_base_model(BASE, "float32").eval())
+
+
+@pytest.fixture(scope="module")
+def spec(tokenizer):
+    dataset = Dataset(path="none.jsonl", type="chat_template")
+    return format_specs([dataset], DataSection(datasets=[dataset]), BASE, tokenizer, "none.yml")[0]
+
+
+@pytest.fixture(scope="module")
+def prompts(spec, tokenizer):
+    texts = ["Say hello.", "What is the capital of France? Answer in one word.", "Count to three."]
+    return [conversation_prompt([{"role": "user", "content": text}], spec, tokenizer, "none.yml") for text in texts]
+
+
+def test_the_end_tokens_hold_the_templates_turn_end(voice, tokenizer, spec):
+    assert end_tokens(voice.model, tokenizer, spec.template) == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
+
+
+def test_a_batch_answers_each_prompt_as_if_it_were_alone(voice, tokenizer, prompts):
+    ends = [tokenizer.eos_token_id]
+    sampling = Sampling(max_new_tokens=12)
+    together = generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3)
+    alone = [generate(voice, [prompt], tokenizer, sampling, ends=ends, batch_size=1)[0] for prompt in prompts]
+    assert together == alone
+    assert "Paris" in together[1]
+    assert not any("<|im_end|>" in answer for answer in together)
+
+
+def test_a_stream_is_the_same_answer_in_pieces(voice, tokenizer, prompts):
+    ends = [tokenizer.eos_token_id]
+    sampling = Sampling(max_new_tokens=12)
+    pieces = list(stream(voice, prompts[2], tokenizer, sampling, ends=ends))
+    assert len(pieces) > 3
+    assert "".join(pieces) == generate(voice, [prompts[2]], tokenizer, sampling, ends=ends, batch_size=1)[0]
+
+
+def test_closing_a_stream_stops_the_model(voice, tokenizer, prompts):
+    answer = stream(voice, prompts[0], tokenizer, Sampling(max_new_tokens=100_000), ends=[-1])
+    next(answer)
+    answer.close()  # returns only once the model has stopped; 100,000 tokens would take an hour
+
+
+def test_a_failure_while_streaming_reaches_the_reader(voice, tokenizer):
+    with pytest.raises(IndexError):
+        list(stream(voice, [10**9], tokenizer, Sampling(max_new_tokens=2), ends=[2]))
+
+
+def test_sampling_is_repeatable_by_its_seed_and_differs_from_the_likeliest(voice, tokenizer, prompts):
+    ends = [tokenizer.eos_token_id]
+
+    def answer(**settings):
+        return generate(voice, prompts[:1], tokenizer, Sampling(max_new_tokens=20, **settings), ends=ends, batch_size=1)
+
+    assert answer(temperature=1.5, seed=1) == answer(temperature=1.5, seed=1)
+    assert answer(temperature=1.5, seed=1) != answer(temperature=1.5, seed=2)
+    assert answer() == answer(seed=7)
+
+
+def test_an_adapter_is_silent_while_the_base_speaks(tokenizer, prompts):
+    from tunesmith.config.sections import AdapterSection
+    from tunesmith.modeling.adapters import new_adapter
+
+    model = new_adapter(
+        load_base_model(BASE, "float32"), AdapterSection(adapter="lora", lora_r=4, lora_target_linear=True)
+    ).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.5)
+    ends, sampling = [tokenizer.eos_token_id], Sampling(max_new_tokens=8)
+    base, tuned = (
+        generate(Voice("v", model, adapter_off=off), prompts[1:2], tokenizer, sampling, ends=ends, batch_size=1)
+        for off in (True, False)
+    )
+    assert "Paris" in base[0]
+    assert tuned != base
