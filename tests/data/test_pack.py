@@ -60,3 +60,7 @@ def test_a_length_that_does_not_fit_is_a_fault_of_the_caller(length):
 
 def test_nothing_packs_to_nothing():
     assert pack([], 10) == []
+
+
+def test_a_sample_goes_into_the_fullest_sequence_that_has_room():
+    assert pack([7, 6, 3], 10) == [[0, 2], [1]]

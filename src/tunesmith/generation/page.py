@@ -308,9 +308,11 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         try:
             for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
                 yield show(grown)
-        except UserError as error:
+        except Exception as error:
+            yield {**undo, **buttons(False, talk)}
+            if not isinstance(error, UserError):
+                raise
             gr.Warning(escape(str(error)))
-            yield undo
 
     def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
         if question.strip():

@@ -1,0 +1,112 @@
+"""Loading a base model, and what is said when there is none. (`modeling/load.py`)"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tunesmith.config.sections import ModelSection
+from tunesmith.errors import ConfigError, ModelError
+from tunesmith.hardware import Hardware
+from tunesmith.modeling.attention import DOCUMENTS
+from tunesmith.modeling.load import load_base_model, training_attention
+
+CPU = Hardware(kind="cpu", count=1, name="fake", memory=2**34, bf16=True)
+GPU = Hardware(kind="cuda", count=1, name="fake", memory=2**36, bf16=True)
+FLASH_GPU = Hardware(kind="cuda", count=1, name="fake", memory=2**36, bf16=True, flash_attention=True)
+
+
+@pytest.fixture
+def small_folder(small_model, tmp_path):
+    small_model.save_pretrained(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def load(folder, **keys):
+    return load_base_model(ModelSection(base_model=str(folder), **keys), "float32")
+
+
+@pytest.mark.parametrize("form", ["float32", "bfloat16"])
+def test_a_model_is_loaded_in_the_format_asked_for(small_folder, small_model, form):
+    loaded = load_base_model(ModelSection(base_model=str(small_folder)), form)
+    assert {parameter.dtype for parameter in loaded.parameters()} == {getattr(torch, form)}
+    expected = small_model.to(getattr(torch, form)).state_dict()
+    assert all(torch.equal(weights, expected[name]) for name, weights in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize("key", ["load_in_4bit", "load_in_8bit"])
+def test_a_quantised_model_computes_nearly_the_same(small_folder, small_model, key):
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        quantised = load(small_folder, **{key: True})(ids).logits.float()
+        exact = small_model(ids).logits
+    assert not torch.equal(quantised, exact)
+    assert (quantised - exact).norm() < 0.3 * exact.norm()
+
+
+@pytest.mark.parametrize("name", ["./missing", "/nowhere/missing", "~/missing"])
+def test_a_missing_folder_is_said_to_be_missing(name):
+    with pytest.raises(ModelError, match=f"`base_model: {name}`: no such folder"):
+        load(name)
+
+
+def test_a_folder_without_a_model_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match="is a folder, but does not load as a model"):
+        load(tmp_path)
+
+
+def test_a_folder_without_weights_is_an_error(small_folder):
+    (small_folder / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="is a folder, but does not load as a model"):
+        load(small_folder)
+
+
+def test_damaged_weights_are_an_error(small_folder):
+    weights = small_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="is a folder, but does not load as a model"):
+        load(small_folder)
+
+
+@pytest.mark.slow
+def test_a_model_of_the_hub_that_cannot_be_had_offline_is_one_error(tmp_path, write_config):
+    config = write_config(tmp_path, base_model="no-such-owner/no-such-model")
+    command = [sys.executable, "-m", "tunesmith.cli.train", str(config)]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(command, env=offline, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 4, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "no-such-owner/no-such-model" in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hardware", "expected"),
+    [
+        (None, CPU, (DOCUMENTS, "sdpa of each document alone")),
+        ("sdpa", CPU, (DOCUMENTS, "sdpa of each document alone")),
+        ("eager", CPU, ("eager", "as set")),
+        (None, GPU, ("sdpa", "the default")),
+        ("sdpa", FLASH_GPU, ("sdpa", "as set")),
+        (None, FLASH_GPU, ("flash_attention_2", "flash_attn is installed")),
+        ("flash_attention_2", FLASH_GPU, ("flash_attention_2", "as set")),
+    ],
+)
+def test_attention_follows_from_the_config_and_the_machine(wanted, hardware, expected):
+    assert training_attention(ModelSection(base_model="x", attn_implementation=wanted), hardware) == expected
+
+
+def test_attention_that_needs_a_gpu_is_replaced_on_a_cpu_and_the_reason_is_given():
+    section = ModelSection(base_model="x", attn_implementation="flash_attention_2")
+    name, why = training_attention(section, CPU)
+    assert name == DOCUMENTS
+    assert "in place of flash_attention_2, which needs a GPU; the same result" in why
+
+
+def test_attention_that_the_gpu_lacks_names_what_to_install():
+    section = ModelSection(base_model="x", attn_implementation="flash_attention_2")
+    with pytest.raises(ConfigError, match="needs pip install flash-attn; or set `attn_implementation: sdpa`"):
+        training_attention(section, GPU)

@@ -1,0 +1,50 @@
+"""Which number formats are chosen on which machine."""
+
+import pytest
+
+from tunesmith.config.sections import ModelSection
+from tunesmith.errors import ConfigError
+from tunesmith.hardware import Hardware, detect
+from tunesmith.modeling.precision import choose_precision
+
+
+def machine(kind="cpu", *, bf16=True):
+    return Hardware(kind=kind, count=1, name="fake", memory=2**34, bf16=bf16)
+
+
+def choose(hardware, **keys):
+    return choose_precision(ModelSection(base_model="x", **keys), hardware)
+
+
+@pytest.mark.parametrize(
+    ("keys", "hardware", "formats", "reason"),
+    [
+        ({}, machine(), ("bfloat16", "bfloat16", "float32"), "bf16: auto, and this cpu computes in it"),
+        ({}, machine(bf16=False), ("float32", "float32", "float32"), "bf16: auto, and this cpu has no bf16"),
+        ({}, machine("cuda"), ("bfloat16", "bfloat16", "float32"), "bf16: auto, and this cuda computes in it"),
+        ({"bf16": True}, machine(), ("bfloat16", "bfloat16", "float32"), "bf16: true"),
+        ({"bf16": "full"}, machine(), ("bfloat16", "bfloat16", "bfloat16"), "bf16: full"),
+        ({"bf16": False}, machine(), ("float32", "float32", "float32"), "bf16: false"),
+        ({"fp16": True}, machine("cuda", bf16=False), ("float16", "float16", "float32"), "fp16: true"),
+    ],
+)
+def test_formats_follow_from_the_config_and_the_machine(keys, hardware, formats, reason):
+    chosen = choose(hardware, **keys)
+    assert (chosen.compute, chosen.frozen, chosen.trained) == formats
+    assert chosen.reason == reason
+
+
+def test_bf16_that_is_only_emulated_is_said_to_be_slow():
+    assert "only emulates it, slowly; set bf16: auto" in choose(machine(bf16=False), bf16=True).reason
+
+
+def test_fp16_without_a_gpu_is_refused():
+    with pytest.raises(ConfigError, match=r"`fp16: true` needs a GPU; set `bf16: auto`"):
+        choose(machine(), fp16=True)
+
+
+def test_this_machine_is_described():
+    hardware = detect()
+    assert hardware.kind in {"cpu", "cuda", "mps"}
+    assert hardware.memory > 2**28
+    assert hardware.name in str(hardware)
