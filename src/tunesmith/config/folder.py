@@ -31,7 +31,8 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
             f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}"
         )
     values: dict[str, Any] = yaml.safe_load(record.read_text())
-    about = json.loads(record.with_name("run.json").read_text())
+    about_file = record.with_name("run.json")
+    about = json.loads(about_file.read_text()) if about_file.exists() else {"source": str(record)}
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:

@@ -23,7 +23,7 @@ from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer, chat_template
 from tunesmith.data.types import BadRow, Example, Rendered, Row
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.log import progress
 
 DATA_VERSION = 2
@@ -77,7 +77,7 @@ def format_specs(
     """Return each dataset's settings, with its chat template where its type uses one.
 
     Raises:
-        ConfigError: a type or template is unknown.
+        ConfigError: a type or template is unknown, or nothing in a template ends an answer.
     """
     specs = []
     for dataset in datasets:
@@ -87,6 +87,12 @@ def format_specs(
             own = dataset.chat_template or dataset.chat_template_jinja
             section: Any = dataset if own else model
             template = chat_template(tokenizer, section.chat_template, section.chat_template_jinja, source)
+            if dataset.train_on_eos != "none" and template.turn_end() is None:
+                raise ConfigError(
+                    f"`chat_template: {section.chat_template or 'tokenizer_default'}`: no token of the vocabulary ends "
+                    "an answer, so that the model would never learn to stop. Choose another template; or make its end "
+                    "a token, by `special_tokens: {eos_token: ...}`; or set `train_on_eos: none`"
+                )
         specs.append(FormatSpec(dataset, data.train_on_inputs, template))
     return specs
 

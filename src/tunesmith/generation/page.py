@@ -309,7 +309,7 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
             for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
                 yield show(grown)
         except Exception as error:
-            yield {**undo, **buttons(False, talk)}
+            yield {**undo, **buttons(False, undo[parts.talk])}
             if not isinstance(error, UserError):
                 raise
             gr.Warning(escape(str(error)))

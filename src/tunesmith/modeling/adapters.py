@@ -93,18 +93,37 @@ def load_adapter(model: Any, folder: str, *, trained: Format | None = None) -> A
         ModelError: there is none, or it belongs to another model.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     config = Path(folder) / "adapter_config.json"
     if not config.is_file():
         raise ModelError(f"{folder} holds no adapter (no adapter_config.json)")
     if not any((config.parent / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise ModelError(f"{folder} holds no adapter weights (no adapter_model.safetensors)")
-    made_for = json.loads(config.read_text()).get("base_model_name_or_path")
+    try:
+        made_for = json.loads(config.read_text()).get("base_model_name_or_path")
+    except ValueError as error:
+        raise ModelError(f"{config} is damaged: {error}") from error
     try:
         loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None)
-    except (RuntimeError, ValueError, OSError) as error:
+        _check_layers(loaded, folder)
+    except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).split("\n") if "size mismatch" in line), str(error))
         raise ModelError(
             f"the adapter in {folder} does not fit the base model: it was made for {made_for}. {reason:.300}"
         ) from error
     return _in_format(loaded, trained) if trained else loaded
+
+
+def _check_layers(model: Any, folder: str) -> None:
+    """Refuse an adapter of a deeper or shallower model; peft leaves out what has no counterpart."""
+    from peft import get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    saved, taken = (
+        load_peft_weights(folder, device="cpu"),
+        get_peft_model_state_dict(model, save_embedding_layers=False),
+    )
+    differing = sorted(key for key in saved.keys() ^ taken.keys() if "lora_" in key)
+    if differing:
+        raise ValueError(f"{len(differing)} weights are only in one of the two, such as {differing[0]}")

@@ -34,16 +34,16 @@ def document_attention(
     """Return causal attention within each document.
 
     Args:
-        module: the model's attention layer.
+        module: the model's attention layer; unused.
         query: shape (1, heads, tokens, head size).
-        key: shape (1, key-value heads, tokens, head size).
-        value: as `key`.
+        key: shape (1, key-value heads, tokens, head size); `value` too.
+        value: see `key`.
         attention_mask: None; the documents take its place.
         cu_seq_lens_q: where documents begin, and the end of the last, shape (documents + 1,).
         dropout: share of attention weights dropped.
         scaling: factor of the scores.
         sliding_window: how many tokens back a token sees, itself included.
-        kwargs: what transformers passes besides; `position_ids` and the like have done their work before.
+        kwargs: what transformers passes besides, which has done its work before.
 
     Returns:
         The output, shape (1, tokens, heads, head size), and no weights.

@@ -28,6 +28,7 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
         ModelError: there is no such model, it is not a language model, or its weights do not load.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -46,7 +47,7 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
             attn_implementation=attention,
             quantization_config=_quantisation(section),
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelError(_reason(section.base_model, error)) from error
     model.config.use_cache = True
     return model
