@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tunesmith.config.sections import Dataset, DataSection, ModelSection
+from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
 from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate, stream

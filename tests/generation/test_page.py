@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from dataclasses import replace
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -13,6 +14,7 @@ from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
 from tunesmith.errors import ConfigError, RunError
+from tunesmith.generation.ask import Asker
 from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate
 from tunesmith.generation.page import Exchange, build_page, messages_of, sampling_of, serve, tokens_html, turns_of
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.slow
 MODEL = "builtin/smollm2-135m-instruct"
 SOURCE = "page.yml"
 SYSTEM = "Answer in a few words."
-SAMPLING = Sampling(max_new_tokens=12)
+SAMPLING = Sampling(max_new_tokens=8)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -41,7 +43,7 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def parts():
+def asker():
     """The built-in model with an adapter of random weights, as two voices, and what makes its prompts."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -51,23 +53,18 @@ def parts():
 
     base = load_base_model(ModelSection(base_model=MODEL), "bfloat16")
     torch.manual_seed(0)
-    adapter = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapter = LoraConfig(r=4, lora_alpha=32, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     model = get_peft_model(base, adapter).to(torch.bfloat16).eval()
     tokenizer = load_tokenizer(local_base_model(MODEL))
     template = chat_template(tokenizer, None, None, SOURCE)
     spec = FormatSpec(Dataset(path="rows.jsonl", type="chat_template"), template=template)
-    return {
-        "voices": [Voice("base", model, adapter_off=True), Voice("tuned", model)],
-        "spec": spec,
-        "tokenizer": tokenizer,
-        "ends": end_tokens(model, tokenizer, template),
-        "source": SOURCE,
-    }
+    voices = [Voice("base", model, adapter_off=True), Voice("tuned", model)]
+    return Asker(voices, tokenizer, spec, end_tokens(model, tokenizer, template), SYSTEM, SOURCE)
 
 
 @pytest.fixture(scope="module")
-def address(parts):
-    page = build_page(**parts, title="my_tuned_model on the base", system=SYSTEM, sampling=SAMPLING)
+def address(asker):
+    page = build_page(asker, title="my_tuned_model on the base", sampling=SAMPLING)
     yield serve(page, port=free_port(), block=False)
     page.close()
 
@@ -126,9 +123,14 @@ def start(page, question):
 
 
 def answers(page):
-    """Return the last answer in each column, or None where there is none."""
-    found = [column.locator("[data-testid=bot] .md").all() for column in page.locator(".voice").all()]
-    return [texts[-1].text_content() if texts else None for texts in found]
+    """Return the last answer in each column."""
+    return [texts[-1] for texts in all_answers(page)]
+
+
+def all_answers(page):
+    """Return the answers in each column."""
+    columns = page.locator(".voice").all()
+    return [column.locator("[data-testid=bot] .md").all_text_contents() for column in columns]
 
 
 def tokens(page):
@@ -140,11 +142,11 @@ def tokens(page):
     ]
 
 
-def expected(parts, voice, turns, sampling=SAMPLING):
+def expected(asker, voice, turns, sampling=SAMPLING):
     """Return the prompt of `turns`, and the engine's own answer to it."""
-    ids = conversation_prompt(turns, parts["spec"], parts["tokenizer"], SOURCE)
-    voices = parts["voices"]
-    answer = generate(voices[voice], [ids], parts["tokenizer"], sampling, ends=parts["ends"], batch_size=1)[0]
+    ids = conversation_prompt(turns, asker.spec, asker.tokenizer, SOURCE)
+    voices = asker.voices
+    answer = generate(voices[voice], [ids], asker.tokenizer, sampling, ends=asker.ends, batch_size=1)[0]
     return ids, answer
 
 
@@ -152,11 +154,11 @@ def turn(role, content):
     return {"role": role, "content": content}
 
 
-def test_a_conversation_is_answered_as_the_engine_answers_it(page, parts):
+def test_a_conversation_is_answered_as_the_engine_answers_it(page, asker):
     page.get_by_text("my_tuned_model on the base").wait_for()
     question = "What is the capital of France?"
     turns = [turn("system", SYSTEM), turn("user", question)]
-    first = [expected(parts, voice, turns) for voice in (0, 1)]
+    first = [expected(asker, voice, turns) for voice in (0, 1)]
     start(page, question)
     finish(page)
     assert answers(page) == [answer for _, answer in first]
@@ -167,7 +169,7 @@ def test_a_conversation_is_answered_as_the_engine_answers_it(page, parts):
 
     follow_up = "Name  one <b>river</b> there:\n  ${1}"
     second = [
-        expected(parts, voice, [*turns, turn("assistant", first[voice][1]), turn("user", follow_up)])
+        expected(asker, voice, [*turns, turn("assistant", first[voice][1]), turn("user", follow_up)])
         for voice in (0, 1)
     ]
     page.get_by_label("Your question").fill(follow_up)
@@ -190,7 +192,7 @@ def test_a_conversation_is_answered_as_the_engine_answers_it(page, parts):
     assert tokens(page) == [ids for ids, _ in first]
 
 
-def test_settings_take_effect_and_faults_are_told(page, parts):
+def test_settings_take_effect_and_faults_are_told(page, asker):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
     page.get_by_label("Max new tokens").fill("0")
     page.get_by_label("Your question").fill("Count to ten.")
@@ -202,35 +204,31 @@ def test_settings_take_effect_and_faults_are_told(page, parts):
     page.get_by_label("Max new tokens").fill("5")
     page.get_by_label("System prompt").fill("")
     asked = [turn("user", "Count to ten.")]
-    short = [expected(parts, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
+    short = [expected(asker, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
     start(page, "Count to ten.")
     finish(page)
     assert answers(page) == short
-    assert len(short[0]) < len(expected(parts, 0, asked)[1])
+    assert len(short[0]) < len(expected(asker, 0, asked)[1])
 
 
-def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, parts):
+def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, asker):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
     page.get_by_label("Max new tokens").fill("400")
     start(page, "Tell a long story.")
     page.locator("[data-testid=bot]").first.wait_for()
     button(page, "Stop").click()
     finish(page)
-    partial, unasked = answers(page)
-    assert partial
-    assert unasked is None
 
     page.get_by_label("Max new tokens").fill("5")
+    start(page, "Hello!")
+    finish(page)
+    (partial, base), (tuned,) = all_answers(page)
+    assert 0 < len(asker.tokenizer(partial).input_ids) < 400
     history = [turn("user", "Tell a long story."), turn("assistant", partial)]
     system, hello = turn("system", SYSTEM), turn("user", "Hello!")
     five = Sampling(max_new_tokens=5)
-    wanted = [
-        expected(parts, 0, [system, *history, hello], five)[1],
-        expected(parts, 1, [system, hello], five)[1],
-    ]
-    start(page, "Hello!")
-    finish(page)
-    assert answers(page) == wanted
+    assert base == expected(asker, 0, [system, *history, hello], five)[1]
+    assert tuned == expected(asker, 1, [system, hello], five)[1]
 
 
 class Broken:
@@ -242,9 +240,9 @@ class Broken:
         raise ZeroDivisionError
 
 
-def test_after_a_crash_the_page_can_be_used_again(browser, parts):
-    broken = {**parts, "voices": [Voice("broken", Broken())]}
-    blocks = build_page(**broken, title="broken", system=None, sampling=SAMPLING)
+def test_after_a_crash_the_page_can_be_used_again(browser, asker):
+    broken = replace(asker, voices=[Voice("broken", Broken())], system=None)
+    blocks = build_page(broken, title="broken", sampling=SAMPLING)
     page = browser.new_page()
     page.goto(serve(blocks, port=free_port(), block=False))
     page.get_by_label("Your question").fill("Hello!")
@@ -256,18 +254,16 @@ def test_after_a_crash_the_page_can_be_used_again(browser, parts):
     blocks.close()
 
 
-def test_a_single_turn_type_says_so(parts):
+def test_a_single_turn_type_says_so(asker):
     spec = FormatSpec(Dataset(path="rows.jsonl", type="alpaca"))
-    page = build_page(
-        **{**parts, "spec": spec, "voices": parts["voices"][:1]}, title="one", system=None, sampling=SAMPLING
-    )
+    page = build_page(replace(asker, spec=spec, voices=asker.voices[:1]), title="one", sampling=SAMPLING)
     config = str(page.config)
     assert "each question is asked by itself" in config
     assert config.count("'type': 'chatbot'") == 1
 
 
-def test_a_taken_port_is_told(parts):
-    page = build_page(**parts, title="two", system=None, sampling=SAMPLING)
+def test_a_taken_port_is_told(asker):
+    page = build_page(asker, title="two", sampling=SAMPLING)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -278,9 +274,9 @@ def test_a_taken_port_is_told(parts):
 def test_turns_and_messages_of_a_talk():
     talk = (Exchange("q1", ("a1", None)), Exchange("q2", ("", "b2")))
     first = [turn("user", "q1"), turn("assistant", "a1"), turn("user", "q2"), turn("assistant", ""), turn("user", "q3")]
-    assert turns_of(talk, 0, "q3", " ") == first
-    second = [turn("system", "s"), turn("user", "q2"), turn("assistant", "b2"), turn("user", "q3")]
-    assert turns_of(talk, 1, "q3", "s") == second
+    assert turns_of(talk, 0, "q3") == first
+    second = [turn("user", "q2"), turn("assistant", "b2"), turn("user", "q3")]
+    assert turns_of(talk, 1, "q3") == second
     shown = [message["content"][0]["text"] for message in messages_of(talk, 0)]
     assert shown == ["q1", "a1", "q2", "(empty: the model ended its answer at once)"]
 
@@ -293,9 +289,9 @@ def test_settings_are_checked():
         sampling_of([5, 1, 1, 0, 1, None])
 
 
-def test_tokens_are_escaped(parts):
-    ids = parts["tokenizer"]("<i>\n</i>").input_ids
-    view = tokens_html(ids, parts["tokenizer"], "a&b")
+def test_tokens_are_escaped(asker):
+    ids = asker.tokenizer("<i>\n</i>").input_ids
+    view = tokens_html(ids, asker.tokenizer, "a&b")
     assert "<i>" not in view
     assert "a&amp;b" in view
     assert "\\n" in view.replace("&#92;", "\\")

@@ -1,6 +1,11 @@
 """A small model of the same architecture as the built-in one, for what does not depend on trained weights."""
 
+import os
+
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: see tests/training/conftest.py
+
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -23,7 +23,7 @@ def trained(model):
 @pytest.fixture
 def saved_adapter(small_model, tmp_path):
     """The folder of an adapter of the small model whose weights do something."""
-    model = new_adapter(deepcopy(small_model), section(lora_target_linear=True), "float32")
+    model = new_adapter(deepcopy(small_model), section(lora_target_modules=["q_proj", "down_proj"]), "float32")
     with torch.no_grad():
         for name, parameter in trained(model).items():
             if "lora_B" in name:
@@ -77,9 +77,7 @@ def test_all_that_is_trained_is_in_the_format_asked_for(small_model, form):
 
 @pytest.mark.parametrize("targets", [["nothing"], ["q_proj", "nothing"]])
 def test_a_target_that_is_no_layer_lists_the_linear_ones(small_model, targets):
-    with pytest.raises(
-        ConfigError, match=r"`lora_target_modules`: the model has no layer `nothing`.*down_proj.*q_proj"
-    ):
+    with pytest.raises(ConfigError, match=r"`lora_target_modules`: .* no layer `nothing`.*down_proj.*q_proj"):
         new_adapter(small_model, section(lora_target_modules=targets), "float32")
 
 
@@ -95,9 +93,7 @@ def test_targets_that_cannot_be_adapted_list_the_linear_layers(small_model, targ
 
 
 def test_a_module_to_save_that_is_no_layer_is_an_error(small_model):
-    with pytest.raises(
-        ConfigError, match=r"`lora_modules_to_save`: the model has no layer `embed_token`.*embed_tokens"
-    ):
+    with pytest.raises(ConfigError, match=r"`lora_modules_to_save`: .* no layer `embed_token`; .*`embed_tokens`"):
         new_adapter(small_model, section(lora_target_linear=True, lora_modules_to_save=["embed_token"]), "float32")
 
 

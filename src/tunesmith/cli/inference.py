@@ -39,9 +39,10 @@ def inference(arguments: list[str]) -> int:
     )
     asker = make_asker(config, tuned=not given.base, base=given.compare or given.base, system=given.system)
     if given.gradio:
-        from tunesmith.generation.page import open_page
+        from tunesmith.generation.page import build_page, serve
 
-        open_page(asker, sampling, port=given.port, share=given.share)
+        title = f"{config.training.output_dir} on {config.model.base_model}"
+        serve(build_page(asker, title=title, sampling=sampling), port=given.port, share=given.share)
     elif given.prompt_file:
         print_answers(answer_file(asker, given.prompt_file, sampling, config.evaluation.evaluation.batch_size))
     elif given.prompt is not None or not sys.stdin.isatty():

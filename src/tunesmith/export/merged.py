@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError, RunError
@@ -35,10 +36,12 @@ def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
 
     Raises:
         ConfigError: the config has no adapter.
-        RunError: `folder` holds something already.
+        RunError: `folder` holds something already, or cannot be written.
     """
     if not config.adapter.adapter:
         raise ConfigError("there is no `adapter` to merge: full fine-tuning wrote a whole model to output_dir")
+    if folder.is_file():
+        raise RunError(f"{folder} is a file; choose a folder with --output DIR")
     if folder.exists() and any(folder.iterdir()):
         raise RunError(f"{folder} is not empty; choose another with --output DIR")
     adapter = config.adapter.lora_model_dir or config.training.output_dir
@@ -51,6 +54,15 @@ def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
     expected = _logits(with_adapter, probe)
     merged = with_adapter.merge_and_unload().to(getattr(torch, dtype))
     difference = (_logits(merged, probe) - expected).abs().max().item()
+    try:
+        _write(merged, tokenizer, config, folder)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"cannot write {folder}: {error}") from error
+    return Merged(folder, difference)
+
+
+def _write(merged: Any, tokenizer: Any, config: Config, folder: Path) -> None:
+    """Fill `folder` by renaming a finished one; a failure leaves nothing behind."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -63,7 +75,6 @@ def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return Merged(folder, difference)
 
 
 def _logits(model: Any, ids: Any) -> Any:

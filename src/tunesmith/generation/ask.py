@@ -1,7 +1,6 @@
 """One conversation or many prompts on the command line: who is asked, with what settings, and how it is printed."""
 
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

@@ -95,7 +95,7 @@ def stream(
     voice: Voice, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece, as it is made. Who stops reading stops the model too."""
-    texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    texts = TextIteratorStreamer(tokenizer, skip_prompt=True)
     ids = torch.tensor([list(prompt)], device=voice.model.device)
     closed = Event()
     failure: list[BaseException] = []

@@ -5,15 +5,16 @@ made. `Interviewer` knows nothing of gradio, and the functions of the page nothi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from html import escape
+from threading import Lock
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.question import Turn, conversation_prompt
+from tunesmith.data.question import Turn
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
+from tunesmith.generation.ask import Asker
 from tunesmith.generation.engine import Sampling, Voice, stream
 
 Updates = dict[Any, Any]
@@ -32,9 +33,9 @@ Talk = tuple[Exchange, ...]
 """The conversation of a page."""
 
 
-def turns_of(talk: Talk, voice: int, question: str, system: str | None) -> list[Turn]:
+def turns_of(talk: Talk, voice: int, question: str) -> list[Turn]:
     """Return what one voice has heard and said, up to `question`. Questions that it did not answer are left out."""
-    turns = [{"role": "system", "content": system}] if system and system.strip() else []
+    turns: list[Turn] = []
     for exchange in talk:
         answer = exchange.answers[voice]
         if answer is not None:
@@ -44,17 +45,20 @@ def turns_of(talk: Talk, voice: int, question: str, system: str | None) -> list[
 
 @dataclass(frozen=True)
 class Interviewer:
-    """Puts questions to the voices, with the prompt that was trained."""
+    """Puts questions to the voices, with the prompt that was trained.
 
-    voices: tuple[Voice, ...]
-    spec: FormatSpec
-    tokenizer: Tokenizer
-    ends: list[int]
-    source: str
+    Attributes:
+        floor: held while a voice speaks. gradio's own limit is not enough: it lets the next question in before a
+            stopped answer is at its end, and that may switch the adapter.
+    """
+
+    asker: Asker
+    floor: Lock = field(default_factory=Lock)
 
     def prompt(self, talk: Talk, voice: int, question: str, system: str | None) -> list[int]:
         """Return the tokens that a voice is fed for `question` after `talk`."""
-        return conversation_prompt(turns_of(talk, voice, question, system), self.spec, self.tokenizer, self.source)
+        asker = replace(self.asker, system=system if system and system.strip() else None)
+        return asker.prompt(turns_of(talk, voice, question))
 
     def answers(self, talk: Talk, question: str, system: str | None, sampling: Sampling) -> Iterator[Talk]:
         """Yield `talk` with the question, and with its answers as they grow.
@@ -62,15 +66,16 @@ class Interviewer:
         One voice speaks after the other: the base and the tuned model may be the same weights, with the adapter off
         or on. Whoever stops reading also stops the voice.
         """
-        exchange = Exchange(question, (None,) * len(self.voices))
+        exchange = Exchange(question, (None,) * len(self.asker.voices))
         yield (*talk, exchange)
-        for index, voice in enumerate(self.voices):
+        for index, voice in enumerate(self.asker.voices):
             text = ""
             prompt = self.prompt(talk, index, question, system)
-            for piece in stream(voice, prompt, self.tokenizer, sampling, ends=self.ends):
-                text += piece
-                if text:
-                    yield (*talk, _with_answer(exchange, index, text))
+            with self.floor:
+                for piece in stream(voice, prompt, self.asker.tokenizer, sampling, ends=self.asker.ends):
+                    text += piece
+                    if text:
+                        yield (*talk, _with_answer(exchange, index, text))
             exchange = _with_answer(exchange, index, text)
             yield (*talk, exchange)
 
@@ -152,37 +157,22 @@ class _Parts(NamedTuple):
     tokens: list[Any]
 
 
-def build_page(
-    voices: Sequence[Voice],
-    *,
-    title: str,
-    spec: FormatSpec,
-    tokenizer: Tokenizer,
-    ends: list[int],
-    source: str,
-    system: str | None,
-    sampling: Sampling,
-) -> Any:
+def build_page(asker: Asker, *, title: str, sampling: Sampling) -> Any:
     """Return the page as `gradio.Blocks`; one column for each voice.
 
     Args:
-        voices: who answers, the base first.
+        asker: who answers, and how a prompt is made.
         title: which model this is.
-        spec: the dataset's settings, which make the prompt.
-        tokenizer: of the model.
-        ends: ids of tokens that end an answer.
-        source: the config file, beside which a `file.py:function` type lies.
-        system: system turn to begin with.
         sampling: settings to begin with.
 
     Raises:
         ConfigError: gradio is not installed.
     """
     gr = _gradio()
-    interviewer = Interviewer(tuple(voices), spec, tokenizer, ends, source)
+    interviewer = Interviewer(asker)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_heading(title, voices, spec.dataset), padding=False)
-        parts = _layout(gr, voices, spec.dataset.type, system, sampling)
+        gr.HTML(_heading(title, asker.voices, asker.spec.dataset), padding=False)
+        parts = _layout(gr, asker.voices, asker.spec.dataset.type, asker.system, sampling)
         _wire_answers(gr, parts, interviewer)
         _wire_tokens(gr, parts, interviewer)
     return page
@@ -294,12 +284,19 @@ def _number(gr: Any, setting: Setting, value: float) -> Any:
 def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
     """Connect Send, Stop, Retry and Clear."""
 
+    def columns(talk: Talk) -> Updates:
+        return {chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}
+
     def show(talk: Talk) -> Updates:
-        return {parts.talk: talk, **{chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}}
+        return {parts.talk: talk, **columns(talk)}
 
     def buttons(busy: bool, talk: Talk) -> Updates:
         free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
         return {button: gr.update(interactive=on) for button, on in free.items()}
+
+    def settle(talk: Talk) -> Updates:
+        """After Stop, the columns may lag behind what is kept, and is in the next prompt."""
+        return {**columns(talk), **buttons(False, talk)}
 
     def ask(
         talk: Talk, question: str, undo: Updates, system: str, numbers: Sequence[float | None]
@@ -308,11 +305,12 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         try:
             for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
                 yield show(grown)
-        except Exception as error:
-            yield {**undo, **buttons(False, undo[parts.talk])}
-            if not isinstance(error, UserError):
-                raise
+        except UserError as error:
             gr.Warning(escape(str(error)))
+            yield undo
+        except Exception:
+            yield {**undo, **buttons(False, undo[parts.talk])}  # after a crash, gradio does not go on to `settle`
+            raise
 
     def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
         if question.strip():
@@ -330,15 +328,17 @@ def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         parts.retry.click(retry, inputs, outputs, **alone),
     ]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    for event in running:  # not in `send` itself: gradio drops what is sent before an event is over
-        event.then(lambda talk: buttons(False, talk), parts.talk, outputs, **quick)
-    parts.stop.click(lambda talk: buttons(False, talk), parts.talk, outputs, cancels=running, **quick)
+    for event in running:  # not in `ask` itself: gradio drops what is sent before an event is over
+        event.then(settle, parts.talk, outputs, **quick)
+    parts.stop.click(None, cancels=running)
     empty = {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")}
     parts.clear.click(lambda: empty, None, [*outputs, *parts.tokens], **quick)
 
 
 def _wire_tokens(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
     """Connect the view of the prompt's tokens."""
+
+    voices = interviewer.asker.voices
 
     def tokens(talk: Talk, question: str, system: str) -> Updates:
         if not question.strip() and not talk:
@@ -347,12 +347,12 @@ def _wire_tokens(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         if not question.strip():
             talk, question = talk[:-1], talk[-1].question
         try:
-            prompts = [interviewer.prompt(talk, index, question, system) for index in range(len(interviewer.voices))]
+            prompts = [interviewer.prompt(talk, index, question, system) for index in range(len(voices))]
         except UserError as error:
             gr.Warning(escape(str(error)))
             return dict.fromkeys(parts.tokens, "")
-        names = [voice.name for voice in interviewer.voices]
-        views = [tokens_html(ids, interviewer.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
+        names = [voice.name for voice in voices]
+        views = [tokens_html(ids, interviewer.asker.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
         return dict(zip(parts.tokens, views, strict=True))
 
     parts.show_tokens.click(tokens, [parts.talk, parts.box, parts.system], parts.tokens, queue=False)

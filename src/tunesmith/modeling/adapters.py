@@ -120,10 +120,8 @@ def _check_layers(model: Any, folder: str) -> None:
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    saved, taken = (
-        load_peft_weights(folder, device="cpu"),
-        get_peft_model_state_dict(model, save_embedding_layers=False),
-    )
+    saved = load_peft_weights(folder, device="cpu")
+    taken = get_peft_model_state_dict(model, save_embedding_layers=False)
     differing = sorted(key for key in saved.keys() ^ taken.keys() if "lora_" in key)
     if differing:
         raise ValueError(f"{len(differing)} weights are only in one of the two, such as {differing[0]}")

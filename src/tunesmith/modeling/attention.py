@@ -54,10 +54,7 @@ def document_attention(
     borders = cu_seq_lens_q.tolist()
     outputs = []
     for start, end in pairwise(borders):
-        window = None
-        if sliding_window is not None and end - start > sliding_window:
-            band = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device)
-            window = band.tril() & band.triu(1 - sliding_window)
+        window = _window(end - start, sliding_window, query.device)
         outputs.append(
             scaled_dot_product_attention(
                 query[:, :, start:end],
@@ -71,3 +68,13 @@ def document_attention(
             )
         )
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _window(tokens: int, size: int | None, device: Any) -> Any:
+    """Return the mask of a sliding window of `size` tokens, or None where plain causal attention is the same."""
+    import torch
+
+    if size is None or tokens <= size:
+        return None
+    band = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
+    return band.tril() & band.triu(1 - size)

@@ -50,13 +50,20 @@ def _parent_command() -> list[str]:
 
 def _accelerate_processes(command: Sequence[str]) -> int | None:
     """Return how many processes an `accelerate launch` command line asks for, or None if it is none or does not say."""
-    if not any("accelerate" in Path(word).name for word in command) or "launch" not in command:
-        return None
     text = " ".join(command)
-    if found := re.search(r"--num_processes[= ](\d+)", text):
+    if not re.search(r"\baccelerate(\S* |\S*[.-])launch\b", text):
+        return None
+    if found := re.search(r"--num[_-]processes[= ](\d+)", text):
         return int(found[1])
-    if found := re.search(r"--config_file[= ](\S+)", text):
-        file = Path(found[1])
-        if file.is_file() and (number := re.search(r"^num_processes:\s*(\d+)", file.read_text(), re.MULTILINE)):
-            return int(number[1])
+    found = re.search(r"--config[_-]file[= ](\S+)", text)
+    file = Path(found[1]) if found else _default_accelerate_config()
+    if file.is_file() and (number := re.search(r"^num_processes:\s*(\d+)", file.read_text(), re.MULTILINE)):
+        return int(number[1])
     return None
+
+
+def _default_accelerate_config() -> Path:
+    """Return the file that `accelerate config` writes and `accelerate launch` reads when none is named."""
+    from accelerate.commands.config.config_args import default_config_file
+
+    return Path(default_config_file)

@@ -77,7 +77,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
     check_disk(output, _checkpoint_bytes(model), training.save_total_limit)
-    stop = CleanStop()
+    record, stop = RunRecord(output / "run"), CleanStop()
     trainer = TokenMeanTrainer(
         model=model,
         args=arguments,
@@ -86,7 +86,6 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         data_collator=FlatCollator(attention == DOCUMENTS, keep_logits=_takes_logits_to_keep(model)),
         processing_class=tokenizer,
     )
-    record = RunRecord(output / "run")
     with full_disk_explained(output):
         if is_main_process():
             _open_record(config, record, splits, checkpoint, overwrite=overwrite)

@@ -1,0 +1,90 @@
+"""What watches a run beside its steps."""
+
+import os
+import signal
+
+import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from tunesmith.errors import RunError
+from tunesmith.training.callbacks import CleanStop, LossWatch, duration, peak_memory
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    return TrainingArguments(output_dir=str(tmp_path), use_cpu=True, learning_rate=0.5, report_to="none")
+
+
+@pytest.fixture
+def stop(arguments):
+    """A `CleanStop` that has the signals, until the test ends."""
+    made = CleanStop()
+    made.on_train_begin(arguments, TrainerState(), TrainerControl())
+    yield made
+    made.on_train_end(arguments, TrainerState(), TrainerControl())
+
+
+def end_step(stop, arguments, step):
+    control = TrainerControl(should_evaluate=True)
+    stop.on_step_end(arguments, TrainerState(global_step=step, max_steps=10), control)
+    return control
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_stops_at_the_end_of_the_step(stop, arguments, number, capsys):
+    assert not end_step(stop, arguments, 3).should_training_stop
+    os.kill(os.getpid(), number)
+    control = end_step(stop, arguments, 4)
+    assert (control.should_save, control.should_training_stop, control.should_evaluate) == (True, True, False)
+    assert "stopping: saving a checkpoint after this step" in capsys.readouterr().err
+
+
+def test_a_signal_in_the_last_step_lets_the_run_finish(stop, arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    assert not end_step(stop, arguments, 10).should_training_stop
+
+
+@pytest.mark.usefixtures("stop")
+def test_a_second_ctrl_c_stops_at_once():
+    os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_signals_are_given_back_at_the_end(arguments):
+    before = signal.getsignal(signal.SIGINT)
+    stop = CleanStop()
+    stop.on_train_begin(arguments, TrainerState(), TrainerControl())
+    assert signal.getsignal(signal.SIGINT) != before
+    stop.on_train_end(arguments, TrainerState(), TrainerControl())
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def log(watch, arguments, *losses):
+    for step, loss in enumerate(losses, start=1):
+        watch.on_log(arguments, TrainerState(global_step=step), TrainerControl(), logs={"loss": loss})
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run(arguments, loss):
+    with pytest.raises(RunError, match=r"the loss at step 2 is (nan|inf); lower `learning_rate` \(0.5\)"):
+        log(LossWatch(None, None), arguments, 3.0, loss)
+
+
+def test_only_losses_in_a_row_above_the_threshold_end_the_run(arguments):
+    log(LossWatch(2.0, 2), arguments, 3.0, 1.0, 3.0, 1.0)
+    with pytest.raises(RunError, match=r"above loss_watchdog_threshold 2.0 2 times in a row \(now 4.000 at step 3\)"):
+        log(LossWatch(2.0, 2), arguments, 1.0, 3.0, 4.0)
+
+
+def test_without_a_threshold_a_high_loss_is_let_pass(arguments):
+    log(LossWatch(None, None), arguments, *[1e9] * 10)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.9, "1:01"), (3599, "59:59"), (3661, "1:01:01")])
+def test_a_time_is_written_for_people(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_memory_is_in_bytes():
+    assert 2**26 < peak_memory() < 2**44

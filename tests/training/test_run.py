@@ -1,0 +1,230 @@
+"""Whole runs through the command: on the real model where what it learns matters, on a tiny one elsewhere."""
+
+import json
+
+import pytest
+import yaml
+
+from tunesmith.cli.train import main
+
+FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None, "learning_rate": 1e-4}
+QLORA = {"adapter": "qlora", "load_in_4bit": True}
+
+
+@pytest.fixture(scope="module")
+def real_config(texts_file, write_config):
+    """`real_config(folder, **keys)` writes a config that trains the built-in model on twelve short texts."""
+
+    def write(folder, **keys):
+        values = {
+            "datasets": [{"path": str(texts_file), "type": "completion"}],
+            "sequence_len": 64,
+            "sample_packing": True,
+            "max_steps": 6,
+            "learning_rate": 2e-3,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "save_total_limit": 1,
+            "dataset_prepared_path": str(texts_file.parent / "prepared"),
+        }
+        return write_config(folder, **(values | keys))
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def lora_run(tmp_path_factory, real_config, train):
+    return train(real_config(tmp_path_factory.mktemp("lora")))
+
+
+def assert_falls_clearly(curve):
+    assert len(curve) == 6
+    assert curve[6] < 0.7 * curve[1], curve
+
+
+def test_lora_lowers_the_loss(lora_run, losses):
+    assert_falls_clearly(losses(lora_run))
+    assert (lora_run / "adapter_model.safetensors").exists()
+    assert (lora_run / "chat_template.jinja").exists()
+    assert not (lora_run / "model.safetensors").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [QLORA, FULL], ids=["qlora", "full"])
+def test_other_ways_of_training_lower_the_loss_too(keys, tmp_path, real_config, train, losses):
+    output = train(real_config(tmp_path, **keys))
+    assert_falls_clearly(losses(output))
+    whole = output / "model.safetensors"
+    assert whole.exists() == (keys is FULL)
+    whole.unlink(missing_ok=True)  # half a GiB
+
+
+def test_the_same_seed_gives_the_same_losses(lora_run, tmp_path, real_config, train, losses):
+    assert losses(train(real_config(tmp_path))) == losses(lora_run)
+
+
+def test_the_record_says_what_ran_and_how(lora_run, metrics):
+    about = json.loads((lora_run / "run/run.json").read_text())
+    config = yaml.safe_load((lora_run / "run/config.yml").read_text())
+    assert (about["status"], about["step"]) == ("finished", 6)
+    assert about["source"].endswith("config.yml")
+    assert len(about["prepared"]) == 1
+    assert (config["lora_r"], config["max_steps"]) == (8, 6)
+    assert (lora_run / "run/loss.png").read_bytes().startswith(b"\x89PNG")
+    last = metrics(lora_run)[-1]
+    assert last.keys() >= {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "peak_memory"}
+    assert last["tokens"] > 6 * 40
+
+
+TINY = {"max_steps": 10, "gradient_accumulation_steps": 2, "val_set_size": 2}
+"""Two epochs of five steps."""
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory, tiny_config, train):
+    return train(tiny_config(tmp_path_factory.mktemp("tiny"), **TINY))
+
+
+def epochs(curve):
+    """Return the mean loss of the first and of the second epoch."""
+    return tuple(sum(curve[step] for step in steps) / 5 for steps in (range(1, 6), range(6, 11)))
+
+
+def test_the_decisions_and_the_steps_are_printed(tmp_path, tiny_config, train, capsys):
+    train(tiny_config(tmp_path, **TINY))
+    out, err = capsys.readouterr()
+    assert "step 10/10  loss " in out
+    assert "trained    16,384 of 6,381,888 weights  (adapter: lora)" in err
+    assert "steps      10  (10 samples, 2 a step)" in err
+    assert f"done: weights in {tmp_path}/out, record in {tmp_path}/out/run, loss curve in" in err
+
+
+def test_held_out_rows_are_evaluated_during_training(tiny_run, metrics):
+    evaluated = [entry for entry in metrics(tiny_run) if "eval_loss" in entry]
+    assert [entry["step"] for entry in evaluated] == [5, 10]
+    assert evaluated[1]["eval_loss"] < evaluated[0]["eval_loss"]
+    assert evaluated[0]["eval_tokens"] > 10
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"micro_batch_size": 2, "gradient_accumulation_steps": 1},
+        {"gradient_accumulation_steps": None, "batch_size": 2},
+        {"gradient_checkpointing": True},
+        {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
+        {"attn_implementation": "eager"},
+        {"attn_implementation": "flash_attention_2"},
+        {"optimizer": "adamw_8bit"},
+        {"dataloader_num_workers": 1},
+    ],
+    ids=lambda keys: ",".join(keys),
+)
+def test_what_only_changes_speed_or_memory_leaves_the_losses_as_they_are(
+    keys, tiny_run, tmp_path, tiny_config, train, losses
+):
+    found = losses(train(tiny_config(tmp_path, **(TINY | keys))))
+    assert found == pytest.approx(losses(tiny_run), abs=1e-5)
+
+
+def test_another_seed_gives_other_losses(tiny_run, tmp_path, tiny_config, train, losses):
+    found = losses(train(tiny_config(tmp_path, **TINY, seed=7)))
+    assert found != pytest.approx(losses(tiny_run), abs=1e-3)
+
+
+@pytest.mark.parametrize("checkpointing", [None, {"use_reentrant": True}])
+def test_training_goes_on_from_an_adapter(checkpointing, tiny_run, tmp_path, tiny_config, train, losses):
+    keys = {"lora_model_dir": str(tiny_run), "warmup_steps": 0}
+    if checkpointing:
+        keys |= {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": checkpointing}
+    found = epochs(losses(train(tiny_config(tmp_path, **(TINY | keys)))))
+    assert found[0] < epochs(losses(tiny_run))[1]
+    assert found[1] < found[0]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"bf16": "full"},
+        {"bf16": True},
+        {"lora_modules_to_save": ["embed_tokens", "lm_head"]},
+        {"peft_use_dora": True},
+        {"neftune_noise_alpha": 0.1},
+        {"optimizer": "adafactor"},
+        {"adapter": "lora", "load_in_8bit": True},
+        {**FULL, "learning_rate": 1e-3},
+    ],
+    ids=lambda keys: ",".join(keys),
+)
+def test_other_settings_train_too(keys, tmp_path, tiny_config, train, losses):
+    first, second = epochs(losses(train(tiny_config(tmp_path, **(TINY | keys)))))
+    assert second < first
+
+
+def test_the_best_checkpoint_is_the_result_if_asked_for(tmp_path, tiny_config, train, metrics):
+    import torch
+    from safetensors.torch import load_file
+
+    keys = {"eval_steps": 2, "save_steps": 2, "save_total_limit": 9, "load_best_model_at_end": True}
+    too_fast = {"learning_rate": 10.0, "lr_scheduler": "constant"}
+    output = train(tiny_config(tmp_path, **(TINY | keys | too_fast)))
+    evaluated = {entry["step"]: entry["eval_loss"] for entry in metrics(output) if "eval_loss" in entry}
+    best = min(evaluated, key=evaluated.get)
+    assert best != 10
+    expected, found = (
+        load_file(folder / "adapter_model.safetensors") for folder in (output / f"checkpoint-{best}", output)
+    )
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_training_stops_early_when_the_held_out_loss_no_longer_falls(tmp_path, tiny_config, train):
+    keys = {"eval_steps": 1, "early_stopping_patience": 2, "learning_rate": 1.0, "max_steps": 100}
+    output = train(tiny_config(tmp_path, **(TINY | keys)))
+    about = json.loads((output / "run/run.json").read_text())
+    assert about["status"] == "finished"
+    assert about["step"] < 100
+    assert (output / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"loss_watchdog_threshold": 0.5, "loss_watchdog_patience": 2}, "the loss was above loss_watchdog_threshold"),
+        ({**FULL, "learning_rate": 1e20}, "the loss at step"),
+    ],
+)
+def test_a_broken_loss_ends_the_run(keys, expected, tmp_path, tiny_config, capsys):
+    assert main([str(tiny_config(tmp_path, **(TINY | keys)))]) == 5
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {expected}")
+    assert "lower `learning_rate`" in error
+
+
+def test_a_folder_with_another_run_is_refused_or_moved_aside(tiny_run, tmp_path, tiny_config, train, losses, capsys):
+    config = tiny_config(tmp_path, **TINY)
+    before = losses(train(config))
+    assert main([str(config)]) == 5
+    error = capsys.readouterr().err
+    assert f"error: `output_dir: {tmp_path}/out` holds another run (finished): --resume" in error
+    train(config, "--overwrite", "--seed", "7")
+    (aside,) = tmp_path.glob("out.*")
+    assert losses(aside) == before
+    assert losses(tmp_path / "out") != before
+    assert f"is now in {aside}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_twice_the_accumulation(tiny_run, tmp_path, tiny_config, start, metrics):
+    import sys
+
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2")
+    process = start(tiny_config(tmp_path, **(TINY | {"gradient_accumulation_steps": 1})), launcher=launcher)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    one, two = metrics(tiny_run), metrics(tmp_path / "out")
+    assert [entry["step"] for entry in two] == [entry["step"] for entry in one]
+    for key in ("loss", "eval_loss", "eval_tokens"):
+        assert [entry.get(key) for entry in two] == [pytest.approx(entry.get(key), abs=1e-3) for entry in one]
+    assert output.count("step 10/10  loss") == 1
+    assert output.count("done: weights in") == 1
+    assert output.count("hardware  ") == 1
