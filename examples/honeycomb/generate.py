@@ -20,6 +20,7 @@ import vocabulary
 HERE = Path(__file__).resolve().parent
 SYSTEM = "Answer with a Honeycomb query in JSON."
 SAMPLE_ROWS = 20
+INVENTED = 0.6  # share of a training row's own columns with a made-up name
 
 KEYS = (
     "calculations", "filters", "filter_combination", "breakdowns", "orders", "havings", "limit",
@@ -142,8 +143,10 @@ def weighted(rng: random.Random, weights: Mapping[str, float]) -> str:
     return rng.choices(list(weights), weights=list(weights.values()))[0]
 
 
-def draw_scene(rng: random.Random, domains: dict[str, list[str]], phrases: dict[str, list[str]]) -> Scene:
-    """Choose a domain, 8 to 20 of its columns and their names."""
+def draw_scene(
+    rng: random.Random, domains: dict[str, list[str]], phrases: dict[str, list[str]], invented: float = 0.0
+) -> Scene:
+    """Choose a domain and 8 to 20 columns; the share `invented` of its own columns gets a made-up name."""
     entry = rng.choice(list(domains))
     own = read_columns(domains[entry])
     common = read_columns(table(vocabulary.COMMON_COLUMNS)["common"])
@@ -155,8 +158,19 @@ def draw_scene(rng: random.Random, domains: dict[str, list[str]], phrases: dict[
     size = rng.choices(range(8, 21), weights=(18, 14, 9, 5, 3, 2, 2, 1, 1, 1, 1, 1, 1))[0]
     listed += rng.sample(rest, size - len(listed))
     rng.shuffle(listed)
-    columns = {name: {**common, **own}[name] for name in listed}
+    columns: dict[str, list[Any]] = {}
+    for name in listed:
+        shown = invented_name(rng, name) if name in own and rng.random() < invented else name
+        columns[name if shown in columns else shown] = {**common, **own}[name]
     return Scene(rng, phrases, entry.split(" ", 1)[1], columns, choose_names(rng, columns))
+
+
+def invented_name(rng: random.Random, name: str) -> str:
+    """Make up a name for a column, with the unit of `name`. A model that meets many names learns to copy them."""
+    words = rng.sample(vocabulary.INVENTED_WORDS.split(), 2)
+    unit = UNITS.search(name)
+    kept = unit.group() if unit else "_code" if name.endswith("code") else ""
+    return rng.choice("._").join(words) + kept
 
 
 def draw_filter(scene: Scene, column: str) -> tuple[str, dict[str, Any]]:
@@ -352,7 +366,7 @@ def draw_rows(split: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"{split} {seed}")
     asked: set[str] = set()
     while len(asked) < count:
-        scene = draw_scene(rng, domains, phrases)
+        scene = draw_scene(rng, domains, phrases, invented=0.0 if held_out else INVENTED)
         question, query = draw_question(scene)
         content = f"Columns: {', '.join(scene.columns)}\n\n{question}"
         if content in asked:

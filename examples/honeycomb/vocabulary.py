@@ -266,3 +266,15 @@ where: such that {f} | provided that {f}
 scope: such that {f} | if {f} | looking only at cases where {f}
 when: during the past {d} | within the past {d} | over the previous {d}
 """
+
+# Pairs of these name made-up columns of training rows. None is part of a held-out column.
+INVENTED_WORDS = """
+account adapter agent alert archive asset audit backlog badge balance banner basket beacon billing block bonus border
+bridge broker bucket budget buffer cargo channel charge claim cohort command commit contract counter coupon
+cursor damper deposit digest draft drift engine entity export factor feed field filter folder format frame gadget
+header hint import index inlet intake invoice journal kernel label layer ledger lesson lever locale margin
+marker mesh meter module motor needle notice object offer outlet packet panel parcel patch payload permit phase pilot
+plugin portal prefix probe profile proxy pulse quota record relay replica report reserve ribbon ripple salary
+schema script slice socket spool stage stamp strand studio summary surge survey syntax tariff ticket
+toolkit tracker trunk tunnel valve vector vendor voucher wallet widget window worker zone
+"""

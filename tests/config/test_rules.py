@@ -21,7 +21,8 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
         ({**QLORA, "load_in_8bit": True}, "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`"),
         ({**FULL, "load_in_4bit": True}, "quantised weights cannot be trained; set `adapter: qlora`"),
         ({**FULL, "load_in_8bit": True}, "quantised weights cannot be trained; set `adapter: qlora`"),
-        ({"adapter": None}, "`lora_r: 8` without `adapter` would train all weights; set `adapter: lora`"),
+        ({"adapter": None, "lora_model_dir": "x"}, "`lora_model_dir: x` needs `adapter: lora` (or qlora)"),
+        ({"lora_target_modules": "q.*"}, "`lora_target_linear: true` and the regular expression `q.*`: keep one"),
         ({"lora_target_linear": None}, "`adapter: lora` needs `lora_target_linear: true` or `lora_target_modules`"),
         ({"val_set_size": 0.1, "test_datasets": [{"path": "a", "type": "alpaca"}]}, "and `test_datasets`: keep one"),
         ({"warmup_steps": 1, "warmup_ratio": 0.1}, "`warmup_steps: 1` and `warmup_ratio: 0.1`: keep one"),
@@ -94,3 +95,10 @@ def test_rules_of_a_dataset_name_its_line(tmp_path, write_config, key, dataset, 
 )
 def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
     assert load(str(write_config(tmp_path, **changes))).notes == ()
+
+
+def test_lora_keys_without_an_adapter_are_said_to_have_no_effect(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, adapter=None)))
+    assert config.notes == (
+        "`lora_r`, `lora_target_linear` without effect: there is no `adapter`, all weights are trained",
+    )

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -142,7 +143,10 @@ def test_the_splits_share_no_question_domain_column_set_or_phrase(splits):
     own = [{name for items in entries.values() for name in generate.read_columns(items)} for entries in domains]
     assert not own[0] & own[1]
     assert not common & (own[0] | own[1])
-    assert {name for row in train for name in row["columns"]} <= own[0] | common
+    invented = {name for row in train for name in row["columns"]} - own[0] - common
+    assert len(invented) > len(own[0])
+    words = {word for name in own[1] | common for word in re.split("[._]", name)}
+    assert not words & set(vocabulary.INVENTED_WORDS.split())
     assert {name for row in held_out for name in row["columns"]} <= own[1] | common
 
     phrases = generate.table(vocabulary.TRAIN_PHRASES), generate.table(vocabulary.HELD_OUT_PHRASES)

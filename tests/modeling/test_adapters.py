@@ -61,6 +61,14 @@ def test_target_linear_adapts_every_linear_layer_but_the_head(small_model):
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
+def test_target_linear_and_a_list_adapt_both(small_model):
+    names = trained(
+        new_adapter(small_model, section(lora_target_linear=True, lora_target_modules=["lm_head"]), "float32")
+    )
+    adapted = {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in names}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"}
+
+
 def test_a_fresh_adapter_changes_nothing(small_model):
     ids = torch.arange(10)[None]
     before = small_model(ids).logits

@@ -48,3 +48,11 @@ def test_this_machine_is_described():
     assert hardware.kind in {"cpu", "cuda", "mps"}
     assert hardware.memory > 2**28
     assert hardware.name in str(hardware)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tf32", "expected"), [("cuda", True, True), ("cuda", "auto", None), ("cpu", True, None)]
+)
+def test_tf32_is_set_on_nvidia_gpus_only(kind, tf32, expected):
+    hardware = Hardware(kind=kind, count=1, name="x", memory=2**30, bf16=True)
+    assert choose_precision(ModelSection(base_model="x", tf32=tf32), hardware).tf32 is expected

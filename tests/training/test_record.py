@@ -76,3 +76,9 @@ def test_the_curve_is_a_picture(record):
 def test_without_losses_there_is_no_curve(record):
     assert record.plot() is None
     assert not (record.folder / "loss.png").exists()
+
+
+def test_a_failure_is_written_down_and_goes_on(record):
+    with pytest.raises(ValueError, match="broken"), record.failure_noted(True):
+        raise ValueError("broken")
+    assert record.about()["status"] == "failed"

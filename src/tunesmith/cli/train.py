@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from tunesmith.cli.arguments import parser, read_config, run
-from tunesmith.errors import INTERRUPTED
+from tunesmith.errors import INTERRUPTED, ConfigError
 
 SUMMARY = "Train what the file says; weights, checkpoints and the record go to its output_dir."
 EXAMPLES = """  tunesmith train examples/honeycomb/lora.yml
@@ -20,6 +20,8 @@ def train(arguments: list[str]) -> int:
     options.add_argument("--resume", action="store_true", help="go on from the last checkpoint in output_dir")
     options.add_argument("--overwrite", action="store_true", help="move a run that is in output_dir aside")
     given, overrides = options.parse_known_args(arguments)
+    if given.resume and given.overwrite:
+        raise ConfigError("--resume and --overwrite: keep one")
     config = read_config(given.file, overrides)
 
     from tunesmith.training.run import train as train_config

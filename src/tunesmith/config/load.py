@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from tunesmith.config import keys, overrides, yaml_source
-from tunesmith.config.rules import broken_rules
+from tunesmith.config.rules import broken_rules, remarks
 from tunesmith.config.sections import OWNER, SECTIONS, Config, Section
 from tunesmith.config.yaml_source import KeyPath, Marks
 from tunesmith.errors import ConfigError, did_you_mean
@@ -68,6 +68,7 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
         parts: dict[str, Any] = {"source": file, "values": values, "notes": tuple(notes), **sections}
         config = Config.model_construct(**parts)
         faults += [f"{where(*key)}: {text}" for key, text in broken_rules(config)]
+        config = config.model_copy(update={"notes": (*notes, *remarks(config))})
     if faults:
         raise ConfigError("\n".join(faults))
     return config

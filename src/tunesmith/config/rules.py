@@ -19,6 +19,19 @@ def broken_rules(config: Config) -> list[Problem]:
     ]
 
 
+def remarks(config: Config) -> list[str]:
+    """Return notes on keys that have no effect beside the others."""
+    adapter = config.adapter
+    idle = [
+        key for key in sorted(adapter.model_fields_set) if key.startswith(("lora_", "peft_")) and getattr(adapter, key)
+    ]
+    if adapter.adapter is None and idle:
+        return [
+            ", ".join(f"`{key}`" for key in idle) + " without effect: there is no `adapter`, all weights are trained"
+        ]
+    return []
+
+
 def _model(model: ModelSection) -> Iterator[Problem]:
     if model.load_in_4bit and model.load_in_8bit:
         yield ("load_in_8bit",), "`load_in_4bit: true` and `load_in_8bit: true`: keep one"
@@ -41,11 +54,6 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
             (f"load_in_{bits}bit",),
             "quantised weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
         )
-    if adapter.adapter is None and adapter.lora_r is not None:
-        yield (
-            ("lora_r",),
-            f"`lora_r: {adapter.lora_r}` without `adapter` would train all weights; set `adapter: lora`, or remove it",
-        )
     if (
         adapter.adapter
         and not adapter.lora_model_dir
@@ -53,6 +61,13 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         and not adapter.lora_target_modules
     ):
         yield ("adapter",), f"`adapter: {adapter.adapter}` needs `lora_target_linear: true` or `lora_target_modules`"
+    if adapter.lora_model_dir and not adapter.adapter:
+        yield ("lora_model_dir",), f"`lora_model_dir: {adapter.lora_model_dir}` needs `adapter: lora` (or qlora)"
+    if adapter.lora_target_linear and isinstance(adapter.lora_target_modules, str):
+        yield (
+            ("lora_target_modules",),
+            f"`lora_target_linear: true` and the regular expression `{adapter.lora_target_modules}`: keep one",
+        )
 
 
 def _data(data: DataSection) -> Iterator[Problem]:

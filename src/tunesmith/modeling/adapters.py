@@ -14,15 +14,12 @@ def lora_config(section: AdapterSection) -> Any:
     """Return peft's config of a LoRA adapter."""
     from peft import LoraConfig
 
-    targets: Any = section.lora_target_modules
-    if section.lora_target_linear:
-        targets = "all-linear"
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=section.lora_r,
         lora_alpha=section.lora_alpha if section.lora_alpha is not None else 2 * (section.lora_r or 0),
         lora_dropout=section.lora_dropout,
-        target_modules=targets,
+        target_modules="all-linear" if section.lora_target_linear else section.lora_target_modules,
         modules_to_save=section.lora_modules_to_save,
         fan_in_fan_out=section.lora_fan_in_fan_out,
         use_dora=section.peft_use_dora,
@@ -43,16 +40,20 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
     from peft import get_peft_model
 
     assert section.adapter is not None
+    make = ADAPTERS[section.adapter]
     _check_names("lora_target_modules", section.lora_target_modules, model)
     _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
+    if section.lora_target_linear and isinstance(section.lora_target_modules, list):
+        both = sorted({*_linear_names(model), *section.lora_target_modules})
+        section = section.model_copy(update={"lora_target_linear": False, "lora_target_modules": both})
     try:
-        return _in_format(get_peft_model(model, ADAPTERS[section.adapter](section)), trained)
+        return _in_format(get_peft_model(model, make(section)), trained)
     except ValueError as error:
         if "target module" not in str(error).lower():
             raise
         raise ConfigError(
             f"`lora_target_modules: {section.lora_target_modules}` names no layer that LoRA can adapt; "
-            f"the model's linear layers are {_linear_layers(model)}"
+            f"the model's linear layers are {', '.join(sorted(_linear_names(model)))}"
         ) from error
 
 
@@ -63,8 +64,8 @@ def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
         if not any(f".{layer}".endswith(f".{name}") for layer in layers):
             known = {layer.rsplit(".", 1)[-1] for layer in layers if layer}
             raise ConfigError(
-                f"`{key}`: the model has no layer `{name}`; its linear layers are {_linear_layers(model)}"
-                f"{did_you_mean(name, known)}"
+                f"`{key}`: the model has no layer `{name}`; its linear layers are "
+                f"{', '.join(sorted(_linear_names(model)))}{did_you_mean(name, known)}"
             )
 
 
@@ -78,8 +79,11 @@ def _in_format(model: Any, trained: Format) -> Any:
     return model
 
 
-def _linear_layers(model: Any) -> str:
-    return ", ".join(sorted({name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)}))
+def _linear_names(model: Any) -> set[str]:
+    """The names of linear layers, without the head."""
+    head = model.get_output_embeddings()
+    layers = [name for name, module in model.named_modules() if _is_linear(module) and module is not head]
+    return {name.rsplit(".", 1)[-1] for name in layers}
 
 
 def _is_linear(module: Any) -> bool:

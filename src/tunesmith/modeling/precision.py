@@ -1,6 +1,6 @@
 """In which number formats the weights lie and the products are computed, decided once and printed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tunesmith.config.sections import ModelSection
@@ -19,12 +19,14 @@ class Precision:
         frozen: format of weights that are not trained.
         trained: format of weights that are, and so of the optimizer's state.
         reason: why, for the user.
+        tf32: whether what stays in fp32 is multiplied in TF32; None leaves it to torch.
     """
 
     compute: Format
     frozen: Format
     trained: Format
     reason: str
+    tf32: bool | None = None
 
 
 def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
@@ -33,6 +35,11 @@ def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
     Raises:
         ConfigError: fp16 is asked for on a machine without a GPU.
     """
+    wanted = None if model.tf32 == "auto" or hardware.kind != "cuda" else model.tf32
+    return replace(_formats(model, hardware), tf32=wanted)
+
+
+def _formats(model: ModelSection, hardware: Hardware) -> Precision:
     if model.fp16:
         if hardware.kind == "cpu":
             raise ConfigError("`fp16: true` needs a GPU; set `bf16: auto`")

@@ -130,6 +130,7 @@ def training_arguments(
             use_cpu=hardware.kind == "cpu",
             bf16=mixed and precision.compute == "bfloat16",
             fp16=mixed and precision.compute == "float16",
+            tf32=precision.tf32,
             per_device_train_batch_size=training.micro_batch_size,
             per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,
             gradient_checkpointing=training.gradient_checkpointing,

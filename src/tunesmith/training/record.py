@@ -4,6 +4,8 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,6 +59,17 @@ class RunRecord:
         unfinished = file.with_suffix(".tmp")
         unfinished.write_text(text)
         unfinished.replace(file)
+
+    @contextmanager
+    def failure_noted(self, is_main: bool) -> Iterator[None]:
+        """Write down that the run failed if it does, so that nobody takes it for one that goes on."""
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # the disk may be what failed
+                if is_main:
+                    self.update({"status": "failed"})
+            raise
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the metrics recorded so far."""

@@ -90,7 +90,8 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         if is_main_process():
             _open_record(config, record, splits, checkpoint, overwrite=overwrite)
         _set_callbacks(trainer, training, record, stop)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with record.failure_noted(is_main_process()):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return _finish(trainer, record, interrupted=stop.requested)
 
 
