@@ -281,22 +281,27 @@ def _number(gr: Any, setting: Setting, value: float) -> Any:
     return gr.Number(value, label=setting.label, info=setting.info, step=setting.step, min_width=170)
 
 
+def _columns(parts: _Parts, talk: Talk) -> Updates:
+    return {chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}
+
+
+def _buttons(gr: Any, parts: _Parts, busy: bool, talk: Talk) -> Updates:
+    free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
+    return {button: gr.update(interactive=on) for button, on in free.items()}
+
+
 def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
     """Connect Send, Stop, Retry and Clear."""
 
-    def columns(talk: Talk) -> Updates:
-        return {chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}
-
     def show(talk: Talk) -> Updates:
-        return {parts.talk: talk, **columns(talk)}
+        return {parts.talk: talk, **_columns(parts, talk)}
 
     def buttons(busy: bool, talk: Talk) -> Updates:
-        free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
-        return {button: gr.update(interactive=on) for button, on in free.items()}
+        return _buttons(gr, parts, busy, talk)
 
     def settle(talk: Talk) -> Updates:
         """After Stop, the columns may lag behind what is kept, and is in the next prompt."""
-        return {**columns(talk), **buttons(False, talk)}
+        return {**_columns(parts, talk), **buttons(False, talk)}
 
     def ask(
         talk: Talk, question: str, undo: Updates, system: str, numbers: Sequence[float | None]

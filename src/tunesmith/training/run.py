@@ -10,14 +10,21 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from tunesmith.config.sections import Config, DataSection, TrainingSection
 from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.errors import RunError
-from tunesmith.hardware import detect
+from tunesmith.hardware import Hardware, detect
 from tunesmith.log import is_main_process, note
 from tunesmith.modeling.adapters import load_adapter, new_adapter
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.load import load_base_model, training_attention
 from tunesmith.modeling.precision import Precision, choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
-from tunesmith.training.args import Decision, Schedule, choose_optimizer, plan_steps, training_arguments
+from tunesmith.training.args import (
+    Decision,
+    Schedule,
+    choose_optimizer,
+    choose_scheduler,
+    plan_steps,
+    training_arguments,
+)
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import FlatCollator, Sequences
@@ -55,8 +62,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     checkpoint = starting_point(training, resume=resume, overwrite=overwrite)
     precision = choose_precision(config.model, hardware)
     attention, attention_why = training_attention(config.model, hardware)
-    optimizer, optimizer_why = choose_optimizer(training.optimizer, hardware)
-
+    replaced = _replaced_names(training, hardware)
     tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=training.seed, source=config.source)
     note("\n".join(describe(splits.parts)))
@@ -72,7 +78,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         Decision("hardware", str(hardware), "detected"),
         Decision("precision", f"{precision.compute}, trained weights {precision.trained}", precision.reason),
         Decision("attention", str(attention), attention_why),
-        *([Decision("optimizer", optimizer, optimizer_why)] if optimizer_why else []),
+        *replaced,
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
@@ -156,6 +162,13 @@ def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -
         return f"{len(sequences):,} samples, {schedule.sequences} a step"
     full = 100 * sequences.tokens / (len(sequences) * data.sequence_len)
     return f"{len(sequences):,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+
+
+def _replaced_names(training: TrainingSection, hardware: Hardware) -> list[Decision]:
+    """Check the names of optimizer and schedule before anything slow, and say which optimizer is replaced."""
+    choose_scheduler(training)
+    optimizer, why = choose_optimizer(training.optimizer, hardware)
+    return [Decision("optimizer", optimizer, why)] if why else []
 
 
 def _print_decisions(*decisions: Decision) -> None:
