@@ -368,7 +368,8 @@ def draw_rows(split: str, count: int, seed: int) -> Iterator[dict[str, Any]]:
     while len(asked) < count:
         scene = draw_scene(rng, domains, phrases, invented=0.0 if held_out else INVENTED)
         question, query = draw_question(scene)
-        content = f"Columns: {', '.join(scene.columns)}\n\n{question}"
+        # A line each: after a line break a name has the tokens that it has after the quote of the JSON.
+        content = "\n".join(["Columns:", *scene.columns, "", question])
         if content in asked:
             continue
         asked.add(content)

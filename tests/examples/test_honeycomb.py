@@ -88,7 +88,7 @@ def test_rows_have_the_shape_the_example_documents(splits):
             system, user, assistant = row["messages"]
             assert [system["role"], user["role"], assistant["role"]] == ["system", "user", "assistant"]
             assert system["content"] == generate.SYSTEM
-            assert user["content"].startswith(f"Columns: {', '.join(row['columns'])}\n\n")
+            assert user["content"].startswith("\n".join(["Columns:", *row["columns"], "", ""]))
             assert len(set(row["columns"])) == len(row["columns"])
             query = json.loads(assistant["content"])
             assert list(query) == [key for key in generate.KEYS if key in query]
