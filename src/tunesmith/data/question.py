@@ -26,10 +26,12 @@ class Question(NamedTuple):
     Attributes:
         input_ids: the prompt, token for token as it stands in the training sample.
         reference: the row's own answer.
+        text: what is asked, for reading: the user's last words, or the whole prompt of types without turns.
     """
 
     input_ids: list[int]
     reference: str
+    text: str
 
 
 def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> Question | None:
@@ -44,13 +46,14 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
         if last == 0:
             return None
         rendered = chat_prompt(messages[:last], spec, values.get(spec.dataset.field_tools))
-        return Question(prompt_ids(rendered, tokenizer), str(messages[last]["content"]))
+        words = [message["content"] for message in messages[:last] if message["role"] == "user"]
+        return Question(prompt_ids(rendered, tokenizer), str(messages[last]["content"]), words[-1] if words else "")
     rendered = find_format(spec.dataset.type, source)(values, spec)
     prompt = rendered.prompt()
     if not prompt.spans:
         return None
     answer = "".join(span.text for span in rendered.spans[len(prompt.spans) :] if span.train)
-    return Question(prompt_ids(prompt, tokenizer), answer)
+    return Question(prompt_ids(prompt, tokenizer), answer, "".join(span.text for span in prompt.spans))
 
 
 def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:

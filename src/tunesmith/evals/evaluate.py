@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from transformers import PrinterCallback
+
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.prepare import format_specs
-from tunesmith.data.question import question
+from tunesmith.data.question import Question, question
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Row
@@ -17,15 +19,18 @@ from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
+from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.training.args import plan_steps, training_arguments
+from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_logits_to_keep
+from tunesmith.training.trainer import TokenMeanTrainer
 
 
 class Asked(NamedTuple):
-    """A held-out row as a question to the model."""
+    """A held-out row, the question that it is, and the chat template if it has one."""
 
     row: Row
-    input_ids: list[int]
-    reference: str
+    question: Question
     template: ChatTemplate | None
 
 
@@ -56,29 +61,22 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
         judged = {}
         for name, texts in answers.items():
             text = texts[index]
-            failed = [v for v in judge(assertions, item.row.values, text, item.reference) if not v.ok]
-            judged[name] = Answer(text, text.strip() == item.reference.strip(), failed)
-        question_text = _last_words(item, tokenizer)
-        report.rows.append(Judged(item.row.file, item.row.number, question_text, item.reference, judged))
+            reference = item.question.reference
+            failed = [v for v in judge(assertions, item.row.values, text, reference) if not v.ok]
+            judged[name] = Answer(text, text.strip() == reference.strip(), failed)
+        report.rows.append(Judged(item.row.file, item.row.number, item.question.text, item.question.reference, judged))
     return report
 
 
 def held_out_loss(voice: Voice, held_out: Any, config: Config, hardware: Hardware) -> dict[str, float]:
     """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
-    from transformers import PrinterCallback
-
-    from tunesmith.modeling.precision import choose_precision
-    from tunesmith.training.args import plan_steps, training_arguments
-    from tunesmith.training.collate import FlatCollator, Sequences
-    from tunesmith.training.trainer import TokenMeanTrainer
-
-    packed = config.data.sample_packing if config.data.eval_sample_packing is None else config.data.eval_sample_packing
-    sequences = Sequences(held_out, packed=packed, sequence_len=config.data.sequence_len)
+    sequences = held_out_sequences(held_out, config.data)
     schedule = plan_steps(config.training, len(sequences), 1)
     arguments = training_arguments(
         config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
     )
-    trainer = TokenMeanTrainer(voice.model, arguments, data_collator=FlatCollator(), eval_dataset=sequences)
+    collator = FlatCollator(keep_logits=takes_logits_to_keep(voice.model))
+    trainer = TokenMeanTrainer(voice.model, arguments, data_collator=collator, eval_dataset=sequences)
     trainer.remove_callback(PrinterCallback)
     with voice.speaking():
         metrics = trainer.evaluate()
@@ -101,7 +99,7 @@ def _questions(config: Config, held_out: Any, tokenizer: Tokenizer) -> Iterator[
                 found = question(row.values, spec, tokenizer, config.source)
                 if found is not None:
                     count += 1
-                    yield Asked(row, found.input_ids, found.reference, spec.template)
+                    yield Asked(row, found, spec.template)
 
 
 def _answers(voice: Voice, asked: list[Asked], tokenizer: Tokenizer, config: Config) -> list[str]:
@@ -112,20 +110,10 @@ def _answers(voice: Voice, asked: list[Asked], tokenizer: Tokenizer, config: Con
     with progress(f"answers of the {voice.name} model", total=len(asked), unit="rows") as advance:
         return generate(
             voice,
-            [item.input_ids for item in asked],
+            [item.question.input_ids for item in asked],
             tokenizer,
             Sampling(max_new_tokens=section.max_new_tokens),
             ends=ends,
             batch_size=section.batch_size,
             advance=advance,
         )
-
-
-def _last_words(item: Asked, tokenizer: Tokenizer) -> str:
-    """Return the end of the prompt, for reading beside the answers."""
-    messages = item.row.values.get("messages")
-    if isinstance(messages, list):
-        users = [m.get("content", "") for m in messages if isinstance(m, dict) and m.get("role") == "user"]
-        if users:
-            return str(users[-1]).strip().split("\n")[-1]
-    return str(tokenizer.decode(item.input_ids[-60:], skip_special_tokens=True)).strip().split("\n")[-1]

@@ -23,7 +23,7 @@ class Judged:
     Attributes:
         file: where the row stands.
         row: its line.
-        question: the user's last words, for reading.
+        question: what was asked, for reading.
         reference: the row's own answer.
         answers: voice -> answer.
     """
@@ -131,7 +131,7 @@ def side_by_side(report: Report, count: int) -> str:
     """Return the first rows with every voice's answer and the reason why it fails, for reading."""
     blocks = []
     for row in report.rows[:count]:
-        lines = [f"{row.file}:{row.row}", f"  question   {row.question}", f"  reference  {row.reference}"]
+        lines = [f"{row.file}:{row.row}", f"  question   {_last_line(row.question)}", f"  reference  {row.reference}"]
         for voice, answer in row.answers.items():
             verdict = "exact" if answer.exact else "valid" if not answer.failed else f"fails: {answer.failed[0].reason}"
             lines += [
@@ -140,6 +140,11 @@ def side_by_side(report: Report, count: int) -> str:
             ]
         blocks.append("\n".join(line.rstrip(" ^") if line.endswith("^ ") else line for line in lines))
     return "\n\n".join(blocks)
+
+
+def _last_line(text: str) -> str:
+    """What is asked stands at the end, after what is given."""
+    return (text.strip().splitlines() or [""])[-1]
 
 
 def _short(text: str, limit: int = 300) -> str:

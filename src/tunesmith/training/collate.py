@@ -5,6 +5,7 @@ positions that predict a trained token, and `shift_labels` gives the loss their 
 document, so that none sees another, and the last token of a document predicts nothing.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+from tunesmith.config.sections import DataSection
 from tunesmith.data.pack import pack
 from tunesmith.data.types import MASKED, Example
 
@@ -34,6 +36,12 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         return [Example(ids, labels) for ids, labels in zip(rows["input_ids"], rows["labels"], strict=True)]
 
 
+def held_out_sequences(prepared: Any, data: DataSection) -> Sequences:
+    """Return the held-out set as sequences, packed by `eval_sample_packing`, or else as the training set is."""
+    packed = data.sample_packing if data.eval_sample_packing is None else data.eval_sample_packing
+    return Sequences(prepared, packed=packed, sequence_len=data.sequence_len)
+
+
 def _lengths(prepared: Any) -> list[int]:
     """Read the number of tokens of each sample without turning tokens into Python objects."""
     import pyarrow.compute
@@ -44,6 +52,12 @@ def _lengths(prepared: Any) -> list[int]:
         batch = column[start : start + 10_000]["input_ids"]
         lengths += pyarrow.compute.list_value_length(batch).to_pylist()
     return lengths
+
+
+def takes_logits_to_keep(model: Any) -> bool:
+    """Return whether the model's `forward` can leave out the logits of positions that train nothing."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The story of a training run: data, model, steps, weights, record."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from tunesmith.training.args import (
 )
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
-from tunesmith.training.collate import FlatCollator, Sequences
+from tunesmith.training.collate import FlatCollator, Sequences, held_out_sequences, takes_logits_to_keep
 from tunesmith.training.launch import check_launch, check_world
 from tunesmith.training.output import changed_settings, check_disk, full_disk_explained, move_aside, starting_point
 from tunesmith.training.record import RunRecord
@@ -67,7 +68,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     splits = prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=training.seed, source=config.source)
     note("\n".join(describe(splits.parts)))
     sequences = Sequences(splits.train, packed=config.data.sample_packing, sequence_len=config.data.sequence_len)
-    held_out = _held_out_sequences(config, splits)
+    held_out = None if splits.held_out is None else held_out_sequences(splits.held_out, config.data)
     schedule = plan_steps(training, len(sequences), _world_size())
     arguments = training_arguments(training, schedule, precision, hardware, has_eval=held_out is not None)
     check_world(arguments.world_size)
@@ -89,7 +90,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
         args=arguments,
         train_dataset=sequences,
         eval_dataset=held_out,
-        data_collator=FlatCollator(attention == DOCUMENTS, keep_logits=_takes_logits_to_keep(model)),
+        data_collator=FlatCollator(attention == DOCUMENTS, keep_logits=takes_logits_to_keep(model)),
         processing_class=tokenizer,
     )
     with full_disk_explained(output):
@@ -125,25 +126,8 @@ def build_model(config: Config, precision: Precision, attention: str | None) -> 
     return new_adapter(model, adapter, precision.trained) if adapter.adapter else model
 
 
-def _held_out_sequences(config: Config, splits: Splits) -> Sequences | None:
-    if splits.held_out is None:
-        return None
-    data = config.data
-    packed = data.sample_packing if data.eval_sample_packing is None else data.eval_sample_packing
-    return Sequences(splits.held_out, packed=packed, sequence_len=data.sequence_len)
-
-
 def _world_size() -> int:
-    import os
-
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def _takes_logits_to_keep(model: Any) -> bool:
-    import inspect
-
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
 def _parameters(model: Any) -> str:
