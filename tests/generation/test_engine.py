@@ -77,9 +77,8 @@ def test_an_adapter_is_silent_while_the_base_speaks(tokenizer, prompts):
     from tunesmith.config.sections import AdapterSection
     from tunesmith.modeling.adapters import new_adapter
 
-    model = new_adapter(
-        load_base_model(BASE, "float32"), AdapterSection(adapter="lora", lora_r=4, lora_target_linear=True)
-    ).eval()
+    section = AdapterSection(adapter="lora", lora_r=4, lora_target_linear=True)
+    model = new_adapter(load_base_model(BASE, "float32"), section, "float32").eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_B" in name:

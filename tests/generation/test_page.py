@@ -104,6 +104,13 @@ def button(page, name):
     return page.get_by_role("button", name=name, exact=True).locator("visible=true")
 
 
+def set_limit(page, tokens):
+    """Set the longest answer, and give the page's own state the time to take it in before anything is sent."""
+    page.get_by_label("Max new tokens").fill(tokens)
+    page.get_by_label("Max new tokens").press("Tab")
+    page.wait_for_timeout(1000)
+
+
 def finish(page):
     """Wait until all voices have answered."""
     page.wait_for_function(
@@ -194,14 +201,14 @@ def test_a_conversation_is_answered_as_the_engine_answers_it(page, asker):
 
 def test_settings_take_effect_and_faults_are_told(page, asker):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
-    page.get_by_label("Max new tokens").fill("0")
+    set_limit(page, "0")
     page.get_by_label("Your question").fill("Count to ten.")
     page.get_by_label("Your question").press("Enter")
     page.get_by_text("Max new tokens should be a number of at least 1").wait_for()
     finish(page)
     assert page.get_by_label("Your question").input_value() == "Count to ten."
 
-    page.get_by_label("Max new tokens").fill("5")
+    set_limit(page, "5")
     page.get_by_label("System prompt").fill("")
     asked = [turn("user", "Count to ten.")]
     short = [expected(asker, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
@@ -213,13 +220,13 @@ def test_settings_take_effect_and_faults_are_told(page, asker):
 
 def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, asker):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
-    page.get_by_label("Max new tokens").fill("400")
+    set_limit(page, "400")
     start(page, "Tell a long story.")
     page.locator("[data-testid=bot]").first.wait_for()
     button(page, "Stop").click()
     finish(page)
 
-    page.get_by_label("Max new tokens").fill("5")
+    set_limit(page, "5")
     start(page, "Hello!")
     finish(page)
     (partial, base), (tuned,) = all_answers(page)

@@ -86,7 +86,7 @@ def generate(
                 input_ids=ids, attention_mask=mask, generation_config=_settings(sampling, ends, pad)
             )
         for index, tokens in zip(chosen, made[:, width:].tolist(), strict=True):
-            answers[index] = tokenizer.decode(_until_end(tokens, ends))
+            answers[index] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
         advance(len(chosen))
     return answers
 
@@ -95,7 +95,7 @@ def stream(
     voice: Voice, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece, as it is made. Who stops reading stops the model too."""
-    texts = TextIteratorStreamer(tokenizer, skip_prompt=True)
+    texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     ids = torch.tensor([list(prompt)], device=voice.model.device)
     closed = Event()
     failure: list[BaseException] = []
