@@ -24,7 +24,7 @@ def load_module(path: str, source: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # it is the user's own code: it may raise anything
         raise ConfigError(f"{file} does not load: {type(error).__name__}: {error}") from error
     return module
 

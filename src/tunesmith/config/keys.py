@@ -26,7 +26,6 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "evaluation_strategy": lambda value: {"eval_strategy": value},
     "noisy_embedding_alpha": lambda value: {"neftune_noise_alpha": value},
     "bfloat16": lambda value: {"bf16": "full" if value is True else value},
-    "base_model_ignore_patterns": lambda value: {},
 }
 """Old key -> the keys that it stands for, as a function of its value."""
 
@@ -36,6 +35,7 @@ _TRACKING = "trackers are not supported yet; metrics are in run/metrics.jsonl of
 _TABLE = "tables of predictions during training are not supported yet; use `tunesmith evaluate`"
 
 NO_EFFECT: dict[str, str] = {
+    "base_model_ignore_patterns": "only the files that are loaded are downloaded",
     "base_model_config": "the config beside the model's weights is used",
     "type_of_model": "the class follows from the model's own config",
     "model_type": "the class follows from the model's own config",

@@ -56,7 +56,7 @@ def _verdict(assertion: Assertion, known: dict[str, Any]) -> Verdict:
         assertion(**{key: known[key] for key in wanted})
     except AssertionError as error:
         return Verdict(name, False, str(error) or inspect.getdoc(assertion) or "failed")
-    except Exception as error:
+    except Exception as error:  # it is the user's own code: it may raise anything
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
             f"the assertion {name} is at fault ({Path(frame.filename).name}:{frame.lineno}): "
