@@ -21,10 +21,17 @@ def _attention(key: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {"attn_implementation": ATTENTION_FLAGS[key]} if value is True else {}
 
 
+def _streams(value: Any) -> list[Any]:
+    """Return `pretraining_dataset` (a path, an entry or a list of them) as entries of `datasets`."""
+    entries = value if isinstance(value, list) else [value]
+    return [{"type": "pretrain", **({"path": item} if isinstance(item, str) else item)} for item in entries]
+
+
 RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     **{key: _attention(key) for key in ATTENTION_FLAGS},
     "evaluation_strategy": lambda value: {"eval_strategy": value},
     "noisy_embedding_alpha": lambda value: {"neftune_noise_alpha": value},
+    "pretraining_dataset": lambda value: {"datasets": _streams(value)},
     "bfloat16": lambda value: {"bf16": "full" if value is True else value},
 }
 """Old key -> the keys that it stands for, as a function of its value."""
@@ -106,8 +113,6 @@ REFUSED: dict[str, str] = {
     "deepspeed": "DeepSpeed is not supported yet; torchrun --nproc_per_node N runs data-parallel",
     "fsdp": "FSDP is not supported yet; torchrun --nproc_per_node N runs data-parallel",
     "fsdp_config": "FSDP is not supported yet; torchrun --nproc_per_node N runs data-parallel",
-    "rl": "preference and reinforcement training are not supported yet",
-    "pretraining_dataset": "streamed pretraining is not supported yet; use datasets with type: completion",
     "max_packed_sequence_len": "removed by Axolotl; set sequence_len and sample_packing: true",
     "gptq": "GPTQ base models are not supported yet; use load_in_4bit",
 }

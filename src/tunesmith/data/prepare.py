@@ -20,13 +20,14 @@ from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.specs import format_specs, require_end
 from tunesmith.data.tokenize import encode
-from tunesmith.data.tokenizer import Tokenizer, chat_template
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Rendered, Row
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.log import progress
 
-DATA_VERSION = 2
+DATA_VERSION = 3
 """Raise it whenever the same rows and settings would give other tokens."""
 
 BATCH = 1000
@@ -71,32 +72,6 @@ class Prepared:
         return datasets.load_from_disk(str(self.folder))
 
 
-def format_specs(
-    datasets: Sequence[Dataset], data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
-) -> list[FormatSpec]:
-    """Return each dataset's settings, with its chat template where its type uses one.
-
-    Raises:
-        ConfigError: a type or template is unknown, or nothing in a template ends an answer.
-    """
-    specs = []
-    for dataset in datasets:
-        find_format(dataset.type, source)
-        template = None
-        if dataset.type == "chat_template":
-            own = dataset.chat_template or dataset.chat_template_jinja
-            section: Any = dataset if own else model
-            template = chat_template(tokenizer, section.chat_template, section.chat_template_jinja, source)
-            if dataset.train_on_eos != "none" and template.turn_end() is None:
-                raise ConfigError(
-                    f"`chat_template: {section.chat_template or 'tokenizer_default'}`: no token of the vocabulary ends "
-                    "an answer, so that the model would never learn to stop. Choose another template; or make its end "
-                    "a token, by `special_tokens: {eos_token: ...}`; or set `train_on_eos: none`"
-                )
-        specs.append(FormatSpec(dataset, data.train_on_inputs, template))
-    return specs
-
-
 def prepare(
     datasets: Sequence[Dataset],
     data: DataSection,
@@ -114,7 +89,11 @@ def prepare(
     Raises:
         DataError: nothing is left to train on, over a tenth of a dataset is bad, or a row is with `bad_rows: error`.
     """
+    if data.rl:
+        raise ConfigError(f"`rl: {data.rl}`: training on preferences is not supported yet; only its layouts are read")
     specs = format_specs(datasets, data, model, tokenizer, source)
+    for spec in specs:
+        require_end(spec)
     folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -141,9 +120,10 @@ def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, s
     parts = [
         DATA_VERSION,
         settings | {"seed": seed if data.shuffle_merged_datasets else None, "train_on_inputs": data.train_on_inputs},
-        [[spec.dataset.model_dump(), spec.template and spec.template.text] for spec in specs],
+        [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
+        [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
         [data_source.digest(spec.dataset, source) for spec in specs],
-        [_file_hash(spec.dataset.type, source) for spec in specs],
+        [_file_hash(spec.dataset.kind, source) for spec in specs],
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
@@ -195,29 +175,30 @@ def _encoded(
     spec: FormatSpec, data: DataSection, tokenizer: Tokenizer, source: str, report: Report
 ) -> Iterator[list[Sample]]:
     """Yield the samples of one dataset in batches, and count in `report`."""
-    render = find_format(spec.dataset.type, source)
+    render = find_format(spec.dataset.kind, source)
     rows = data_source.read_rows(spec.dataset, source)
     with progress(f"tokenising {spec.dataset.path}", unit="rows") as advance:
         for batch in _batches(rows, BATCH):
-            good: list[tuple[Row, Rendered]] = []
+            good: list[tuple[Row, Rendered | Example]] = []
             for row in batch:
                 report.rows += 1
                 if isinstance(row, BadRow):
                     _bad(row, report, data)
                     continue
                 try:
-                    good.append((row, render(row.values, spec)))
+                    good += [(row, rendered) for rendered in render(row.values, spec)]
                 except DataError as error:
                     _bad(BadRow(row.file, row.number, str(error)), report, data)
-            examples = encode([rendered for _, rendered in good], tokenizer)
+            texts = [rendered for _, rendered in good]
+            encoded = encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
             samples: list[Sample] = []
-            for (row, rendered), example in zip(good, examples, strict=True):
-                if isinstance(example, DataError):
-                    _bad(BadRow(row.file, row.number, str(example)), report, data)
-                elif all(label < 0 for label in example.labels):
+            for (row, _), examples in zip(good, encoded, strict=True):
+                if isinstance(examples, DataError):
+                    _bad(BadRow(row.file, row.number, str(examples)), report, data)
+                elif all(label < 0 for example in examples for label in example.labels):
                     _bad(BadRow(row.file, row.number, "none of its tokens is trained"), report, data)
                 else:
-                    samples += _fitted(row, example, rendered.cut, data, report)
+                    samples += [sample for example in examples for sample in _fitted(row, example, data, report)]
             yield samples
             advance(len(batch))
 
@@ -234,11 +215,11 @@ def _bad(row: BadRow, report: Report, data: DataSection) -> None:
     report.bad.append(row)
 
 
-def _fitted(row: Row, example: Example, cut: bool, data: DataSection, report: Report) -> Iterator[Sample]:
-    """Yield the example as samples of fitting length: none, one, or the pieces of a long text."""
-    ids, labels = example
+def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> Iterator[Sample]:
+    """Yield the example as a sample of fitting length, if it has or can be given one."""
+    ids, labels = example.input_ids, example.labels
     limit = data.sequence_len
-    if len(ids) > limit and not cut:
+    if len(ids) > limit:
         reason = f"{len(ids)} tokens, over sequence_len {limit}"
         if data.excess_length_strategy == "raise":
             raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
@@ -247,16 +228,14 @@ def _fitted(row: Row, example: Example, cut: bool, data: DataSection, report: Re
             lost = "" if data.excess_length_strategy == "drop" else "; nothing trained is left after truncation"
             report.dropped.append(BadRow(row.file, row.number, reason + lost))
             return
-    for start in range(0, len(ids), limit):
-        piece, piece_labels = ids[start : start + limit], labels[start : start + limit]
-        if len(piece) < data.min_sample_len:
-            reason = f"{len(piece)} tokens, under min_sample_len {data.min_sample_len}"
-            report.dropped.append(BadRow(row.file, row.number, reason))
-            continue
-        report.kept += 1
-        report.tokens += len(piece)
-        report.trained += sum(label >= 0 for label in piece_labels)
-        yield piece, piece_labels, row.file, row.number
+    if len(ids) < data.min_sample_len:
+        reason = f"{len(ids)} tokens, under min_sample_len {data.min_sample_len}"
+        report.dropped.append(BadRow(row.file, row.number, reason))
+        return
+    report.kept += 1
+    report.tokens += len(ids)
+    report.trained += sum(label >= 0 for label in labels)
+    yield ids, labels, row.file, row.number
 
 
 def _judge(report: Report, data: DataSection) -> None:

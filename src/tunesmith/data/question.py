@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
-from tunesmith.data.formats.chat import chat_prompt, conversation
+from tunesmith.data.formats.chat import chat_prompt, require_answer
+from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
@@ -41,19 +42,21 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
         DataError: the row does not fit its type.
     """
     if spec.dataset.type == "chat_template":
-        messages = conversation(values, spec.dataset)
-        last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        turns = turns_of(values, spec.dataset)
+        require_answer(turns)
+        last = max(index for index, turn in enumerate(turns) if turn.role == "assistant")
         if last == 0:
             return None
-        rendered = chat_prompt(messages[:last], spec, values.get(spec.dataset.field_tools))
-        words = [message["content"] for message in messages[:last] if message["role"] == "user"]
-        return Question(prompt_ids(rendered, tokenizer), str(messages[last]["content"]), words[-1] if words else "")
-    rendered = find_format(spec.dataset.type, source)(values, spec)
-    prompt = rendered.prompt()
-    if not prompt.spans:
+        messages = [turn.message for turn in turns[:last]]
+        rendered = chat_prompt(messages, spec, tools_of(values, spec.dataset))
+        words = [turn.content for turn in turns[:last] if turn.role == "user"]
+        return Question(prompt_ids(rendered, tokenizer), turns[last].content, words[-1] if words else "")
+    (rendered,) = find_format(spec.dataset.kind, source)(values, spec)
+    if not isinstance(rendered, Rendered) or not rendered.prompt().spans:
         return None
-    answer = "".join(span.text for span in rendered.spans[len(prompt.spans) :] if span.train)
-    return Question(prompt_ids(prompt, tokenizer), answer, "".join(span.text for span in prompt.spans))
+    prompt = rendered.prompt(last=True)
+    answer = rendered.text[len(prompt.text) :]
+    return Question(prompt_ids(prompt, tokenizer), answer, prompt.text)
 
 
 def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
@@ -62,14 +65,14 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
     Types without a chat template know one turn: the last one is the instruction, or the text to go on with.
     """
     text = turns[-1]["content"]
-    kind = spec.dataset.type
+    kind = spec.dataset.kind
     if kind == "chat_template":
         rendered = chat_prompt(list(turns), spec)
     elif kind in ("completion", "input_output"):
-        rendered = Rendered((Span(text, False),), bos=kind == "completion")
+        rendered = Rendered((Span(text, False),), bos="own" if kind == "completion" else "never")
     else:
         row = {spec.dataset.field_instruction: text, spec.dataset.field_output: "(the answer)"}
-        rendered = find_format(kind, source)(row, spec).prompt()
+        rendered = find_format(kind, source)(row, spec)[0].prompt(last=True)
     return prompt_ids(rendered, tokenizer)
 
 
@@ -84,8 +87,8 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
     try:
         for row in islice(data_source.read_rows(spec.dataset, source), rows):
             if isinstance(row, Row):
-                first = conversation(row.values, spec.dataset)[0]
-                found.add(first["content"] if first["role"] == "system" else None)
+                first = turns_of(row.values, spec.dataset)[0]
+                found.add(first.content if first.role == "system" else None)
     except DataError:
         return None
     return found.pop() if len(found) == 1 else None

@@ -1,111 +1,195 @@
-"""Spans to token ids and labels: the one place that writes -100."""
+"""Texts to token ids and labels: the one place that writes -100 (but for `axolotl_chat.py`, which repeats Axolotl)."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 from tunesmith.errors import DataError
 
+Ids = list[int]
 
-def encode(rendered: Sequence[Rendered], tokenizer: Tokenizer) -> list[Example | DataError]:
-    """Return one example for each rendered row, or the reason why it has none.
 
-    Texts are tokenised in one batch, so that the tokenizer's threads are used. Lengths and truncation are the
-    caller's business.
+def encode(
+    rendered: Sequence[Rendered | Example], tokenizer: Tokenizer, *, sequence_len: int = 512, upstream: bool = False
+) -> list[list[Example] | DataError]:
+    """Return the examples of each rendered row (several where a long text is cut), or the reason why it has none.
+
+    Texts are tokenised in one batch, so that the tokenizer's threads are used.
+
+    Args:
+        rendered: rows as text; examples among them pass through.
+        tokenizer: the model's.
+        sequence_len: length of the pieces of a text that is cut.
+        upstream: tokenise single parts as Axolotl does: each cut to `sequence_len`, a begin token taken off.
     """
-    texts = [text for row in rendered for text in _texts(row)]
-    if not texts:
-        return [Example([], []) for _ in rendered]
-    offsets = any(row.joint for row in rendered)
-    batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=offsets)
-    starts_with_bos = any(row.bos for row in rendered) and adds_bos(tokenizer)
-    examples: list[Example | DataError] = []
-    index = 0
+    rows = [row for row in rendered if isinstance(row, Rendered)]
+    tokens = _UpstreamTokens(tokenizer, sequence_len) if upstream else _Tokens(rows, tokenizer)
+    offsets = _offsets(rows, tokenizer)
+    unservable = {} if upstream else _unservable(rows, offsets, tokenizer)
+    found: list[list[Example] | DataError] = []
     for row in rendered:
-        count = len(_texts(row))
-        ids = batch["input_ids"][index : index + count]
-        if row.joint:
-            places = batch["offset_mapping"][index] if count else []
-            examples.append(_label_by_offsets(ids[0] if count else [], places, row.spans))
+        if isinstance(row, Example):
+            found.append([row])
+        elif id(row) in unservable:
+            found.append(unservable[id(row)])
+        elif row.cut == "windows":
+            found.append(_windows(row.text, tokenizer, sequence_len))
         else:
-            examples.append(_label_by_span(ids, row, tokenizer, starts_with_bos))
-        index += count
-    _refuse_unservable(examples, rendered, tokenizer)
-    return examples
+            ids, labels = _label_by_offsets(row, *offsets[id(row)]) if row.joint else tokens.label(row)
+            found.append(list(_pieces(Example(ids, labels, row.text), sequence_len if row.cut else 0)))
+    return found
 
 
-def prompt_ids(rendered: Rendered, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of a row up to its first trained one, as inference feeds them."""
-    prompt = rendered.prompt()
-    example = encode([prompt], tokenizer)[0]
-    if isinstance(example, DataError):
-        raise example
-    return example.input_ids
+def prompt_ids(rendered: Rendered, tokenizer: Tokenizer, *, last: bool = False) -> Ids:
+    """Return the tokens of a row up to its first trained one (or its last answer), as inference feeds them."""
+    found = encode([rendered.prompt(last=last)], tokenizer)[0]
+    if isinstance(found, DataError):
+        raise found
+    return found[0].input_ids
 
 
-def _refuse_unservable(examples: list[Example | DataError], rendered: Sequence[Rendered], tokenizer: Tokenizer) -> None:
-    """Put an error in place of each joint row whose prompt, tokenised alone, is not how the row's tokens begin."""
-    joint = [
-        index
-        for index, row in enumerate(rendered)
-        if row.joint and any(span.train for span in row.spans) and isinstance(examples[index], Example)
-    ]
-    prompts = ["".join(span.text for span in rendered[index].prompt().spans) for index in joint]
-    served = tokenizer(prompts, add_special_tokens=False)["input_ids"] if joint else []
-    for index, prompt, ids in zip(joint, prompts, served, strict=True):
-        example = examples[index]
-        if isinstance(example, Example) and example.input_ids[: len(ids)] != ids:
-            examples[index] = DataError(
-                f"a server's prompt, up to {prompt[-20:]!r}, becomes other tokens than in the training text; "
-                "choose another `chat_template`"
-            )
+def _pieces(example: Example, length: int) -> Iterator[Example]:
+    """Yield the example in pieces of `length` tokens; 0 does not cut."""
+    ids, labels = example.input_ids, example.labels
+    if not length or len(ids) <= length:
+        yield example
+        return
+    for start in range(0, len(ids), length):
+        yield Example(ids[start : start + length], labels[start : start + length], example.text)
 
 
-def _texts(row: Rendered) -> list[str]:
-    """The texts to tokenise: all spans in one if they are joint."""
-    if row.joint:
-        return ["".join(span.text for span in row.spans)] if row.spans else []
-    return [span.text for span in row.spans]
+def _windows(text: str, tokenizer: Tokenizer, length: int) -> list[Example]:
+    """Cut a text as Axolotl's pretraining does: windows that overlap, an end token after each."""
+    overlap = min(256, (length - 1) // 2)
+    batch = tokenizer(text, truncation=True, max_length=length - 1, stride=overlap, return_overflowing_tokens=True)
+    windows = [[*ids, tokenizer.eos_token_id] for ids in batch["input_ids"]]
+    return [Example(ids, list(ids), text) for ids in windows]
 
 
-def _label_by_span(ids: list[list[int]], row: Rendered, tokenizer: Tokenizer, starts_with_bos: bool) -> Example:
-    input_ids: list[int] = []
-    labels: list[int] = []
-    if row.bos and starts_with_bos:
-        input_ids.append(tokenizer.bos_token_id)
-        labels.append(tokenizer.bos_token_id if row.spans and row.spans[0].train else MASKED)
-    for span, tokens in zip(row.spans, ids, strict=True):
-        input_ids += tokens
-        labels += tokens if span.train else [MASKED] * len(tokens)
-    if row.eos and (not input_ids or input_ids[-1] != tokenizer.eos_token_id):
-        input_ids.append(tokenizer.eos_token_id)
-        labels.append(tokenizer.eos_token_id if row.spans and row.spans[-1].train else MASKED)
-    return Example(input_ids, labels)
+class _Tokens:
+    """Tokens of the parts of rows, each part tokenised alone, as a prompt is at inference."""
+
+    def __init__(self, rows: Sequence[Rendered], tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        parts = [span for row in rows if not row.joint for span in row.spans]
+        texts = list(dict.fromkeys([*(span.text for span in parts), *(span.head for span in parts)]))
+        ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        self.known: dict[str, Ids] = dict(zip(texts, ids, strict=True))
+        self.own_bos = adds_bos(tokenizer)
+
+    def part(self, span: Span, row: Rendered, *, first: bool) -> tuple[Ids, int]:
+        """Return the tokens of a span, and how many of them are its head's."""
+        with_bos = first and (row.bos == "always" or (row.bos == "own" and self.own_bos and bool(span.text)))
+        bos = [self.tokenizer.bos_token_id] if with_bos and self.tokenizer.bos_token_id is not None else []
+        ids = [*bos, *self.known[span.text]]
+        if span.text:
+            ids += [self.tokenizer.eos_token_id] * (span.ends - int(ids[-1:] == [self.tokenizer.eos_token_id]))
+        return ids, len(self.known[span.head]) + (len(bos) if span.head else 0)
+
+    def label(self, row: Rendered) -> tuple[Ids, Ids]:
+        """Return the tokens and labels of a row whose parts are tokenised alone."""
+        input_ids: Ids = []
+        labels: Ids = []
+        for index, span in enumerate(row.spans):
+            ids, head = self.part(span, row, first=index == 0)
+            input_ids += ids
+            part = [MASKED] * min(head, len(ids)) + ids[head:] if span.train else [MASKED] * len(ids)
+            if span.value is not None and ids:
+                part[-1] = span.value
+            labels += part
+        return input_ids, labels
 
 
-def _label_by_offsets(ids: list[int], places: list[tuple[int, int]], spans: tuple[Span, ...]) -> Example | DataError:
-    """Label the tokens of a text that was tokenised in one go.
+class _UpstreamTokens(_Tokens):
+    """The same as Axolotl does it, one part at a time: cut to `limit`, and any leading begin token taken off."""
 
-    A token belongs to the span in which it begins. Where it reaches from a prompt into an answer, no prompt could end
-    there, so that the row cannot be served as it would be trained.
-    """
-    labels: list[int] = []
-    ends: list[tuple[int, bool]] = []
-    total = 0
-    for span in spans:
+    def __init__(self, tokenizer: Tokenizer, limit: int) -> None:
+        super().__init__([], tokenizer)
+        self.limit = limit
+
+    def part(self, span: Span, row: Rendered, *, first: bool) -> tuple[Ids, int]:
+        if row.bos != "own":
+            self.known |= {text: self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in span[:3:2]}
+            return super().part(span, row, first=first)
+        limit = self.limit * 64 if row.cut else self.limit
+        return self._tokens(span.text, span.ends, limit, first), len(self._tokens(span.head, 0, limit, first))
+
+    def _tokens(self, text: str, ends: int, limit: int, first: bool) -> Ids:
+        ids: Ids = self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] if text else []
+        if not ids:
+            return []
+        end = self.tokenizer.eos_token_id
+        missing = ends - int(ids[-1] == end)
+        ids = ids + [end] * min(missing, limit - len(ids))
+        return ids if first or ids[0] != self.tokenizer.bos_token_id else ids[1:]
+
+    def label(self, row: Rendered) -> tuple[Ids, Ids]:
+        ids, labels = super().label(row)
+        return (ids[: self.limit], labels[: self.limit]) if row.bos == "always" else (ids, labels)
+
+
+Offsets = dict[int, tuple[Ids, list[int], list[int]]]
+"""id of a joint row -> its tokens, and the characters at which each begins and ends."""
+
+
+def _offsets(rows: Sequence[Rendered], tokenizer: Tokenizer) -> Offsets:
+    joint = [row for row in rows if row.joint]
+    if not joint:
+        return {}
+    batch = tokenizer([row.text for row in joint], add_special_tokens=False, return_offsets_mapping=True)
+    found: Offsets = {}
+    for row, ids, places in zip(joint, batch["input_ids"], batch["offset_mapping"], strict=True):
+        begins, ends, last = [], [], 0
+        for start, end in places:
+            # A leading space may be left out of a token's offsets, and the pieces of one character share theirs.
+            begins.append(min(start, last))
+            last = max(last, end)
+            ends.append(end)
+        found[id(row)] = (ids, begins, ends)
+    return found
+
+
+def _label_by_offsets(row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
+    """Label the tokens of a text that was tokenised in one go: a token belongs to the span in which it begins."""
+    labels: Ids = []
+    borders, total = [], 0
+    for span in row.spans:
         total += len(span.text)
-        ends.append((total, span.train))
-    current, last_end = 0, 0
-    for token, (start, end) in zip(ids, places, strict=True):
-        # A leading space may be left out of a token's offsets, and the pieces of one character share theirs.
-        begin = min(start, last_end)
-        while current < len(ends) - 1 and begin >= ends[current][0]:
+        borders.append(total)
+    current = 0
+    for token, begin, end in zip(ids, begins, ends, strict=True):
+        while current < len(borders) - 1 and begin >= borders[current]:
             current += 1
-        border, train = ends[current]
-        if not train and end > border and current + 1 < len(ends):
-            return DataError(
-                f"a token spans the end of the prompt and the start of the answer, near character {border}"
-            )
-        labels.append(token if train else MASKED)
-        last_end = max(last_end, end)
-    return Example(ids, labels)
+        following = row.spans[current + 1 : current + 2]
+        into_hole = end > borders[current] and bool(following) and following[0].hole
+        labels.append(token if row.spans[current].train and not into_hole else MASKED)
+    return ids, labels
+
+
+def _unservable(rows: Sequence[Rendered], offsets: Offsets, tokenizer: Tokenizer) -> dict[int, DataError]:
+    """Return an error for each joint row of which a server's prompt, tokenised alone, is not how the tokens begin.
+
+    Text is tokenised apart on both sides of an added token, so that it is enough to tokenise each prompt from its last
+    added token on: the cost is that of the text, not that of all its prompts.
+    """
+    added = set(tokenizer.added_tokens_decoder)
+    tails: list[tuple[Rendered, int, str, Ids]] = []
+    for row in rows:
+        if not row.joint:
+            continue
+        ids, begins, _ = offsets[id(row)]
+        for end in row.prompts:
+            count = bisect_left(begins, end)
+            first = next((index for index in range(count - 1, -1, -1) if ids[index] in added), 0)
+            tails.append((row, end, row.text[begins[first] : end] if count else "", ids[first:count]))
+    texts = list(dict.fromkeys(tail for _, _, tail, _ in tails))
+    served = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)) if texts else {}
+    return {
+        id(row): DataError(
+            f"a server's prompt, up to {row.text[max(0, end - 20) : end]!r}, becomes other tokens than in the training "
+            "text; choose another `chat_template`"
+        )
+        for row, end, tail, ids in tails
+        if served[tail] != ids
+    }

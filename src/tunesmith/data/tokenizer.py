@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +78,17 @@ class ChatTemplate:
     Attributes:
         text: the Jinja source.
         stops: texts that can end a turn: the end token and every other special token of the vocabulary.
+        eot_tokens: texts that end a turn by the config's word, besides what ends an answer in the template.
+        settings: `chat_template_kwargs`, such as {enable_thinking: false}.
+        learnt: what `formats/chat.py` found out about the text between turns, so that it is found out once.
     """
 
     tokenizer: Tokenizer
     text: str
     stops: tuple[str, ...]
+    eot_tokens: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    learnt: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def render(
         self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool = False, tools: list[Any] | None = None
@@ -90,18 +98,22 @@ class ChatTemplate:
         Raises:
             DataError: the template refuses the conversation.
         """
+        options = {"tools": tools, "add_generation_prompt": add_generation_prompt, **self.settings}
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    list(messages),
-                    chat_template=self.text,
-                    tools=tools,
-                    tokenize=False,
-                    add_generation_prompt=add_generation_prompt,
+                    list(messages), chat_template=self.text, tokenize=False, **options
                 )
             )
         except Exception as error:  # a template is a program: it may fail in any way
             raise DataError(f"the chat template refuses the conversation: {error}") from None
+
+    def ends(self) -> tuple[str, ...]:
+        """Return the texts that end a turn in this template: what ends an answer, and the end token."""
+        if "ends" not in self.learnt:
+            found = (self.turn_end(), self.tokenizer.eos_token, *self.eot_tokens)
+            self.learnt["ends"] = tuple(dict.fromkeys(token for token in found if token))
+        return tuple(self.learnt["ends"])
 
     def turn_end(self) -> str | None:
         """Return the token that ends an answer in this template, or None if it has none."""
@@ -111,8 +123,18 @@ class ChatTemplate:
         return min(found)[1] if found else None
 
 
-def chat_template(tokenizer: Tokenizer, name: str | None, jinja: str | None, source: str) -> ChatTemplate:
+def chat_template(
+    tokenizer: Tokenizer,
+    name: str | None,
+    jinja: str | None,
+    source: str,
+    *,
+    settings: dict[str, Any] | None = None,
+    eot_tokens: Sequence[str] = (),
+) -> ChatTemplate:
     """Return the template that `name` stands for: `tokenizer_default` (also if None), `jinja`, or a named one.
+
+    `trl:NAME` is the template of that name in the trl package, such as `trl:qwen3_training`.
 
     Raises:
         ConfigError: the name is unknown, or the tokenizer has no template.
@@ -131,11 +153,25 @@ def chat_template(tokenizer: Tokenizer, name: str | None, jinja: str | None, sou
         text = _template_text(jinja or "", source)
     elif name in named_templates():
         text = named_templates()[name]
+    elif name.startswith("trl:"):
+        text = _trl_template(name.removeprefix("trl:"))
     else:
         known = ["tokenizer_default", "jinja", *named_templates()]
         raise ConfigError(f"`chat_template: {name}` is none of {', '.join(known)}{did_you_mean(name, known)}")
     specials = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    return ChatTemplate(tokenizer, text, tuple(sorted(specials | {tokenizer.eos_token or ""} - {""})))
+    stops = tuple(sorted((specials | {tokenizer.eos_token or ""}) - {""}))
+    return ChatTemplate(tokenizer, text, stops, tuple(eot_tokens), settings or {})
+
+
+def _trl_template(name: str) -> str:
+    """Return a template of the trl package, without importing it: it would load torch."""
+    found = find_spec("trl")
+    folder = Path((found.submodule_search_locations or [""])[0] if found else "") / "chat_templates"
+    names = [file.stem for file in sorted(folder.glob("*.jinja"))] if found else []
+    if name not in names:
+        where = f"; known are {', '.join(names)}" if names else "; install the package: pip install trl"
+        raise ConfigError(f"`chat_template: trl:{name}`: there is no such template in trl{where}")
+    return (folder / f"{name}.jinja").read_text(encoding="utf-8")
 
 
 def _template_text(jinja: str, source: str) -> str:
@@ -148,6 +184,20 @@ def _template_text(jinja: str, source: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
+@cache
+def template_properties(text: str) -> frozenset[str]:
+    """Return the names of all properties that a template reads: `name` of `message.name` and `message['name']`."""
+    import jinja2
+    from jinja2 import nodes
+
+    marks = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")  # a tag of transformers alone
+    tree = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(marks.sub("", text))
+    dotted = {node.attr for node in tree.find_all(nodes.Getattr)}
+    keys = {node.arg.value for node in tree.find_all(nodes.Getitem) if isinstance(node.arg, nodes.Const)}
+    return frozenset(dotted | {key for key in keys if isinstance(key, str)})
+
+
+@cache
 def named_templates() -> dict[str, str]:
     """Return the templates that come with Tunesmith, by name."""
     folder = files("tunesmith.data").joinpath("templates")

@@ -1,7 +1,7 @@
 """What flows from a data file to the prepared dataset: Row -> Rendered (spans) -> Example (ids and labels)."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 MASKED = -100
 """Label of a token that is not trained; `cross_entropy` ignores it."""
@@ -24,10 +24,23 @@ class BadRow(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A piece of text that is either trained or only read by the model."""
+    """A piece of text that is either trained or only read by the model.
+
+    Attributes:
+        text: the piece.
+        train: whether its tokens are trained.
+        head: a beginning of `text` that is not trained, such as a role's name: as many tokens as it has alone.
+        ends: end tokens that follow the text, trained as it is.
+        hole: a part of an answer that is not trained; a token that reaches into it is not trained either.
+        value: label of its last token, for rewards of a step, in place of the token itself.
+    """
 
     text: str
     train: bool
+    head: str = ""
+    ends: int = 0
+    hole: bool = False
+    value: int | None = None
 
 
 @dataclass(frozen=True)
@@ -38,25 +51,51 @@ class Rendered:
         spans: the text in order.
         joint: tokenise the joined text in one go and label by character offsets (chat templates). Otherwise each span
             is tokenised alone, as it is at inference, where the prompt stands alone.
-        bos: begin with the tokenizer's begin token, if it adds one itself.
-        eos: end with the tokenizer's end token; trained if the last span is.
-        cut: cut a long text into pieces of `sequence_len`, instead of treating it as too long.
+        bos: begin with the tokenizer's begin token: never, if the tokenizer adds one itself, or always.
+        cut: how a text over `sequence_len` is cut: not at all (it is too long), into pieces, or into windows that
+            overlap and each have an end token, as Axolotl's pretraining has them.
+        prompts: of a joint text, the characters at which a server's prompts end.
     """
 
     spans: tuple[Span, ...]
     joint: bool = False
-    bos: bool = False
-    eos: bool = False
-    cut: bool = False
+    bos: Literal["never", "own", "always"] = "never"
+    cut: Literal["", "pieces", "windows"] = ""
+    prompts: tuple[int, ...] = ()
 
-    def prompt(self) -> "Rendered":
-        """Return what comes before the first trained span: what inference feeds the model."""
-        first = next((index for index, span in enumerate(self.spans) if span.train), len(self.spans))
-        return Rendered(self.spans[:first], joint=self.joint, bos=self.bos)
+    @property
+    def text(self) -> str:
+        """The whole text, without the tokens that the tokenizer adds."""
+        return "".join(span.text for span in self.spans)
+
+    def prompt(self, *, last: bool = False) -> "Rendered":
+        """Return what comes before the first trained span (or the last one): what inference feeds the model."""
+        trained = [index for index, span in enumerate(self.spans) if span.train]
+        end = (trained[-1] if last else trained[0]) if trained else len(self.spans)
+        head = self.spans[end].head if trained else ""
+        spans = (*self.spans[:end], *([Span(head, False)] if head else []))
+        return Rendered(spans, joint=self.joint, bos=self.bos)
 
 
 class Example(NamedTuple):
-    """Tokens and labels of equal length; a label is the token itself, or -100 where it is not trained."""
+    """A row as the model meets it.
+
+    Attributes:
+        input_ids: token ids, shape (tokens,); empty for preference rows.
+        labels: for each token the token itself where it is trained, else -100; shape (tokens,).
+        text: the text of the tokens, as rendered.
+        prompt: preference rows, and rows of prompt and completion: the text that is fed.
+        chosen: preference rows: the better answer.
+        rejected: preference rows: the worse answer.
+        completion: rows of prompt and completion: the answer.
+        label: KTO: whether the completion is a good one.
+    """
 
     input_ids: list[int]
     labels: list[int]
+    text: str = ""
+    prompt: str | None = None
+    chosen: str | None = None
+    rejected: str | None = None
+    completion: str | None = None
+    label: bool | None = None

@@ -7,7 +7,7 @@ from transformers import PrinterCallback
 
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
-from tunesmith.data.prepare import format_specs
+from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import Question, question
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer

@@ -9,7 +9,7 @@ from typing import Any
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.prepare import format_specs
+from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import Turn, conversation_prompt, question, shared_system_turn
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow

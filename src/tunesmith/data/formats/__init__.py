@@ -1,4 +1,4 @@
-"""The layouts of rows: `(values, spec) -> Rendered`. The one place that knows columns and prompt layouts.
+"""The layouts of rows: `(values, spec) -> [Rendered]`. The one place that knows columns and prompt layouts.
 
 A new layout is a function in a file of its family, and one line in `FORMATS`.
 """
@@ -9,12 +9,10 @@ from typing import Any
 from tunesmith.data.formats.alpaca import ALPACA_STYLES, alpaca
 from tunesmith.data.formats.chat import chat
 from tunesmith.data.formats.raw import completion, input_output
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.spec import Format, FormatSpec
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.references import resolve
-
-Format = Callable[[dict[str, Any], FormatSpec], Rendered]
 
 FORMATS: dict[str, Format] = {
     **{f"alpaca:{style}" if style else "alpaca": alpaca(style) for style in ALPACA_STYLES},
@@ -44,7 +42,8 @@ def find_format(name: str, source: str) -> Format:
 def _users_own(function: Callable[[dict[str, Any], FormatSpec], list[tuple[str, bool]]]) -> Format:
     """Return a user's `(row, spec) -> [(text, train), ...]` as a format; begin and end tokens are put on."""
 
-    def render(values: dict[str, Any], spec: FormatSpec) -> Rendered:
-        return Rendered(tuple(Span(*span) for span in function(values, spec)), bos=True, eos=True)
+    def render(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
+        spans = [Span(*span) for span in function(values, spec)]
+        return [Rendered((*spans[:-1], *(span._replace(ends=1) for span in spans[-1:])), bos="own")]
 
     return render

@@ -1,9 +1,8 @@
 """Instruction rows (instruction, input, output) in the layouts of Alpaca and its styles."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tunesmith.data.formats.spec import FormatSpec, text_column
+from tunesmith.data.formats.spec import Format, FormatSpec, text_column
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
 
@@ -50,11 +49,11 @@ ALPACA_STYLES = {
 """Style after the colon in `type: alpaca:style` -> its layout."""
 
 
-def alpaca(style: str) -> Callable[[dict[str, Any], FormatSpec], Rendered]:
+def alpaca(style: str) -> Format:
     """Return the format of one Alpaca style: prompt masked, answer and end token trained."""
     layout = ALPACA_STYLES[style]
 
-    def render(values: dict[str, Any], spec: FormatSpec) -> Rendered:
+    def render(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
         dataset = spec.dataset
         instruction = text_column(values, dataset.field_instruction, "field_instruction", dataset)
         answer = text_column(values, dataset.field_output, "field_output", dataset)
@@ -65,6 +64,6 @@ def alpaca(style: str) -> Callable[[dict[str, Any], FormatSpec], Rendered]:
         system = _WITH_INPUT if given else _WITHOUT_INPUT
         turn = layout.turn if given else layout.turn_without_input
         prompt = layout.system.format(system=system) + turn.format(instruction=instruction, input=given)
-        return Rendered((Span(prompt, spec.train_on_inputs), Span(answer, True)), bos=True, eos=True)
+        return [Rendered((Span(prompt, spec.train_on_inputs), Span(answer, True, ends=1)), bos="own")]
 
     return render

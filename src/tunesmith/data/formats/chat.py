@@ -1,170 +1,301 @@
 """Conversations, rendered by a chat template, with served-prompt masking.
 
 For assistant turn i let P_i be what a server would feed the model: the turns before it, with the generation prompt.
-Trained is exactly what the model must emit after P_i, through the token that ends its turn. A template for which P_i
-is no prefix of the training text cannot be served as trained; such a row is refused with the place where they part.
+Trained is exactly what the model must emit after P_i, through the token that ends its turn. Where the template keeps
+what it wrote of earlier turns, one sample trains all turns of a conversation; where it rewrites them (Qwen3 drops old
+thinking), each trained turn is a sample of its own, rendered as the last turn that it will be when served. A template
+for which P_i is no prefix of the text of turn i cannot be served as trained; its row is refused with the place where
+the two part.
+
+The text between turns is the same in each row, so that it is found by exact rendering once (`_Learner`) and only
+looked up after that: the cost is linear in the number of turns.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
-from tunesmith.data.formats.spec import FormatSpec, missing_column
+from tunesmith.data.formats.axolotl_chat import axolotl_chat
+from tunesmith.data.formats.messages import Turn, tools_of, turns_of
+from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import ChatTemplate
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Example, Rendered, Span
 from tunesmith.errors import DataError
-
-ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
-"""Names of roles in common datasets -> the names that templates know."""
 
 _MARK = "\ue000"
 """A character of no language, to find the place of a content in a template's text."""
 
+UNMISTAKABLE = 12
+"""A content of so many characters that stands in the text once is where it stands."""
 
-def chat(values: dict[str, Any], spec: FormatSpec) -> Rendered:
+Tools = list[Any] | None
+
+
+def chat(values: dict[str, Any], spec: FormatSpec) -> list[Rendered] | list[Example]:
     """Render a conversation; the trained turns are masked as described above."""
-    messages = conversation(values, spec.dataset)
-    template = _template(spec)
-    tools = values.get(spec.dataset.field_tools)
-    full = template.render(messages, tools=tools)
+    if spec.upstream:
+        return [axolotl_chat(values, spec)]
+    turns, tools = turns_of(values, spec.dataset), tools_of(values, spec.dataset)
+    require_answer(turns)
+    template = template_of(spec)
     if spec.train_on_inputs:
-        return Rendered((Span(full, True),), joint=True)
-    trained: list[tuple[int, int]] = []
-    for index, message in enumerate(messages):
-        part = _trained_part(index, message, messages, full, spec, tools)
-        if part and part[0] < part[1]:
-            trained.append(part)
+        return [Rendered((Span(template.render([turn.message for turn in turns], tools=tools), True),), joint=True)]
+    trained = trained_turns(turns, spec)
     if not trained:
-        roles = sorted({message["role"] for message in messages})
-        raise DataError(
-            f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles} with content "
-            "that the chat template shows"
-        )
-    return Rendered(_spans(full, trained), joint=True)
+        roles = sorted({turn.role for turn in turns})
+        raise DataError(f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles}")
+    try:
+        return [_sample(turns, trained, template, tools)]
+    except _Rewritten as rewritten:
+        if len(turns) == 1 or not any(turns[index].role == "assistant" for index in trained):
+            raise DataError(str(rewritten)) from None
+        return [_sample(turns[: index + 1], {index: trained[index]}, template, tools) for index in trained]
 
 
-def chat_prompt(messages: list[dict[str, Any]], spec: FormatSpec, tools: list[Any] | None = None) -> Rendered:
+def chat_prompt(messages: Sequence[dict[str, Any]], spec: FormatSpec, tools: Tools = None) -> Rendered:
     """Render the turns so far as the prompt for the next answer."""
-    return Rendered(
-        (Span(_template(spec).render(messages, add_generation_prompt=True, tools=tools), False),), joint=True
-    )
+    text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
+    return Rendered((Span(text, False),), joint=True)
 
 
-def conversation(values: dict[str, Any], dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the row's messages with the keys `role` and `content`, and roles by their common names.
-
-    Raises:
-        DataError: the column is missing or empty, or a message lacks its role or content, or is blank where trained.
-    """
-    found = values.get(dataset.field_messages)
-    if found is None:
-        raise missing_column(values, dataset.field_messages, "field_messages", dataset)
-    if not isinstance(found, list) or not found:
-        raise DataError(f"column {dataset.field_messages} should hold a list of messages; found {found!r:.80}")
-    messages = [_message(number, item, dataset) for number, item in enumerate(found, 1)]
-    if dataset.drop_system_message and messages[0]["role"] == "system":
-        messages = messages[1:]
-    if not any(str(message["content"]).strip() for message in messages if message["role"] == "assistant"):
-        raise DataError("no assistant turn has content: there is nothing to train")
-    return messages
-
-
-def _message(number: int, item: Any, dataset: Dataset) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise DataError(f"message {number} should hold role and content; found {item!r:.80}")
-    names = {
-        "role": dataset.message_field_role or ("role" if "role" in item else "from"),
-        "content": dataset.message_field_content
-        or ("content" if "content" in item or "value" not in item else "value"),
-        **dataset.message_property_mappings,
-    }
-    message = {key: value for key, value in item.items() if key not in names.values() and value is not None}
-    for key, name in names.items():
-        if item.get(name) is not None:
-            message[key] = item[name]
-    for key in ("role", "content"):
-        if key not in message and not (key == "content" and message.get("tool_calls")):
-            keys = ", ".join(map(str, item))
-            raise DataError(
-                f"message {number} has no {key}; found {keys}. Set message_property_mappings: {{{key}: ...}}"
-            )
-    if not isinstance(message.get("content", ""), str):
-        raise DataError(f"message {number}: content should be text; found {type(message['content']).__name__}")
-    return message | {"role": _common_role(str(message["role"]), dataset), "content": message.get("content") or ""}
-
-
-def _common_role(name: str, dataset: Dataset) -> str:
-    own_names = {own: role for role, names in dataset.roles.items() for own in names}
-    return own_names.get(name) or ROLES.get(name, name)
-
-
-def _template(spec: FormatSpec) -> ChatTemplate:
+def template_of(spec: FormatSpec) -> ChatTemplate:
+    """Return the chat template of a dataset that has one."""
     assert spec.template is not None, "the spec of a chat dataset is made with its template"
     return spec.template
 
 
-def _trained_part(
-    index: int,
-    message: dict[str, Any],
-    messages: list[dict[str, Any]],
-    full: str,
-    spec: FormatSpec,
-    tools: list[Any] | None,
-) -> tuple[int, int] | None:
-    """Return the characters of `full` that turn `index` trains, or None."""
-    dataset, template = spec.dataset, _template(spec)
-    flag = message.get(dataset.message_field_training) if dataset.message_field_training else None
-    roles = [_common_role(role, dataset) for role in dataset.roles_to_train]
-    is_trained = message["role"] in roles if flag is None else bool(flag)
-    trains_end = (
-        dataset.train_on_eos == "all"
-        or (dataset.train_on_eos == "turn" and is_trained)
-        or (dataset.train_on_eos == "last" and index == len(messages) - 1)
-    )
-    if not is_trained and not trains_end:
-        return None
-    generated = message["role"] == "assistant" and index > 0  # nothing is fed before a first turn
-    before = template.render(messages[:index], add_generation_prompt=generated, tools=tools) if index else ""
-    through = full if index == len(messages) - 1 else template.render(messages[: index + 1], tools=tools)
-    _require_prefix(before, full, f"the prompt that a server feeds before turn {index + 1}")
-    _require_prefix(through, full, f"the text up to turn {index + 1}")
-    start = len(before) if generated else _content_place(messages[: index + 1], template, tools)
-    content = str(message["content"]).strip()
-    found = full.find(content, start, len(through))
-    content_start, content_end = (found, found + len(content)) if found >= 0 else (start, start)
-    stop = _first_stop(full, content_end, len(through), template.stops)
-    if not is_trained:
-        return stop
-    end = stop[1] if stop and trains_end else stop[0] if stop else max(content_end, start)
-    return (start if generated else content_start, end)
+def require_answer(turns: Sequence[Turn]) -> None:
+    """Raise a DataError for a conversation without an answer."""
+    answers = [turn for turn in turns if turn.role == "assistant"]
+    if not any(turn.content.strip() or turn.message.get("tool_calls") for turn in answers):
+        raise DataError("no assistant turn has content: there is nothing to train")
 
 
-def _content_place(messages: list[dict[str, Any]], template: ChatTemplate, tools: list[Any] | None) -> int:
-    """Return where the content of the last turn begins; its words may stand in the turn's header too."""
-    marked = template.render([*messages[:-1], messages[-1] | {"content": _MARK}], tools=tools)
-    return max(marked.find(_MARK), 0)
+class _Trained(NamedTuple):
+    """What of a turn is trained: its content, and the token that ends it."""
+
+    content: bool
+    end: bool
 
 
-def _first_stop(text: str, start: int, end: int, stops: tuple[str, ...]) -> tuple[int, int] | None:
-    """Return the first text of `stops` at or after `start`, as characters of `text`."""
-    found = [(place, place + len(stop)) for stop in stops if (place := text.find(stop, start, end)) >= 0]
-    return min(found, default=None)
+def trained_turns(turns: Sequence[Turn], spec: FormatSpec) -> dict[int, _Trained]:
+    """Return what is trained of each turn of which anything is."""
+    roles = [spec.dataset.common_role(role) for role in spec.dataset.roles_to_train or []]
+    ends = spec.dataset.train_on_eot or spec.dataset.train_on_eos
+    found = {}
+    for index, turn in enumerate(turns):
+        content = turn.role in roles if turn.train is None else turn.train
+        end = ends == "all" or (ends == "turn" and content) or (ends == "last" and index == len(turns) - 1)
+        if content or end:
+            found[index] = _Trained(content, end)
+    return found
 
 
-def _require_prefix(part: str, full: str, what: str) -> None:
-    if full.startswith(part):
-        return
-    place = next((i for i, (a, b) in enumerate(zip(part, full, strict=False)) if a != b), min(len(part), len(full)))
-    raise DataError(
-        f"{what} is not how the training text goes on: after {part[max(0, place - 30) : place]!r} it has "
-        f"{part[place : place + 30]!r}, the training text {full[place : place + 30]!r}. The chat template rewrites "
-        "earlier turns or its generation prompt; choose another `chat_template`"
-    )
+class _Rewritten(Exception):
+    """The text of earlier turns is not what it was when they were last."""
 
 
-def _spans(text: str, trained: list[tuple[int, int]]) -> tuple[Span, ...]:
+def _sample(turns: Sequence[Turn], trained: dict[int, _Trained], template: ChatTemplate, tools: Tools) -> Rendered:
+    """Return one sample of a conversation, in which the turns of `trained` are trained."""
+    messages = [turn.message for turn in turns]
+    full = template.render(messages, tools=tools)
+    learner = _Learner(template, messages, tools, full)
+    places = learner.places()
+    parts: list[tuple[int, int, bool]] = []
+    prompts = []
+    for index, what in trained.items():
+        turn, place = turns[index], places[index]
+        generated = turn.role == "assistant" and index > 0  # nothing is fed before a first turn
+        start = learner.prompt_end(index, places) if generated and what.content else place.start
+        through = learner.through(index, places)
+        stop = _stop(full, max(place.end, start), through, template)
+        if not what.content:
+            parts += [(*stop, False)] if stop else []
+            continue
+        if generated:
+            prompts.append(start)
+        end = stop[1] if stop and what.end else stop[0] if stop else max(place.end, start)
+        parts.append((start, end, False))
+        parts += _holes(turn, full, start, place)
+    if prompts:
+        learner.verify(max(index for index in trained if turns[index].role == "assistant" and trained[index].content))
+    return Rendered(_spans(full, parts), joint=True, prompts=tuple(prompts))
+
+
+def _holes(turn: Turn, full: str, start: int, place: "_Place") -> list[tuple[int, int, bool]]:
+    """Return the characters of a trained turn that its flags leave out.
+
+    Raises:
+        DataError: they are not to be found, because the template changes the text.
+    """
+    found = []
+    thinking = full.find(turn.thinking, start, place.start) if turn.thinking_holes else 0
+    if thinking < 0 or (turn.holes and not place.exact):
+        raise DataError("the chat template changes a text of which only parts are trained, so that they are not found")
+    shift = turn.content.find(full[place.start : place.end]) if turn.holes else 0  # space that the template strips
+    found += [(max(place.start, place.start + begin - shift), place.start + end - shift) for begin, end in turn.holes]
+    found += [(thinking + begin, thinking + end) for begin, end in turn.thinking_holes]
+    return [(begin, end, True) for begin, end in found]
+
+
+def _stop(text: str, start: int, end: int, template: ChatTemplate) -> tuple[int, int] | None:
+    """Return the characters of the token that ends a turn whose content ends at `start`, or None."""
+    for stops in (template.ends(), template.stops):
+        found = [(place, place + len(stop)) for stop in stops if (place := text.find(stop, start, end)) >= 0]
+        if found:
+            return min(found)
+    return None
+
+
+def _spans(text: str, parts: list[tuple[int, int, bool]]) -> tuple[Span, ...]:
+    """Return the text in spans; `parts` are its trained characters, and the holes in them."""
+    holes = [(begin, end) for begin, end, hole in parts if hole]
     spans: list[Span] = []
     last = 0
-    for start, end in trained:
-        spans += [Span(text[last:start], False), Span(text[start:end], True)]
+    for start, end in sorted((begin, end) for begin, end, hole in parts if not hole):
+        spans.append(Span(text[last:start], False))
+        last = start
+        for begin, over in sorted(hole for hole in holes if start <= hole[0] < end):
+            spans += [Span(text[last:begin], True), Span(text[begin : min(over, end)], False, hole=True)]
+            last = min(over, end)
+        spans.append(Span(text[last:end], True))
         last = end
     return tuple(span for span in [*spans, Span(text[last:], False)] if span.text)
+
+
+class _Place(NamedTuple):
+    """Where a turn's content stands in the text; `exact` if it stands there as it is, but for space around it."""
+
+    start: int
+    end: int
+    exact: bool
+
+
+class _Learner:
+    """Finds the borders of turns in the text of one conversation.
+
+    Each border is found by rendering the turns up to it, once for each kind of border; what was found is kept in
+    `template.learnt` as the text between the last content and the border, and looked up in the next place.
+    """
+
+    def __init__(self, template: ChatTemplate, messages: list[dict[str, Any]], tools: Tools, full: str) -> None:
+        self.template, self.messages, self.tools, self.full = template, messages, tools, full
+
+    def _key(self, what: str, index: int) -> tuple[Any, ...]:
+        near = self.messages[max(0, index - 1) : index + 2]
+        return (what, index == 0, bool(self.tools), *((m["role"], *sorted(m.keys() - {"content"})) for m in near))
+
+    def _render(self, count: int, **options: bool) -> str:
+        return self.template.render(self.messages[:count], tools=self.tools, **options)
+
+    def places(self) -> list[_Place]:
+        """Return the place of each turn's content.
+
+        Raises:
+            DataError: the template leaves out what the system or the user says.
+        """
+        found: list[_Place] = []
+        for index, message in enumerate(self.messages):
+            cursor = found[-1].end if found else 0
+            place = self._known_place(index, cursor) or self._exact_place(index, cursor)
+            if not place.exact and message["role"] in ("system", "user") and _text(message).strip():
+                shown = self.template.render(self.messages[: index + 1], tools=self.tools)
+                if _text(message).strip() not in shown:
+                    raise DataError(
+                        f"the chat template leaves out message {index + 1} ({message['role']}): "
+                        f"{_text(message).strip()[:40]!r}; choose another `chat_template`"
+                    )
+            found.append(place)
+        return found
+
+    def _known_place(self, index: int, cursor: int) -> _Place | None:
+        lead = self.template.learnt.get(self._key("lead", index))
+        if lead is None or not self.full.startswith(lead, cursor):
+            return None
+        return _shown(_text(self.messages[index]), self.full, cursor + len(lead))
+
+    def _exact_place(self, index: int, cursor: int) -> _Place:
+        content = _text(self.messages[index]).strip()
+        if not content:
+            return _Place(cursor, cursor, False)
+        if len(content) >= UNMISTAKABLE and self.full.count(content, cursor) == 1:
+            found = self.full.index(content, cursor)
+            return _Place(found, found + len(content), True)
+        marked = [*self.messages[:index], self.messages[index] | {"content": _MARK}]
+        start = self.template.render(marked, tools=self.tools).find(_MARK)
+        if start < cursor:
+            return _Place(cursor, cursor, False)
+        place = _shown(_text(self.messages[index]), self.full, start)
+        if place is None:
+            found = self.full.find(content, cursor)
+            return _Place(found, found + len(content), False) if found >= 0 else _Place(cursor, cursor, False)
+        self.template.learnt[self._key("lead", index)] = self.full[cursor:start]
+        return place
+
+    def prompt_end(self, index: int, places: list[_Place]) -> int:
+        """Return where the prompt for turn `index` ends.
+
+        Raises:
+            DataError: the text of the turn does not begin with its prompt.
+        """
+        return self._border("fed", index, index - 1, places)
+
+    def through(self, index: int, places: list[_Place]) -> int:
+        """Return where the text of turn `index` ends."""
+        return len(self.full) if index == len(self.messages) - 1 else self._border("through", index, index, places)
+
+    def _border(self, what: str, index: int, before: int, places: list[_Place]) -> int:
+        place, key = places[before], self._key(what, index)
+        known = self.template.learnt.get(key) if place.exact else None
+        if known is not None and self.full.startswith(known, place.end):
+            return place.end + len(known)
+        following = places[before + 1]
+        header = self.template.learnt.get(self._key("header", before + 1)) if what == "through" else None
+        if header is not None and following.exact and self.full.endswith(header, 0, following.start):
+            return following.start - len(header)
+        text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
+        if not self.full.startswith(text):
+            self._refuse(index)
+        if place.exact:
+            self.template.learnt[key] = self.full[place.end : len(text)]
+        elif what == "through" and following.exact and following.start >= len(text):
+            self.template.learnt[self._key("header", before + 1)] = self.full[len(text) : following.start]
+        return len(text)
+
+    def verify(self, index: int) -> None:
+        """Render the prompt of turn `index` and compare: what was looked up must be what is served."""
+        if not self.full.startswith(self._render(index, add_generation_prompt=True)):
+            self._refuse(index)
+
+    def _refuse(self, index: int) -> None:
+        """Raise what is wrong with turn `index`: rewritten later, or not servable at all."""
+        served = self._render(index, add_generation_prompt=True)
+        alone = self.full if index == len(self.messages) - 1 else self._render(index + 1)
+        if self.messages[index]["role"] == "assistant" and not alone.startswith(served):
+            raise DataError(
+                f"the prompt that a server feeds before turn {index + 1} is not how the training text goes on: "
+                + difference(served, alone)
+                + ". Choose another `chat_template`; trl has some made for training, such as trl:qwen3_training"
+            )
+        raise _Rewritten(f"the chat template rewrites earlier turns: {difference(alone, self.full)}")
+
+
+def difference(part: str, full: str) -> str:
+    """Return in words where two texts part."""
+    place = next((i for i, (a, b) in enumerate(zip(part, full, strict=False)) if a != b), min(len(part), len(full)))
+    return (
+        f"after {part[max(0, place - 30) : place]!r} it has {part[place : place + 30]!r}, "
+        f"the training text {full[place : place + 30]!r}"
+    )
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else ""
+
+
+def _shown(content: str, full: str, start: int) -> _Place | None:
+    """Return the place of a content that begins at `start`, as it is or stripped; None if it does not."""
+    for shown in (content, content.strip(), content.lstrip(), content.rstrip()):
+        if shown and full.startswith(shown, start):
+            return _Place(start, start + len(shown), True)
+    return None

@@ -7,15 +7,15 @@ from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
 
 
-def completion(values: dict[str, Any], spec: FormatSpec) -> Rendered:
+def completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a text that is trained whole; a long one is cut into pieces of `sequence_len`."""
     text = text_column(values, spec.dataset.field, "field", spec.dataset)
     if not text.strip():
         raise DataError(f"column {spec.dataset.field} is blank: there is nothing to train")
-    return Rendered((Span(text, True),), bos=True, eos=True, cut=True)
+    return [Rendered((Span(text, True, ends=1),), bos="own", cut="pieces")]
 
 
-def input_output(values: dict[str, Any], spec: FormatSpec) -> Rendered:
+def input_output(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render `segments: [{label, text}]` as they stand, without any token of our own."""
     segments = values.get("segments")
     if segments is None:
@@ -31,4 +31,4 @@ def input_output(values: dict[str, Any], spec: FormatSpec) -> Rendered:
         spans.append(Span(segment["text"], segment["label"] or spec.train_on_inputs))
     if not any(span.train and span.text for span in spans):
         raise DataError("no segment has `label: true`: there is nothing to train")
-    return Rendered(tuple(spans))
+    return [Rendered(tuple(spans))]

@@ -1,20 +1,51 @@
 """What a format may know besides the row, and how it reads a column."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.tokenizer import ChatTemplate
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
+
+Mask = Literal["served", "axolotl"]
 
 
 @dataclass(frozen=True)
 class FormatSpec:
-    """The settings of one dataset: its section, and the chat template where its format uses one."""
+    """The settings of one dataset.
+
+    Attributes:
+        dataset: its section.
+        train_on_inputs: train prompts too.
+        template: the chat template where its type uses one.
+        mask: whose labels: what a server's model must emit, or Axolotl's, faults included.
+        sequence_len: longest sample in tokens; only `mask: axolotl` cuts single parts of a row to it.
+        eot_tokens: texts that end a turn besides the end token.
+        default_system_message: system text of `sharegpt` layouts without one.
+        tokenizer: the model's; only layouts whose labels hang on tokens use it.
+    """
 
     dataset: Dataset
     train_on_inputs: bool = False
     template: ChatTemplate | None = None
+    mask: Mask = "served"
+    sequence_len: int = 512
+    eot_tokens: tuple[str, ...] | None = None
+    default_system_message: str | None = None
+    tokenizer: Tokenizer | None = None
+
+    @property
+    def upstream(self) -> bool:
+        """Whether Axolotl's behaviour is asked for, faults included."""
+        return self.mask == "axolotl"
+
+
+Format = Callable[[dict[str, Any], FormatSpec], "list[Rendered] | list[Example]"]
+"""A layout: a row's values and the settings -> texts with their trained spans, or tokens that are ready.
+
+Most rows give one sample. Formats do not change the row."""
 
 
 def text_column(values: dict[str, Any], column: str, key: str | None, dataset: Dataset) -> str:

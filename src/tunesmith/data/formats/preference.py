@@ -1,0 +1,2 @@
+"""x"""
+def preference_example(*a): raise NotImplementedError

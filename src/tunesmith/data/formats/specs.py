@@ -1,0 +1,69 @@
+"""From config sections to the `FormatSpec` of each dataset: its type, mask and chat template, checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunesmith.config.sections import DataSection, Dataset, ModelSection
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.detect import with_types
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template
+from tunesmith.errors import ConfigError
+
+TEMPLATED = ("chat_template", "prompt_completion")
+"""Types whose rows a chat template renders."""
+
+
+def format_specs(
+    datasets: Sequence[Dataset], data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
+) -> list[FormatSpec]:
+    """Return each dataset's settings, with its chat template where its type uses one.
+
+    Raises:
+        ConfigError: a type or template is unknown, or nothing in a template ends an answer.
+    """
+    return [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
+
+
+def format_spec(
+    dataset: Dataset, data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
+) -> FormatSpec:
+    """Return the settings of one dataset; see `format_specs`."""
+    find_format(dataset.kind, source)
+    return FormatSpec(
+        dataset,
+        data.train_on_inputs,
+        _template(dataset, model, tokenizer, source) if dataset.kind in TEMPLATED else None,
+        dataset.mask or data.mask,
+        data.sequence_len,
+        None if model.eot_tokens is None else tuple(model.eot_tokens),
+        model.default_system_message,
+        tokenizer=tokenizer,
+    )
+
+
+def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate:
+    section: Any = dataset if dataset.chat_template or dataset.chat_template_jinja else model
+    template = chat_template(
+        tokenizer,
+        section.chat_template,
+        section.chat_template_jinja,
+        source,
+        settings=model.chat_template_kwargs,
+        eot_tokens=model.eot_tokens or (),
+    )
+    return template
+
+
+def require_end(spec: FormatSpec) -> None:
+    """Raise a ConfigError if nothing in the chat template ends an answer, so that the model would never stop."""
+    template = spec.template
+    if template is None or spec.upstream or spec.dataset.train_on_eos in ("none", None):
+        return
+    if template.turn_end() is None:
+        name = spec.dataset.chat_template or "tokenizer_default"
+        raise ConfigError(
+            f"`chat_template: {name}`: no token of the vocabulary ends "
+            "an answer, so that the model would never learn to stop. Choose another template; or make its end "
+            "a token, by `special_tokens: {eos_token: ...}`; or set `train_on_eos: none`"
+        )
