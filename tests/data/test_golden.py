@@ -4,17 +4,13 @@
 """
 
 import os
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from tunesmith.config.sections import Dataset
+import tunesmith
 from tunesmith.data.debug import token_view
-from tunesmith.data.formats import ALPACA_STYLES, find_format
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenize import encode
-from tunesmith.data.tokenizer import chat_template
-from tunesmith.data.types import Example
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -28,6 +24,24 @@ TURNS = [
 ]
 CHAT = {"messages": TURNS}
 FLAGGED = {"messages": [*TURNS[:2], TURNS[2] | {"train": False}, TURNS[3] | {"train": True}, TURNS[4]]}
+PARTS = {
+    "messages": [
+        TURNS[1],
+        {"role": "assistant", "content": [{"text": "Let me think.", "weight": 0}, {"text": " It is 4."}]},
+    ]
+}
+TOOLS = {
+    "messages": [
+        {"role": "user", "content": "Weather in Paris?"},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"type": "function", "function": {"name": "weather", "arguments": {"city": "Paris"}}}],
+        },
+        {"role": "tool", "content": "sunny"},
+        {"role": "assistant", "content": "It is sunny."},
+    ]
+}
 SHAREGPT = {"conversations": [{"from": "human", "value": "What is 2+2?"}, {"from": "gpt", "value": "4"}]}
 SEGMENTS = {
     "segments": [
@@ -40,7 +54,10 @@ SEGMENTS = {
 """The published example of Axolotl's docs, dataset-formats/template_free."""
 
 CASES = {
-    **{f"alpaca_{style or 'plain'}": (INSTRUCTION, {"type": f"alpaca:{style}".rstrip(":")}) for style in ALPACA_STYLES},
+    **{
+        f"alpaca_{style or 'plain'}": (INSTRUCTION, {"type": f"alpaca:{style}".rstrip(":")})
+        for style in ("", "instruct", "chat", "chatml", "phi")
+    },
     "alpaca_without_input": (INSTRUCTION | {"input": ""}, {"type": "alpaca"}),
     "alpaca_train_on_inputs": (INSTRUCTION, {"type": "alpaca", "train_on_inputs": True}),
     "alpaca_other_columns": (
@@ -68,24 +85,27 @@ CASES = {
             "roles": {"user": ["asker"]},
         },
     ),
+    "chat_parts": (PARTS, {}),
+    "chat_tools": (TOOLS, {"chat_template": "qwen_25"}),
+    "chat_axolotl": (CHAT, {"mask": "axolotl"}),
     **{f"chat_named_{name}": (CHAT, {"chat_template": name}) for name in ("alpaca", "chatml", "gemma", "mistral_v1")},
 }  # fmt: skip
 """Name of a dump -> row and settings. llama3 is not among them: this tokenizer cannot serve it (test_chat.py)."""
 
 
 def dump(row, settings, tokenizer) -> str:
-    """Return the spans as `[trained]` text, and the tokens as `text(label, id)`, one a line."""
-    keys = {"path": "x", "type": "chat_template"} | settings
-    train_on_inputs = keys.pop("train_on_inputs", False)
-    dataset = Dataset.model_validate(keys)
-    template = None
-    if dataset.type == "chat_template":
-        template = chat_template(tokenizer, dataset.chat_template, None, "config.yml")
-    rendered = find_format(dataset.type, "config.yml")(row, FormatSpec(dataset, train_on_inputs, template))
-    (example,) = encode([rendered], tokenizer)
-    assert isinstance(example, Example), example
-    text = "".join(f"[[{span.text}]]" if span.train else span.text for span in rendered.spans)
-    tokens = token_view(example.input_ids, example.labels, tokenizer).plain.replace(") ", ")\n")
+    """Return each sample as text with its trained parts in [[]], and its tokens as `text(label, id)`, one a line."""
+    keys = {"type": "chat_template"} | settings
+    config = {"train_on_inputs": keys.pop("train_on_inputs", False), "mask": keys.pop("mask", "served")}
+    samples = tunesmith.encode(row, dataset=keys, config=config, tokenizer=tokenizer)
+    return f"{'=' * 80}\n".join(_dump(sample, tokenizer) for sample in samples)
+
+
+def _dump(sample, tokenizer) -> str:
+    pairs = zip(sample.input_ids, sample.labels, strict=True)
+    runs = [(trained, [token for token, _ in run]) for trained, run in groupby(pairs, lambda pair: pair[1] >= 0)]
+    text = "".join(f"[[{tokenizer.decode(ids)}]]" if trained else tokenizer.decode(ids) for trained, ids in runs)
+    tokens = token_view(sample.input_ids, sample.labels, tokenizer).plain.replace(") ", ")\n")
     return f"{text}\n{'-' * 80}\n{tokens}\n"
 
 

@@ -1,8 +1,7 @@
-"""Rows that Axolotl tokenised itself, and we tokenise alike: see the note of `oracle_cases.jsonl` below.
+"""Rows that Axolotl and TRL tokenised or rendered themselves, in `oracle/`: `mask: axolotl` gives the same.
 
-The cases were made by running Axolotl 0.21.0 (ids new-*) and Axolotl 0801f239 of August 2024 (old-*) with SmolLM2's
-tokenizer on rows of our own. Cases where we differ on purpose (an empty answer is a fault here; a prompt is masked as
-a server feeds it) are not among them.
+The cases were made by running Axolotl 0.21.0 (ids new-*, pref-*), Axolotl of August 2024 at 0801f239 (old-*, golden-*)
+and TRL 1.16.0 (trl-*) on rows of our own. They record what these do, faults included.
 """
 
 import json
@@ -10,27 +9,66 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.config.sections import Dataset
-from tunesmith.data.formats import find_format
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenize import encode
-from tunesmith.data.tokenizer import chat_template
-from tunesmith.data.types import Example
+import tunesmith
+from tunesmith.errors import UserError
 
-CASES = [json.loads(line) for line in (Path(__file__).parent / "oracle_cases.jsonl").read_text("utf-8").splitlines()]
+FIXTURES = {
+    None: None,
+    "smollm2": "tokenizer",
+    "mistral-v1": "mistral_v1",
+    "mistral-v1-slow": "mistral_v1",
+    "mistral-v2": "mistral_v2",
+    "mistral-v3": "mistral_v3",
+    "mistral-v7": "mistral_v7",
+    "mistral-v3-tekken": "tekken",
+    "qwen3": "qwen3",
+    "llama3_1": "llama3_1",
+    "gemma3": "gemma3",
+    "gptoss": "gptoss",
+    "deepseek_v3": "deepseek_v3",
+}
+"""Tokenizer of a case -> fixture; one whose package is not there skips."""
+
+FILES = sorted((Path(__file__).parent / "oracle").glob("*.jsonl"))
+CASES = [json.loads(line) for file in FILES for line in file.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def encoded(request):
+    """`encoded(case)` encodes the row of a case."""
+
+    def call(case):
+        fixture = FIXTURES[case["tokenizer"]]
+        return tunesmith.encode(
+            case["row"],
+            dataset={"type": case["type"]} | case["ds_cfg"],
+            config=case["cfg"] | {"mask": "axolotl"} | ({"rl": case["rl"]} if case.get("rl") else {}),
+            tokenizer=request.getfixturevalue(fixture) if fixture else None,
+        )
+
+    return call
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['id']}-{case['tag']}")
-def test_tokens_and_labels_are_those_of_axolotl(case, tokenizer):
-    dataset = Dataset.model_validate(case["dataset"] | {"path": "x"})
-    template = None
-    if dataset.type == "chat_template":
-        name = dataset.chat_template or case["chat_template"]
-        template = chat_template(tokenizer, name, dataset.chat_template_jinja, "config.yml")
-    render = find_format(dataset.type, "config.yml")
-    rendered = render(case["row"], FormatSpec(dataset, case["train_on_inputs"], template))
-    assert encode([rendered], tokenizer) == [Example(case["input_ids"], case["labels"])]
+def test_a_row_is_encoded_as_upstream_encodes_it(case, encoded):
+    expected = case["expected"]
+    if "error" in expected:
+        with pytest.raises(UserError):
+            encoded(case)
+        return
+    examples = encoded(case)
+    if "contains_pairs" in expected:
+        pairs = list(zip(examples[0].labels, examples[0].input_ids, strict=True))
+        assert [pair for pair in map(tuple, expected["contains_pairs"]) if pair not in pairs] == []
+    elif "input_ids" in expected:
+        ids, labels = expected["input_ids"], expected.get("labels", expected["input_ids"])
+        several = bool(ids) and isinstance(ids[0], list)
+        assert [example.input_ids for example in examples] == (ids if several else [ids])
+        assert [example.labels for example in examples] == (labels if several else [labels])
+    else:
+        assert {key: getattr(examples[0], key) for key in expected} == expected
 
 
 def test_there_are_cases_of_every_family():
-    assert {case["dataset"]["type"].split(":")[0] for case in CASES} >= {"alpaca", "chat_template", "completion"}
+    assert len(CASES) > 100
+    assert {case["id"].split("-")[0] for case in CASES} >= {"new"}

@@ -259,19 +259,19 @@ def test_datasets_are_mixed_by_the_seed_and_lose_nothing(build, alpaca, write_js
 PROCESS = """
 import sys, time
 from tunesmith.config.load import load
-from tunesmith.data import prepare
+from tunesmith.data import prepare, samples
 from tunesmith.data.tokenizer import load_tokenizer
 
 config = load(sys.argv[1])
 tokenizer = load_tokenizer(sys.argv[2])
-encode = prepare.encode
+encode = samples.encode
 
-def slowly(rendered, tokenizer):
+def slowly(*rows, **settings):
     print("building", flush=True)
     time.sleep(float(sys.argv[3]))
-    return encode(rendered, tokenizer)
+    return encode(*rows, **settings)
 
-prepare.encode = slowly
+samples.encode = slowly
 result = prepare.prepare(
     config.data.datasets, config.data, config.model, tokenizer=tokenizer, seed=1, source=config.source
 )

@@ -1,8 +1,12 @@
 """Spans to ids and labels: invariants over texts of any kind and over every format."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import FORMATS
@@ -72,21 +76,21 @@ def specs(tokenizer):
 def test_what_is_served_and_trained_is_one_sequence_of_tokens(tokenizer, specs, kind, data):
     row = data.draw(rows_of(kind))
     try:
-        rendered = FORMATS[kind](row, specs[kind])
+        (rendered,) = FORMATS[kind](row, specs[kind])
     except DataError:
         return
-    (example,) = encode([rendered], tokenizer)
-    if isinstance(example, DataError):
+    (examples,) = encode([rendered], tokenizer, sequence_len=100_000)
+    if isinstance(examples, DataError):
         assert kind == "chat_template"  # alone tokenised in one piece, where an answer can grow into its prompt
         return
-    ids, labels = example
+    ((ids, labels, text, *_),) = examples
+    assert text == rendered.text
     assert all(label in (MASKED, token) for token, label in zip(ids, labels, strict=True))
     assert any(label != MASKED for label in labels)
     served = prompt_ids(rendered, tokenizer)
     assert ids[: len(served)] == served
     assert all(label == MASKED for label in labels[: len(served)])
-    text = "".join(span.text for span in rendered.spans)
-    end = tokenizer.eos_token if rendered.eos and not text.endswith(tokenizer.eos_token) else ""
+    end = tokenizer.eos_token if rendered.spans[-1].ends and not text.endswith(tokenizer.eos_token) else ""
     assert tokenizer.decode(ids) == text + end
     asked = question(row, specs[kind], tokenizer, "config.yml")
     if asked is not None and kind != "chat_template":
@@ -96,58 +100,117 @@ def test_what_is_served_and_trained_is_one_sequence_of_tokens(tokenizer, specs, 
 @quick
 @given(row=rows_of("chat_template"))
 def test_the_first_trained_token_of_a_conversation_is_the_first_of_the_answer(tokenizer, specs, row):
-    rendered = FORMATS["chat_template"](row, specs["chat_template"])
-    (example,) = encode([rendered], tokenizer)
-    if isinstance(example, Example):
-        trained = [label for label in example.labels if label != MASKED]
+    (examples,) = encode(FORMATS["chat_template"](row, specs["chat_template"]), tokenizer)
+    if not isinstance(examples, DataError):
+        trained = [label for label in examples[0].labels if label != MASKED]
         answers = [turn["content"] for turn in row["messages"] if turn["role"] == "assistant"]
         assert tokenizer.decode(trained) == "".join(answer + "<|im_end|>" for answer in answers)
 
 
-def test_a_token_over_the_border_is_refused(tokenizer):
-    rendered = Rendered((Span("hel", False), Span("lo", True)), joint=True)
-    (error,) = encode([rendered], tokenizer)
+def one(rendered, tokenizer, **options):
+    """The one example of a rendered row."""
+    ((example,),) = encode([rendered], tokenizer, **options)
+    return example
+
+
+def test_a_prompt_that_grows_into_its_answer_is_refused(tokenizer):
+    (error,) = encode([Rendered((Span("hel", False), Span("lo", True)), joint=True, prompts=(3,))], tokenizer)
     assert isinstance(error, DataError)
-    assert str(error) == "a token spans the end of the prompt and the start of the answer, near character 3"
+    assert str(error).startswith("a server's prompt, up to 'hel', becomes other tokens than in the training text")
+
+
+def test_each_prompt_of_a_row_is_compared_from_its_last_added_token_on(tokenizer):
+    text = "<|im_start|>a\n<|im_end|><|im_start|>b"
+    good = Rendered((Span(text, False), Span(" c", True)), joint=True, prompts=(len("<|im_start|>a\n"), len(text)))
+    assert one(good, tokenizer).text == text + " c"
+    bad = Rendered((Span(text + " ", False), Span("c", True)), joint=True, prompts=(len(text) + 1,))
+    assert isinstance(encode([bad], tokenizer)[0], DataError)
 
 
 def test_rows_of_a_batch_do_not_touch_each_other(tokenizer):
     rendered = [
-        Rendered((Span("hel", False), Span("lo", True)), joint=True),
+        Rendered((Span("hel", False), Span("lo", True)), joint=True, prompts=(3,)),
         Rendered(()),
-        Rendered((Span("a b", False), Span(" c", True)), bos=True, eos=True),
+        Rendered((Span("a b", False), Span(" c", True, ends=1)), bos="own"),
         Rendered((), joint=True),
+        Example([1], [1]),
         Rendered((Span("a b", False), Span(" c", True)), joint=True),
     ]
     together = encode(rendered, tokenizer)
     alone = [encode([row], tokenizer)[0] for row in rendered]
     assert [str(item) for item in together] == [str(item) for item in alone]
     assert isinstance(together[0], DataError)
-    assert together[1] == together[3] == Example([], [])
+    assert together[1] == together[3] == [Example([], [])]
+    assert together[4] == [Example([1], [1])]
 
 
-def test_the_end_token_is_put_on_once_and_trained_as_the_last_span(tokenizer):
-    (trained,) = encode([Rendered((Span("a", False), Span("b", True)), eos=True)], tokenizer)
-    assert (trained.input_ids[-1], trained.labels[-1]) == (tokenizer.eos_token_id, tokenizer.eos_token_id)
-    (masked,) = encode([Rendered((Span("a", True), Span("b", False)), eos=True)], tokenizer)
-    assert (masked.input_ids[-1], masked.labels[-1]) == (tokenizer.eos_token_id, MASKED)
-    (there,) = encode([Rendered((Span("a<|im_end|>", True),), eos=True)], tokenizer)
-    assert there.input_ids.count(tokenizer.eos_token_id) == 1
+def test_the_end_token_is_put_on_once_and_trained_as_its_span(tokenizer):
+    end = tokenizer.eos_token_id
+    trained = one(Rendered((Span("a", False), Span("b", True, ends=1))), tokenizer)
+    assert (trained.input_ids[-1], trained.labels[-1]) == (end, end)
+    masked = one(Rendered((Span("a", True), Span("b", False, ends=1))), tokenizer)
+    assert (masked.input_ids[-1], masked.labels[-1]) == (end, MASKED)
+    assert one(Rendered((Span("a<|im_end|>", True, ends=1),)), tokenizer).input_ids.count(end) == 1
+    assert one(Rendered((Span("a", True, ends=3),)), tokenizer).input_ids.count(end) == 3
+
+
+def test_a_head_is_not_trained_and_a_value_labels_the_last_token(tokenizer):
+    head = one(Rendered((Span("bot: yes", True, head="bot:", ends=1),)), tokenizer)
+    assert tokenizer.decode([label for label in head.labels if label != MASKED]) == " yes<|im_end|>"
+    assert one(Rendered((Span("bot: yes", True, head="bot:"),)), tokenizer).input_ids == tokenizer("bot: yes").input_ids
+    step = one(Rendered((Span("a step", False), Span("\n", False, value=1))), tokenizer)
+    assert step.labels == [*[MASKED] * (len(step.input_ids) - 1), 1]
+
+
+def test_a_token_that_reaches_into_a_hole_is_not_trained(tokenizer):
+    spans = (Span("The ans", True), Span("wer is", False, hole=True), Span(" 4.", True))
+    example = one(Rendered(spans, joint=True), tokenizer)
+    assert tokenizer.decode([label for label in example.labels if label != MASKED]) == "The 4."
+
+
+def test_a_long_text_is_cut_into_pieces_or_windows(tokenizer):
+    words = Rendered((Span("one two three four five six seven", True, ends=1),), cut="pieces")
+    ids = one(words, tokenizer, sequence_len=100).input_ids
+    (pieces,) = encode([words], tokenizer, sequence_len=3)
+    assert [piece.input_ids for piece in pieces] == [ids[:3], ids[3:6], ids[6:]]
+    (windows,) = encode([replace(words, cut="windows")], tokenizer, sequence_len=5, upstream=True)
+    assert [window.input_ids for window in windows][0] == [*ids[:4], tokenizer.eos_token_id]
+    assert windows[1].input_ids[:2] == ids[2:4]  # they overlap by (5 - 1) // 2
+    assert all(window.input_ids[-1] == tokenizer.eos_token_id for window in windows)
+
+
+def with_begin(tokenizer):
+    """The tokenizer, but with a begin token that it puts before a text."""
+    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    backend.post_processor = TemplateProcessing("<|im_start|> $A", None, [("<|im_start|>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>")
 
 
 def test_the_begin_token_is_put_on_only_if_the_tokenizer_does_it_itself(tokenizer):
-    from tokenizers.processors import TemplateProcessing
-    from transformers import PreTrainedTokenizerFast
-
-    rendered = Rendered((Span("a", False), Span("b", True)), bos=True)
+    rendered = Rendered((Span("a", False), Span("b", True)), bos="own")
+    parts = [*tokenizer("a").input_ids, *tokenizer("b").input_ids]
     assert not adds_bos(tokenizer)
-    assert encode([rendered], tokenizer)[0].input_ids == [*tokenizer("a").input_ids, *tokenizer("b").input_ids]
-    backend = type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
-    backend.post_processor = TemplateProcessing("<|im_start|> $A", None, [("<|im_start|>", 1)])
-    with_begin = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>")
-    assert adds_bos(with_begin)
-    (example,) = encode([rendered], with_begin)
-    assert example.input_ids == [1, *tokenizer("a").input_ids, *tokenizer("b").input_ids]
-    assert example.labels[0] == MASKED
-    (text,) = encode([Rendered((Span("a", True),), bos=True)], with_begin)
-    assert text.labels[0] == 1
+    assert one(rendered, tokenizer).input_ids == parts
+    assert one(replace(rendered, bos="always"), tokenizer).input_ids == [1, *parts]
+    begins = with_begin(tokenizer)
+    assert adds_bos(begins)
+    assert (one(rendered, begins).input_ids, one(rendered, begins).labels[0]) == ([1, *parts], MASKED)
+    assert one(Rendered((Span("a", True),), bos="own"), begins).labels[0] == 1
+    assert one(Rendered((Span("", False), Span("a", True)), bos="own"), begins).input_ids == tokenizer("a").input_ids
+
+
+def test_upstream_cuts_each_part_and_takes_a_begin_token_off_later_ones(tokenizer):
+    rendered = Rendered((Span("one two three", False), Span("<|im_start|>four five", True, ends=1)), bos="own")
+    ids = tokenizer("one two three four five").input_ids
+    served, upstream = one(rendered, tokenizer), one(rendered, tokenizer, upstream=True)
+    assert served.input_ids == [*ids[:3], 1, *tokenizer("four five").input_ids, tokenizer.eos_token_id]
+    assert upstream.input_ids == [*ids[:3], *tokenizer("four five").input_ids, tokenizer.eos_token_id]
+    short = one(rendered, tokenizer, sequence_len=2, upstream=True)
+    assert short.input_ids == [*ids[:2], tokenizer("four").input_ids[0]]  # no room for an end token
+
+
+def test_the_prompt_ends_at_the_first_answer_or_at_the_last(tokenizer):
+    spans = (Span("q", False), Span("b: x", True, head="b:"), Span("r", False), Span("b: y", True, head="b:"))
+    assert Rendered(spans).prompt().text == "qb:"
+    assert Rendered(spans).prompt(last=True).text == "qb: xrb:"
+    assert prompt_ids(Rendered(spans), tokenizer) == tokenizer(["q", "b:"]).input_ids[0] + tokenizer("b:").input_ids

@@ -8,9 +8,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,16 @@ from filelock import FileLock
 
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_specs, require_end
-from tunesmith.data.tokenize import encode
+from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import BadRow, Example, Rendered, Row
+from tunesmith.data.types import BadRow, Example, Row
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.log import progress
 
 DATA_VERSION = 3
 """Raise it whenever the same rows and settings would give other tokens."""
-
-BATCH = 1000
-"""Rows tokenised at once."""
 
 
 @dataclass
@@ -175,38 +170,21 @@ def _encoded(
     spec: FormatSpec, data: DataSection, tokenizer: Tokenizer, source: str, report: Report
 ) -> Iterator[list[Sample]]:
     """Yield the samples of one dataset in batches, and count in `report`."""
-    render = find_format(spec.dataset.kind, source)
-    rows = data_source.read_rows(spec.dataset, source)
     with progress(f"tokenising {spec.dataset.path}", unit="rows") as advance:
-        for batch in _batches(rows, BATCH):
-            good: list[tuple[Row, Rendered | Example]] = []
-            for row in batch:
-                report.rows += 1
-                if isinstance(row, BadRow):
-                    _bad(row, report, data)
-                    continue
-                try:
-                    good += [(row, rendered) for rendered in render(row.values, spec)]
-                except DataError as error:
-                    _bad(BadRow(row.file, row.number, str(error)), report, data)
-            texts = [rendered for _, rendered in good]
-            encoded = encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
+        for batch in encoded_rows(spec, tokenizer, source):
             samples: list[Sample] = []
-            for (row, _), examples in zip(good, encoded, strict=True):
-                if isinstance(examples, DataError):
-                    _bad(BadRow(row.file, row.number, str(examples)), report, data)
-                elif all(label < 0 for example in examples for label in example.labels):
-                    _bad(BadRow(row.file, row.number, "none of its tokens is trained"), report, data)
-                else:
-                    samples += [sample for example in examples for sample in _fitted(row, example, data, report)]
+            for item in batch:
+                report.rows += 1
+                if isinstance(item, BadRow):
+                    _bad(item, report, data)
+                    continue
+                for examples in item.examples:
+                    if isinstance(examples, str):
+                        _bad(BadRow(item.row.file, item.row.number, examples), report, data)
+                    else:
+                        samples += [sample for one in examples for sample in _fitted(item.row, one, data, report)]
             yield samples
             advance(len(batch))
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _bad(row: BadRow, report: Report, data: DataSection) -> None:
@@ -217,21 +195,13 @@ def _bad(row: BadRow, report: Report, data: DataSection) -> None:
 
 def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> Iterator[Sample]:
     """Yield the example as a sample of fitting length, if it has or can be given one."""
-    ids, labels = example.input_ids, example.labels
-    limit = data.sequence_len
-    if len(ids) > limit:
-        reason = f"{len(ids)} tokens, over sequence_len {limit}"
-        if data.excess_length_strategy == "raise":
-            raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
-        ids, labels = ids[:limit], labels[:limit]
-        if data.excess_length_strategy == "drop" or all(label < 0 for label in labels):
-            lost = "" if data.excess_length_strategy == "drop" else "; nothing trained is left after truncation"
-            report.dropped.append(BadRow(row.file, row.number, reason + lost))
-            return
-    if len(ids) < data.min_sample_len:
-        reason = f"{len(ids)} tokens, under min_sample_len {data.min_sample_len}"
-        report.dropped.append(BadRow(row.file, row.number, reason))
+    if data.excess_length_strategy == "raise" and (reason := too_long(example, data)):
+        raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
+    found = fitted(example, data)
+    if isinstance(found, str):
+        report.dropped.append(BadRow(row.file, row.number, found))
         return
+    ids, labels = found
     report.kept += 1
     report.tokens += len(ids)
     report.trained += sum(label >= 0 for label in labels)

@@ -178,11 +178,11 @@ def _unservable(rows: Sequence[Rendered], offsets: Offsets, tokenizer: Tokenizer
     for row in rows:
         if not row.joint:
             continue
-        ids, begins, _ = offsets[id(row)]
+        (ids, begins, _), text = offsets[id(row)], row.text
         for end in row.prompts:
             count = bisect_left(begins, end)
             first = next((index for index in range(count - 1, -1, -1) if ids[index] in added), 0)
-            tails.append((row, end, row.text[begins[first] : end] if count else "", ids[first:count]))
+            tails.append((row, end, text[begins[first] : end] if count else "", ids[first:count]))
     texts = list(dict.fromkeys(tail for _, _, tail, _ in tails))
     served = dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)) if texts else {}
     return {

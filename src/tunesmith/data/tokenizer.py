@@ -111,13 +111,19 @@ class ChatTemplate:
     def ends(self) -> tuple[str, ...]:
         """Return the texts that end a turn in this template: what ends an answer, and the end token."""
         if "ends" not in self.learnt:
-            found = (self.turn_end(), self.tokenizer.eos_token, *self.eot_tokens)
+            try:
+                probed = self.turn_end()
+            except DataError:  # a template may ask for more than a question and an answer, such as tools
+                probed = None
+            found = (probed, self.tokenizer.eos_token, *self.eot_tokens)
             self.learnt["ends"] = tuple(dict.fromkeys(token for token in found if token))
         return tuple(self.learnt["ends"])
 
     def turn_end(self) -> str | None:
         """Return the token that ends an answer in this template, or None if it has none."""
         text = self.render([{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}])
+        if "answer" not in text:
+            return None
         rest = text[text.rindex("answer") + len("answer") :]
         found = [(rest.find(stop), stop) for stop in self.stops if stop in rest]
         return min(found)[1] if found else None

@@ -7,10 +7,12 @@ thinking), each trained turn is a sample of its own, rendered as the last turn t
 for which P_i is no prefix of the text of turn i cannot be served as trained; its row is refused with the place where
 the two part.
 
-The text between turns is the same in each row, so that it is found by exact rendering once (`_Learner`) and only
-looked up after that: the cost is linear in the number of turns.
+Contents are found by one more render with marks in their place. The text between turns is the same in each row, so
+that the borders of turns in it are found by exact rendering once (`_Learner`) and only looked up after that: the cost
+is linear in the number of turns.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +26,8 @@ from tunesmith.errors import DataError
 _MARK = "\ue000"
 """A character of no language, to find the place of a content in a template's text."""
 
-UNMISTAKABLE = 12
-"""A content of so many characters that stands in the text once is where it stands."""
+PLAIN_KEYS = {"role", "content", "name", "tool_call_id"}
+"""Keys of a message whose text a template may leave out of what it writes of the turn."""
 
 Tools = list[Any] | None
 
@@ -107,7 +109,8 @@ def _sample(turns: Sequence[Turn], trained: dict[int, _Trained], template: ChatT
         generated = turn.role == "assistant" and index > 0  # nothing is fed before a first turn
         start = learner.prompt_end(index, places) if generated and what.content else place.start
         through = learner.through(index, places)
-        stop = _stop(full, max(place.end, start), through, template)
+        hidden = "tool_calls" in turn.message or (not place.exact and bool(turn.content.strip() or turn.thinking))
+        stop = _stop(full, max(place.end, start), through, template, last=hidden)
         if not what.content:
             parts += [(*stop, False)] if stop else []
             continue
@@ -132,17 +135,25 @@ def _holes(turn: Turn, full: str, start: int, place: "_Place") -> list[tuple[int
     if thinking < 0 or (turn.holes and not place.exact):
         raise DataError("the chat template changes a text of which only parts are trained, so that they are not found")
     shift = turn.content.find(full[place.start : place.end]) if turn.holes else 0  # space that the template strips
-    found += [(max(place.start, place.start + begin - shift), place.start + end - shift) for begin, end in turn.holes]
+    for begin, end in turn.holes:
+        found.append((max(place.start, place.start + begin - shift), min(place.end, place.start + end - shift)))
     found += [(thinking + begin, thinking + end) for begin, end in turn.thinking_holes]
-    return [(begin, end, True) for begin, end in found]
+    return [(begin, end, True) for begin, end in found if begin < end]
 
 
-def _stop(text: str, start: int, end: int, template: ChatTemplate) -> tuple[int, int] | None:
-    """Return the characters of the token that ends a turn whose content ends at `start`, or None."""
+def _stop(text: str, start: int, end: int, template: ChatTemplate, *, last: bool) -> tuple[int, int] | None:
+    """Return the characters of what ends a turn whose content ends at `start`, or None.
+
+    It is the first end token; where the content is not found, or calls of tools follow, which hold any text, the last.
+    An end token that follows at once (Cohere's response and turn end apart) belongs to it.
+    """
+    find = text.rfind if last else text.find
     for stops in (template.ends(), template.stops):
-        found = [(place, place + len(stop)) for stop in stops if (place := text.find(stop, start, end)) >= 0]
+        found = [(place, place + len(stop)) for stop in stops if (place := find(stop, start, end)) >= 0]
         if found:
-            return min(found)
+            begin, over = max(found) if last else min(found)
+            eos = template.tokenizer.eos_token or ""
+            return begin, over + (len(eos) if eos and text.startswith(eos, over) else 0)
     return None
 
 
@@ -179,10 +190,12 @@ class _Learner:
 
     def __init__(self, template: ChatTemplate, messages: list[dict[str, Any]], tools: Tools, full: str) -> None:
         self.template, self.messages, self.tools, self.full = template, messages, tools, full
+        self.careful = False
+        self.last_user = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
+        self.kinds = [(m["role"], bool(_text(m).strip()), *sorted(m.keys() - {"content"})) for m in messages]
 
     def _key(self, what: str, index: int) -> tuple[Any, ...]:
-        near = self.messages[max(0, index - 1) : index + 2]
-        return (what, index == 0, bool(self.tools), *((m["role"], *sorted(m.keys() - {"content"})) for m in near))
+        return (what, index == 0, index > self.last_user, bool(self.tools), *self.kinds[max(0, index - 1) : index + 2])
 
     def _render(self, count: int, **options: bool) -> str:
         return self.template.render(self.messages[:count], tools=self.tools, **options)
@@ -193,43 +206,61 @@ class _Learner:
         Raises:
             DataError: the template leaves out what the system or the user says.
         """
-        found: list[_Place] = []
-        for index, message in enumerate(self.messages):
-            cursor = found[-1].end if found else 0
-            place = self._known_place(index, cursor) or self._exact_place(index, cursor)
-            if not place.exact and message["role"] in ("system", "user") and _text(message).strip():
-                shown = self.template.render(self.messages[: index + 1], tools=self.tools)
-                if _text(message).strip() not in shown:
-                    raise DataError(
-                        f"the chat template leaves out message {index + 1} ({message['role']}): "
-                        f"{_text(message).strip()[:40]!r}; choose another `chat_template`"
-                    )
-            found.append(place)
+        found = self._marked_places()
+        self.careful = found is None or not all(self._keeps_reasoning(message) for message in self.messages)
+        if found is None:
+            found = []
+            for index in range(len(self.messages)):
+                found.append(self._exact_place(index, found[-1].end if found else 0))
+        for index, (message, place) in enumerate(zip(self.messages, found, strict=True)):
+            content = _text(message).strip()
+            if not place.exact and content and message["role"] in ("system", "user") and content not in self.full:
+                raise DataError(
+                    f"the chat template leaves out message {index + 1} ({message['role']}): {content[:40]!r}; "
+                    "choose another `chat_template`"
+                )
         return found
 
-    def _known_place(self, index: int, cursor: int) -> _Place | None:
-        lead = self.template.learnt.get(self._key("lead", index))
-        if lead is None or not self.full.startswith(lead, cursor):
+    def _keeps_reasoning(self, message: dict[str, Any]) -> bool:
+        """Whether the text shows all that a message says besides its content, such as its reasoning."""
+        said = [value for key, value in message.items() if key not in PLAIN_KEYS and isinstance(value, str)]
+        return all(value.strip() in self.full for value in said)
+
+    def _marked_places(self) -> list[_Place] | None:
+        """Find all contents by one render with a mark in place of each; None if the text around them depends on them."""
+        marked = [
+            message | {"content": f"{_MARK}{index}{_MARK}"} if _text(message).strip() else message
+            for index, message in enumerate(self.messages)
+        ]
+        pieces = re.split(f"{_MARK}(\\d+){_MARK}", self.template.render(marked, tools=self.tools))
+        shown = [int(number) for number in pieces[1::2]]
+        if not self.full.startswith(pieces[0]) or shown != sorted(set(shown)):
             return None
-        return _shown(_text(self.messages[index]), self.full, cursor + len(lead))
+        cursor, places = len(pieces[0]), {}
+        for index, following in zip(shown, pieces[2::2], strict=True):
+            place = _shown(_text(self.messages[index]), self.full, cursor, following)
+            if place is None:
+                return None
+            places[index], cursor = place, place.end + len(following)
+        if cursor != len(self.full):
+            return None
+        found: list[_Place] = []
+        for index in range(len(self.messages)):
+            last = found[-1].end if found else 0
+            found.append(places.get(index, _Place(last, last, False)))
+        return found
 
     def _exact_place(self, index: int, cursor: int) -> _Place:
         content = _text(self.messages[index]).strip()
         if not content:
             return _Place(cursor, cursor, False)
-        if len(content) >= UNMISTAKABLE and self.full.count(content, cursor) == 1:
-            found = self.full.index(content, cursor)
-            return _Place(found, found + len(content), True)
         marked = [*self.messages[:index], self.messages[index] | {"content": _MARK}]
-        start = self.template.render(marked, tools=self.tools).find(_MARK)
-        if start < cursor:
-            return _Place(cursor, cursor, False)
-        place = _shown(_text(self.messages[index]), self.full, start)
-        if place is None:
-            found = self.full.find(content, cursor)
-            return _Place(found, found + len(content), False) if found >= 0 else _Place(cursor, cursor, False)
-        self.template.learnt[self._key("lead", index)] = self.full[cursor:start]
-        return place
+        try:
+            start = self.template.render(marked, tools=self.tools).find(_MARK)
+        except DataError:  # a template may refuse a conversation that ends here
+            start = -1
+        place = _shown(_text(self.messages[index]), self.full, start) if start >= cursor else None
+        return place or _Place(cursor, cursor, False)
 
     def prompt_end(self, index: int, places: list[_Place]) -> int:
         """Return where the prompt for turn `index` ends.
@@ -244,21 +275,23 @@ class _Learner:
         return len(self.full) if index == len(self.messages) - 1 else self._border("through", index, index, places)
 
     def _border(self, what: str, index: int, before: int, places: list[_Place]) -> int:
-        place, key = places[before], self._key(what, index)
-        known = self.template.learnt.get(key) if place.exact else None
+        place, following, key = places[before], places[before + 1], self._key(what, index)
+        header_key = self._key("header", before + 1)
+        known = self.template.learnt.get(key) if place.exact and not self.careful else None
         if known is not None and self.full.startswith(known, place.end):
             return place.end + len(known)
-        following = places[before + 1]
-        header = self.template.learnt.get(self._key("header", before + 1)) if what == "through" else None
+        header = self.template.learnt.get(header_key) if what == "through" and not self.careful else None
         if header is not None and following.exact and self.full.endswith(header, 0, following.start):
             return following.start - len(header)
         text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
         if not self.full.startswith(text):
             self._refuse(index)
+        if self.careful:
+            return len(text)
         if place.exact:
             self.template.learnt[key] = self.full[place.end : len(text)]
         elif what == "through" and following.exact and following.start >= len(text):
-            self.template.learnt[self._key("header", before + 1)] = self.full[len(text) : following.start]
+            self.template.learnt[header_key] = self.full[len(text) : following.start]
         return len(text)
 
     def verify(self, index: int) -> None:
@@ -293,9 +326,9 @@ def _text(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _shown(content: str, full: str, start: int) -> _Place | None:
+def _shown(content: str, full: str, start: int, following: str = "") -> _Place | None:
     """Return the place of a content that begins at `start`, as it is or stripped; None if it does not."""
     for shown in (content, content.strip(), content.lstrip(), content.rstrip()):
-        if shown and full.startswith(shown, start):
+        if shown and full.startswith(shown + following, start):
             return _Place(start, start + len(shown), True)
     return None

@@ -1,0 +1,99 @@
+"""From the rows of one dataset to samples: read, rendered and tokenised in batches, and cut to a fitting length.
+
+`prepare` writes what comes out of here, and the data doctor looks at it: both see the same samples.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import DataSection
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.source import read_rows
+from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.types import BadRow, Example, Rendered, Row
+from tunesmith.errors import DataError
+
+BATCH = 1000
+"""Rows tokenised at once."""
+
+
+class EncodedRow(NamedTuple):
+    """A row as text and as tokens.
+
+    Attributes:
+        row: the row.
+        rendered: what it was rendered to, mostly one text.
+        examples: the examples of each of these, or the reason why it has none.
+    """
+
+    row: Row
+    rendered: list[Rendered | Example]
+    examples: list[list[Example] | str]
+
+
+def encoded_rows(
+    spec: FormatSpec, tokenizer: Tokenizer, source: str, limit: int | None = None
+) -> Iterator[list[EncodedRow | BadRow]]:
+    """Yield the rows of a dataset in batches, in their order; a row that cannot be read or rendered as a `BadRow`.
+
+    Args:
+        spec: settings of the dataset.
+        tokenizer: the model's.
+        source: the config's file, beside which relative paths are looked for.
+        limit: read only so many rows.
+    """
+    render = find_format(spec.dataset.kind, source)
+    for batch in _batches(islice(read_rows(spec.dataset, source), limit), BATCH):
+        found: list[EncodedRow | BadRow] = []
+        for row in batch:
+            if isinstance(row, BadRow):
+                found.append(row)
+                continue
+            try:
+                found.append(EncodedRow(row, list(render(row.values, spec)), []))
+            except DataError as error:
+                found.append(BadRow(row.file, row.number, str(error)))
+        good = [item for item in found if isinstance(item, EncodedRow)]
+        texts = [rendered for item in good for rendered in item.rendered]
+        encoded = iter(encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream))
+        for item in good:
+            item.examples.extend(_usable(examples) for examples in islice(encoded, len(item.rendered)))
+        yield found
+
+
+def _usable(examples: list[Example] | DataError) -> list[Example] | str:
+    if isinstance(examples, DataError):
+        return str(examples)
+    trained = any(label >= 0 for example in examples for label in example.labels)
+    return examples if trained else NOTHING_TRAINED
+
+
+NOTHING_TRAINED = "none of its tokens is trained"
+
+
+def too_long(example: Example, data: DataSection) -> str:
+    """Return that the example is over `sequence_len`, in words, or an empty text."""
+    length = len(example.input_ids)
+    return f"{length} tokens, over sequence_len {data.sequence_len}" if length > data.sequence_len else ""
+
+
+def fitted(example: Example, data: DataSection) -> tuple[list[int], list[int]] | str:
+    """Return the ids and labels of an example in a fitting length, or the reason why it has none."""
+    ids, labels = example.input_ids[: data.sequence_len], example.labels[: data.sequence_len]
+    if reason := too_long(example, data):
+        if data.excess_length_strategy != "truncate":
+            return reason
+        if all(label < 0 for label in labels):
+            return f"{reason}; nothing trained is left after truncation"
+    if len(ids) < data.min_sample_len:
+        return f"{len(ids)} tokens, under min_sample_len {data.min_sample_len}"
+    return ids, labels
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
