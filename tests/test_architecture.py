@@ -55,6 +55,8 @@ def at_import(tree: ast.Module) -> list[ast.stmt]:
 @every_file
 def test_imports_never_go_up_nor_sideways(file):
     own = part(file)
+    if own == "__init__":
+        return  # the face of the package: it gives names of all layers when they are asked for
     for name in imported(TREES[file]):
         if not name.startswith("tunesmith."):
             continue

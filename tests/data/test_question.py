@@ -33,7 +33,7 @@ def spec(tokenizer):
 def test_the_last_answer_is_asked_with_the_tokens_before_it(tokenizer, spec, template):
     settings = spec("chat_template", template)
     asked = question({"messages": TURNS}, settings, tokenizer, "x")
-    (example,) = encode([find_format("chat_template", "x")({"messages": TURNS}, settings)], tokenizer)
+    ((example,),) = encode(find_format("chat_template", "x")({"messages": TURNS}, settings), tokenizer)
     size = len(asked.input_ids)
     assert asked.reference == "It is 6."
     assert asked.input_ids == example.input_ids[:size]

@@ -174,7 +174,7 @@ def test_a_long_text_is_cut_into_pieces_or_windows(tokenizer):
     (pieces,) = encode([words], tokenizer, sequence_len=3)
     assert [piece.input_ids for piece in pieces] == [ids[:3], ids[3:6], ids[6:]]
     (windows,) = encode([replace(words, cut="windows")], tokenizer, sequence_len=5, upstream=True)
-    assert [window.input_ids for window in windows][0] == [*ids[:4], tokenizer.eos_token_id]
+    assert windows[0].input_ids == [*ids[:4], tokenizer.eos_token_id]
     assert windows[1].input_ids[:2] == ids[2:4]  # they overlap by (5 - 1) // 2
     assert all(window.input_ids[-1] == tokenizer.eos_token_id for window in windows)
 

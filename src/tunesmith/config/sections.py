@@ -249,6 +249,11 @@ class DataSection(Section):
     shuffle_merged_datasets: bool = True
     """Shuffle the rows of all datasets together, by `seed`."""
 
+    @field_validator("rl", mode="before")
+    @classmethod
+    def _off(cls, value: Any) -> Any:
+        return None if value is False else value
+
 
 class TrainingSection(Section):
     """How the weights are trained, logged, evaluated and saved."""

@@ -18,7 +18,7 @@ from filelock import FileLock
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.formats.specs import format_specs, require_end
+from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Row
@@ -87,8 +87,6 @@ def prepare(
     if data.rl:
         raise ConfigError(f"`rl: {data.rl}`: training on preferences is not supported yet; only its layouts are read")
     specs = format_specs(datasets, data, model, tokenizer, source)
-    for spec in specs:
-        require_end(spec)
     folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):

@@ -101,9 +101,7 @@ class ChatTemplate:
         options = {"tools": tools, "add_generation_prompt": add_generation_prompt, **self.settings}
         try:
             return str(
-                self.tokenizer.apply_chat_template(
-                    list(messages), chat_template=self.text, tokenize=False, **options
-                )
+                self.tokenizer.apply_chat_template(list(messages), chat_template=self.text, tokenize=False, **options)
             )
         except Exception as error:  # a template is a program: it may fail in any way
             raise DataError(f"the chat template refuses the conversation: {error}") from None

@@ -172,7 +172,7 @@ def build_page(asker: Asker, *, title: str, sampling: Sampling) -> Any:
     interviewer = Interviewer(asker)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(title, asker.voices, asker.spec.dataset), padding=False)
-        parts = _layout(gr, asker.voices, asker.spec.dataset.type, asker.system, sampling)
+        parts = _layout(gr, asker.voices, asker.spec.dataset.kind, asker.system, sampling)
         _wire_answers(gr, parts, interviewer)
         _wire_tokens(gr, parts, interviewer)
     return page
@@ -230,7 +230,7 @@ def _gradio() -> Any:
 
 def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
     names = " and ".join(voice.name for voice in voices)
-    notes = [f"Answers: {names}. Prompts: type <code>{escape(dataset.type)}</code>, as trained."]
+    notes = [f"Answers: {names}. Prompts: type <code>{escape(dataset.kind)}</code>, as trained."]
     if dataset.type != "chat_template":
         notes.append("This type knows one turn: each question is asked by itself, without those before it.")
     return f"<h1>{escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"

@@ -112,7 +112,9 @@ def test_a_template_that_rewrites_earlier_turns_gives_a_sample_for_each_answer(r
         "<user>a<|im_end|><assistant><think></think>b<|im_end|>",
         ["<think></think>b<|im_end|>"],
     )
-    assert second.text == "<user>a<|im_end|><assistant>b<|im_end|><user>c<|im_end|><assistant><think></think>d<|im_end|>"
+    assert (
+        second.text == "<user>a<|im_end|><assistant>b<|im_end|><user>c<|im_end|><assistant><think></think>d<|im_end|>"
+    )
     assert trained(second) == ["<think></think>d<|im_end|>"]
 
 
@@ -229,7 +231,10 @@ def test_a_token_that_reaches_into_a_hole_is_not_trained(render, tokenizer):
 
 
 def test_details_name_the_characters_that_are_trained(render):
-    details = [{"begin_offset": 0, "end_offset": 2, "train": True}, {"begin_offset": 3, "end_offset": 5, "train": False}]
+    details = [
+        {"begin_offset": 0, "end_offset": 2, "train": True},
+        {"begin_offset": 3, "end_offset": 5, "train": False},
+    ]
     row = turns(("user", "a"), ("assistant", "yes no"))
     row["messages"][1]["detail"] = details
     assert trained(render(row, message_field_training_detail="detail")) == ["yes", "<|im_end|>"]

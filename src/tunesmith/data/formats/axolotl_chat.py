@@ -94,11 +94,15 @@ def _names(dataset: Dataset) -> dict[str, str]:
     for key, old in (("role", dataset.message_field_role), ("content", dataset.message_field_content)):
         if old:
             given.setdefault(key, old)
-    return {"role": "role", "content": "content", **given} if given else {
-        "role": "role",
-        "content": "content",
-        dataset.template_thinking_key: dataset.field_thinking,
-    }
+    return (
+        {"role": "role", "content": "content", **given}
+        if given
+        else {
+            "role": "role",
+            "content": "content",
+            dataset.template_thinking_key: dataset.field_thinking,
+        }
+    )
 
 
 def _role(name: str, dataset: Dataset) -> str:
@@ -118,8 +122,10 @@ def _message(
     message |= {key: item[key] for key in sorted(rest & template_properties(template.text))}
     if message.get("tool_calls"):
         message["tool_calls"] = tool_calls(message["tool_calls"], number)
-    for key, flag in ((dataset.message_field_training, "training"),
-                      (dataset.message_field_training_detail, "training_detail")):
+    for key, flag in (
+        (dataset.message_field_training, "training"),
+        (dataset.message_field_training_detail, "training_detail"),
+    ):
         if key and item.get(key) is not None:
             message[flag] = item[key]
     for key, flag in (("content", "training_detail"), (thinking, "reasoning_training_detail")):
@@ -259,7 +265,9 @@ def _common(one: str, other: str, limit: int, block: int = 4096) -> int:
 
 def _tokens_in_details(text: str, details: Sequence[Detail], tokenizer: Tokenizer) -> list[int]:
     """Return the indices of a text's tokens that lie wholly in a trained detail, widened to whole tokens."""
-    begins = [begin for begin, _ in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping]
+    begins = [
+        begin for begin, _ in tokenizer(text, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+    ]
     places = list(zip(begins, [*(begin - 1 for begin in begins[1:]), len(text) - 1], strict=True))
     wide = [
         found

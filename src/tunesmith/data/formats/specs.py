@@ -22,13 +22,16 @@ def format_specs(
     Raises:
         ConfigError: a type or template is unknown, or nothing in a template ends an answer.
     """
-    return [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
+    specs = [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
+    for spec in specs:
+        _require_end(spec)
+    return specs
 
 
 def format_spec(
     dataset: Dataset, data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
 ) -> FormatSpec:
-    """Return the settings of one dataset; see `format_specs`."""
+    """Return the settings of one dataset, which has a type; a template without an end is let pass."""
     find_format(dataset.kind, source)
     return FormatSpec(
         dataset,
@@ -55,7 +58,7 @@ def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, sourc
     return template
 
 
-def require_end(spec: FormatSpec) -> None:
+def _require_end(spec: FormatSpec) -> None:
     """Raise a ConfigError if nothing in the chat template ends an answer, so that the model would never stop."""
     template = spec.template
     if template is None or spec.upstream or spec.dataset.train_on_eos in ("none", None):

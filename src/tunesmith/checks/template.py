@@ -1,0 +1,209 @@
+"""What the chat template does, seen by rendering conversations of known words with it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+from tunesmith.checks.catalogue import finding
+from tunesmith.checks.report import Finding
+from tunesmith.data.formats.chat import difference, template_of
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.samples import EncodedRow
+from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.errors import DataError
+
+SYSTEM = {"role": "system", "content": "Sentinel-S speaks."}
+TURNS = [
+    {"role": "user", "content": "Sentinel-Q asks."},
+    {"role": "assistant", "content": "Sentinel-A answers."},
+    {"role": "user", "content": "Sentinel-R asks."},
+    {"role": "assistant", "content": "Sentinel-B answers."},
+]
+"""A conversation of words that no template writes by itself."""
+THOUGHT = "Sentinel-T thinks."
+
+LITERAL = re.compile(r"<\|[^|<>\s]{1,40}\|>|<｜[^｜<>]{1,40}｜>|</?s>|<(?:start|end)_of_turn>")
+"""Marks in the text of a prompt that are meant as one token each."""
+
+_DATE = "\ue001"
+_MARKS = re.compile(r"{%-?\s*generation\s*-?%}")
+
+Kind = Literal["stable", "rewritten", "unservable"]
+
+
+class Probe(NamedTuple):
+    """How a template treats earlier turns.
+
+    Attributes:
+        kind: stable history; rewritten history, so that each trained turn is a sample; or unservable, since the prompt
+            that is served is no beginning of the training text.
+        difference: where the texts part, in words.
+    """
+
+    kind: Kind
+    difference: str = ""
+
+
+def probe(template: ChatTemplate, turns: Sequence[dict[str, str]] = TURNS) -> Probe:
+    """Classify a template by one conversation.
+
+    Raises:
+        DataError: the template refuses it.
+    """
+    full, found = template.render(turns), Probe("stable")
+    for index, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        served = template.render(turns[:index], add_generation_prompt=True)
+        alone = template.render(turns[: index + 1])
+        if not alone.startswith(served):
+            return Probe("unservable", difference(served, alone))
+        if not full.startswith(alone) and found.kind == "stable":
+            found = Probe("rewritten", difference(alone, full))
+    return found
+
+
+def thinking(spec: FormatSpec) -> list[dict[str, str]]:
+    """Return the conversation with reasoning in its answers."""
+    key = spec.dataset.template_thinking_key
+    return [turn | ({key: THOUGHT} if turn["role"] == "assistant" else {}) for turn in TURNS]
+
+
+def layout(template: ChatTemplate) -> str:
+    """Return the conversation as the template writes it; empty if it refuses."""
+    try:
+        return template.render(TURNS)
+    except DataError:
+        return ""
+
+
+def split_marks(text: str, tokenizer: Tokenizer) -> list[str]:
+    """Return the marks in a text that are several tokens, with what they become."""
+    found = []
+    for mark in dict.fromkeys(LITERAL.findall(text)):
+        ids = tokenizer(mark, add_special_tokens=False)["input_ids"]
+        if len(ids) > 1:
+            found.append(f"{mark} is {len(ids)} tokens {tokenizer.convert_ids_to_tokens(ids)}")
+    return found
+
+
+def injected_system(template: ChatTemplate) -> str | None:
+    """Return the system text that the template puts in by itself, or None."""
+    try:
+        without, other = template.render(TURNS[:2]), template.render([SYSTEM, *TURNS[:2]])
+    except DataError:
+        return None
+    head = without[: without.find(TURNS[0]["content"])]
+    given = other[: other.find(TURNS[0]["content"])]
+    before = given[: given.find(SYSTEM["content"])] if SYSTEM["content"] in given else ""
+    own = head.removeprefix(before) if before else head
+    words = re.sub(r"<[^<>]{1,40}>|\[/?[A-Z_]+\]|#+ *\w+:", " ", own)
+    words = re.sub(r"\b(?:system|user|assistant|developer|USER|System|User|Human)\b:?", " ", words)
+    return " ".join(own.split()) if len(re.findall(r"\w+", words)) > 2 else None
+
+
+def writes_date(template: ChatTemplate) -> bool:
+    """Whether the template writes the day's date."""
+    if "strftime_now" not in template.text:
+        return False
+    fixed = f"{{% macro strftime_now(format) %}}{_DATE}{{% endmacro %}}{template.text}"
+    return _DATE in layout(replace(template, text=fixed, learnt={}))
+
+
+def template_findings(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Finding]:
+    """Yield what is wrong with the chat template of a dataset."""
+    template = template_of(spec)
+    try:
+        plain = probe(template)
+        endless = template.turn_end() is None and spec.dataset.train_on_eos not in ("none", None)
+    except DataError:
+        return  # a template may ask for more than questions and answers; the rows tell
+    if endless and not spec.upstream:
+        yield finding("no-turn-end", spec.dataset.chat_template or "")
+    rest = () if plain.kind == "unservable" or not _reads_thinking(spec) else (thinking(spec),)
+    for found in (plain, *(probe(template, turns) for turns in rest)):
+        if found.kind == "unservable" and found is plain:
+            yield finding("served-prompt-mismatch", found.difference, severity="warning" if spec.upstream else "error")
+        elif found.kind == "rewritten":
+            lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.upstream else ""
+            yield finding("history-rewritten", found.difference + lost, severity="warning" if spec.upstream else None)
+            break
+    text = layout(template)
+    if split := split_marks(text, tokenizer):
+        yield finding("template-token-split", "; ".join(split[:3]), count=len(split))
+    if writes_date(template):
+        yield finding("template-date")
+    if _MARKS.search(template.text) and not spec.upstream and not spec.train_on_inputs:
+        yield from _marks(spec, tokenizer)
+
+
+def _reads_thinking(spec: FormatSpec) -> bool:
+    return spec.dataset.template_thinking_key in template_of(spec).text
+
+
+def _marks(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Finding]:
+    """Compare what is trained with the template's `{% generation %}` marks, on a conversation of two answers.
+
+    They may differ in what the prompt ends with and in a newline after the end: nothing is lost by either.
+    """
+    from tunesmith.data.formats.chat import chat
+
+    template = template_of(spec)
+    for turns in (TURNS[:2], TURNS):
+        try:
+            rendered = chat({spec.dataset.field_messages or "messages": turns}, replace(spec, dataset=_plain(spec)))
+        except DataError:
+            return
+        (examples, *rest) = encode(rendered, tokenizer)
+        if rest or isinstance(examples, DataError):  # a template that rewrites history: its last turn was compared
+            return
+        marked = tokenizer.apply_chat_template(
+            turns,
+            chat_template=template.text,
+            return_assistant_tokens_mask=True,
+            return_dict=True,
+            tokenize=True,
+            **template.settings,
+        )
+        ours, theirs = [label >= 0 for label in examples[0].labels], [bool(mark) for mark in marked["assistant_masks"]]
+        if marked["input_ids"] == examples[0].input_ids and (part := _disagreement(ours, theirs, marked, tokenizer)):
+            yield finding("generation-marks-differ", part)
+            return
+
+
+def _plain(spec: FormatSpec) -> Any:
+    return spec.dataset.model_copy(update={"message_property_mappings": {}, "roles": {}})
+
+
+def _disagreement(ours: list[bool], theirs: list[bool], marked: dict[str, Any], tokenizer: Tokenizer) -> str:
+    """Return both masks decoded where they differ in more than a header or a newline, or nothing."""
+    ids = marked["input_ids"]
+    start = 0
+    while start < len(ids):
+        end = start + 1
+        if ours[start] == theirs[start]:
+            start = end
+            continue
+        while end < len(ids) and ours[end] != theirs[end] and ours[end] == ours[start]:
+            end += 1
+        text = tokenizer.decode(ids[start:end])
+        both_follow = end < len(ids) and ours[end] and theirs[end]
+        header = both_follow and not any(word in text for word in ("asks.", "answers."))
+        if text.strip() and not header:
+            trained = [
+                tokenizer.decode([token for token, on in zip(ids, mask, strict=True) if on]) for mask in (ours, theirs)
+            ]
+            return f"trained is {trained[0]!r}, marked {trained[1]!r}"
+        start = end
+    return ""
+
+
+def shown_marks(item: EncodedRow, tokenizer: Tokenizer) -> list[str]:
+    """Return the marks that a row's layout writes, not the row itself, and that are several tokens."""
+    from tunesmith.checks.text import strings
+
+    own = set(LITERAL.findall("\n".join(strings(item.row.values))))
+    text = "\n".join(rendered.text for rendered in item.rendered)
+    return [mark for mark in split_marks(text, tokenizer) if mark.split(" is ")[0] not in own]
