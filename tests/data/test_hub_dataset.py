@@ -12,7 +12,7 @@ from tunesmith.config.sections import Dataset
 from tunesmith.data.source import digest, read_rows
 from tunesmith.errors import DataError
 
-dataset = Dataset(path=sys.argv[1], type="completion", split=sys.argv[2])
+dataset = Dataset(path=sys.argv[1], type=sys.argv[3], split=sys.argv[2])
 try:
     for row in read_rows(dataset, "config.yml"):
         print(row.file, row.number, row.values["text"])
@@ -26,9 +26,9 @@ except DataError as error:
 def ask(tmp_path):
     """`ask(name, split, hub)` prints the rows of a dataset in a process with an empty cache of its own."""
 
-    def call(name, split="train", *, hub):
+    def call(name, split="train", kind="completion", *, hub):
         surroundings = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-        command = [sys.executable, "-c", CODE, name, split]
+        command = [sys.executable, "-c", CODE, name, split, kind]
         result = subprocess.run(command, env=surroundings, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert result.returncode == 0, result.stderr
         return result.stdout.splitlines()
@@ -40,6 +40,15 @@ def test_rows_come_from_the_hub_by_name_and_split(ask, local_hub):
     rows = ["bees/honey 1 Bees dance.", "bees/honey 2 Honey keeps."]
     assert ask("bees/honey", hub=local_hub) == [*rows, "32"]
     assert ask("bees/honey", "train[:50%]", hub=local_hub) == [rows[0], "32"]
+
+
+def test_a_stream_is_read_without_downloading_it(ask, local_hub, tmp_path):
+    assert ask("bees/honey", kind="pretrain", hub=local_hub) == [
+        "bees/honey 1 Bees dance.",
+        "bees/honey 2 Honey keeps.",
+        "32",
+    ]
+    assert not list(tmp_path.glob("datasets/bees___honey/**/*.arrow"))
 
 
 def test_a_name_that_the_hub_does_not_know_is_an_error(ask, local_hub):

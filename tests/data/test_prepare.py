@@ -316,3 +316,17 @@ def test_a_template_without_an_end_for_answers_is_refused(tokenizer):
         specs(chat_template="gemma")
     assert specs(chat_template="gemma", train_on_eos="none")
     assert specs(chat_template="chatml")
+
+
+def test_a_stream_is_read_until_it_has_given_the_tokens_of_the_run(tokenizer, tmp_path, write_jsonl):
+    rows = [{"text": f"line {n} of the stream"} for n in range(5000)]
+    dataset = Dataset(path=str(write_jsonl(tmp_path / "rows.jsonl", rows)), type="pretrain", skip=10)
+    data = DataSection(datasets=[dataset], dataset_prepared_path=str(tmp_path / "prepared"), sequence_len=32)
+    model = ModelSection(base_model="builtin/smollm2-135m-instruct")
+    options = {"tokenizer": tokenizer, "seed": 1, "source": "config.yml"}
+    part = prepare([dataset], data, model, stream_tokens=500, **options)
+    assert part.reports[0].rows == 1000  # one batch
+    assert min(part.load()["row"]) == 11
+    whole = prepare([dataset], data, model, **options)
+    assert whole.reports[0].rows == 4990
+    assert whole.folder != part.folder

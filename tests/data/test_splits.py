@@ -3,8 +3,9 @@
 import pytest
 
 from tunesmith.config.load import load
+from tunesmith.config.sections import DataSection, TrainingSection
 from tunesmith.data.prepare import Prepared, Report
-from tunesmith.data.splits import describe, held_out_count, prepare_splits
+from tunesmith.data.splits import describe, held_out_count, prepare_splits, tokens_of_run
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
 
@@ -63,3 +64,11 @@ def test_the_report_in_words_names_rows_and_reasons(tmp_path):
         "    a.jsonl:1: blank",
         f"prepared data: {tmp_path} (made before)",
     ]
+
+
+def test_a_run_of_max_steps_takes_so_many_tokens():
+    data = DataSection(datasets=[{"path": "x"}], sequence_len=100)
+    training = TrainingSection(learning_rate=1, max_steps=5, micro_batch_size=2, gradient_accumulation_steps=3)
+    assert tokens_of_run(data, training, world_size=2) == 5 * 2 * 3 * 2 * 100
+    assert tokens_of_run(data, training.model_copy(update={"batch_size": 4}), world_size=1) == 5 * 4 * 100
+    assert tokens_of_run(data, training.model_copy(update={"max_steps": None}), world_size=1) is None

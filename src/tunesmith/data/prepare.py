@@ -76,10 +76,12 @@ def prepare(
     seed: int,
     source: str,
     rebuild: bool = False,
+    stream_tokens: int | None = None,
 ) -> Prepared:
     """Return the prepared form of `datasets`, from the cache if it was made before.
 
-    Several processes may ask at once: one builds, the others wait for it.
+    Several processes may ask at once: one builds, the others wait for it. With `stream_tokens`, a dataset of type
+    pretrain is read only until it has given so many tokens.
 
     Raises:
         DataError: nothing is left to train on, over a tenth of a dataset is bad, or a row is with `bad_rows: error`.
@@ -87,7 +89,7 @@ def prepare(
     if data.rl:
         raise ConfigError(f"`rl: {data.rl}`: training on preferences is not supported yet; only its layouts are read")
     specs = format_specs(datasets, data, model, tokenizer, source)
-    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source)
+    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if (folder / "report.json").exists() and not rebuild:
@@ -96,7 +98,7 @@ def prepare(
             shutil.rmtree(leftover)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            reports = _build(specs, data, tokenizer, seed, source, unfinished)
+            reports = _build(specs, data, tokenizer, seed, source, unfinished, stream_tokens)
             if folder.exists():
                 shutil.rmtree(folder)
             (unfinished / "dataset").rename(folder)
@@ -105,7 +107,9 @@ def prepare(
     return Prepared(folder, reports, cached=False)
 
 
-def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str) -> str:
+def _key(
+    specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str, stream: int | None
+) -> str:
     """Return the hash of everything that decides the prepared tokens."""
     settings = data.model_dump(
         include={"sequence_len", "excess_length_strategy", "min_sample_len", "shuffle_merged_datasets", "bad_rows"}
@@ -117,6 +121,7 @@ def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, s
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
         [data_source.digest(spec.dataset, source) for spec in specs],
         [_file_hash(spec.dataset.kind, source) for spec in specs],
+        stream if any(spec.dataset.kind == "pretrain" for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
@@ -132,7 +137,13 @@ def _file_hash(type_name: str, source: str) -> str:
 
 
 def _build(
-    specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str, folder: Path
+    specs: Sequence[FormatSpec],
+    data: DataSection,
+    tokenizer: Tokenizer,
+    seed: int,
+    source: str,
+    folder: Path,
+    stream_tokens: int | None,
 ) -> list[Report]:
     """Write the dataset and its report to `folder/dataset`. Memory does not grow with the number of rows."""
     import datasets
@@ -151,6 +162,8 @@ def _build(
             for batch in _encoded(spec, data, tokenizer, source, report):
                 columns = list(zip(*batch, strict=True)) or [(), (), (), ()]
                 writer.write_batch(pyarrow.record_batch([list(column) for column in columns], schema=schema))
+                if stream_tokens and spec.dataset.kind == "pretrain" and report.tokens >= stream_tokens:
+                    break
             _judge(report, data)
             reports.append(report)
     dataset = datasets.Dataset.from_file(str(unshuffled))

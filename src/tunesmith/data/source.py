@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from glob import glob
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,16 +45,19 @@ def read_rows(dataset: Dataset, source: str) -> Iterator[Row | BadRow]:
         rows = (row for file in found for row in READERS[_kind(file, dataset)](file))
     else:
         rows = _from_dataset(str(dataset.path), found)
-    if dataset.shards is None:
-        return rows
-    return (row for index, row in enumerate(rows) if index % dataset.shards == dataset.shards_idx)
+    if dataset.shards is not None:
+        rows = (row for index, row in enumerate(rows) if index % dataset.shards == dataset.shards_idx)
+    return islice(rows, dataset.skip, None) if dataset.skip else rows
 
 
 def digest(dataset: Dataset, source: str) -> str:
-    """Return a hash of the bytes of the dataset's files; of a Hub dataset, those of its cache."""
+    """Return a hash of the bytes of the dataset's files; of a Hub dataset, those of its cache, or a stream's name."""
     found = locate(dataset, source)
-    files = found if isinstance(found, list) else [Path(item["filename"]) for item in found.cache_files]
     total = hashlib.blake2b(digest_size=16)
+    if _is_stream(dataset) and not isinstance(found, list):  # nothing of it is here: its name has to do
+        total.update(repr((dataset.path, dataset.name, dataset.split, dataset.revision, dataset.data_files)).encode())
+        return total.hexdigest()
+    files = found if isinstance(found, list) else [Path(item["filename"]) for item in found.cache_files]
     for file in files:
         with file.open("rb") as stream:
             total.update(_file_digest(stream))
@@ -84,6 +88,11 @@ def locate(dataset: Dataset, source: str) -> Any:
     if path.suffix in SUFFIXES or not _HUB_NAME.fullmatch(dataset.path):
         raise DataError(f"`datasets.path: {dataset.path}`: no such file or folder{_near(path)}")
     return _hub_dataset(dataset)
+
+
+def _is_stream(dataset: Dataset) -> bool:
+    """Whether a Hub dataset is read as it comes, without downloading it whole."""
+    return dataset.kind == "pretrain"
 
 
 def _near(path: Path) -> str:
@@ -136,6 +145,7 @@ def _hub_dataset(dataset: Dataset) -> Any:
             split=dataset.split or "train",
             revision=dataset.revision,
             data_files=dataset.data_files,
+            streaming=_is_stream(dataset),
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(

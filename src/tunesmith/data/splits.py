@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.config.sections import DataSection, ModelSection
+from tunesmith.config.sections import DataSection, ModelSection, TrainingSection
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -28,23 +28,39 @@ class Splits:
 
 
 def prepare_splits(
-    data: DataSection, model: ModelSection, *, tokenizer: Tokenizer, seed: int, source: str, rebuild: bool = False
+    data: DataSection,
+    model: ModelSection,
+    *,
+    tokenizer: Tokenizer,
+    seed: int,
+    source: str,
+    rebuild: bool = False,
+    stream_tokens: int | None = None,
 ) -> Splits:
     """Return the training set and the held-out set: `test_datasets`, or the tail that `val_set_size` cuts off.
 
     Raises:
         DataError: see `prepare`; or `val_set_size` leaves nothing to train on.
     """
-    main = prepare(data.datasets, data, model, tokenizer=tokenizer, seed=seed, source=source, rebuild=rebuild)
+    settings: dict[str, Any] = {"tokenizer": tokenizer, "seed": seed, "source": source, "rebuild": rebuild}
+    main = prepare(data.datasets, data, model, stream_tokens=stream_tokens, **settings)
     train = main.load()
     if data.test_datasets:
-        test = prepare(data.test_datasets, data, model, tokenizer=tokenizer, seed=seed, source=source, rebuild=rebuild)
+        test = prepare(data.test_datasets, data, model, stream_tokens=stream_tokens, **settings)
         return Splits(train, test.load(), [main, test])
     held_out = held_out_count(len(train), data.val_set_size)
     if not held_out:
         return Splits(train, None, [main])
     border = len(train) - held_out
     return Splits(train.select(range(border)), train.select(range(border, len(train))), [main])
+
+
+def tokens_of_run(data: DataSection, training: TrainingSection, world_size: int) -> int | None:
+    """Return the tokens that a run of `max_steps` can take, which is all that is read of a stream; None without it."""
+    if training.max_steps is None:
+        return None
+    rows = training.batch_size or training.micro_batch_size * training.gradient_accumulation_steps
+    return training.max_steps * rows * world_size * data.sequence_len
 
 
 def held_out_count(samples: int, val_set_size: float) -> int:

@@ -9,7 +9,7 @@ import yaml
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
 from tunesmith.config.sections import Config, DataSection, TrainingSection
-from tunesmith.data.splits import Splits, describe, prepare_splits
+from tunesmith.data.splits import Splits, describe, prepare_splits, tokens_of_run
 from tunesmith.errors import RunError
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import is_main_process, note
@@ -65,7 +65,14 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     attention, attention_why = training_attention(config.model, hardware)
     replaced = _replaced_names(training, hardware)
     tokenizer = model_tokenizer(config.model)
-    splits = prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=training.seed, source=config.source)
+    splits = prepare_splits(
+        config.data,
+        config.model,
+        tokenizer=tokenizer,
+        seed=training.seed,
+        source=config.source,
+        stream_tokens=tokens_of_run(config.data, training, _world_size()),
+    )
     note("\n".join(describe(splits.parts)))
     sequences = Sequences(splits.train, packed=config.data.sample_packing, sequence_len=config.data.sequence_len)
     held_out = None if splits.held_out is None else held_out_sequences(splits.held_out, config.data)

@@ -1,0 +1,265 @@
+"""What the rows and their samples tell: turns, contents, ends, begins, borders between prompt and answer."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.checks.catalogue import Tally
+from tunesmith.checks.report import Figures
+from tunesmith.checks.text import strings
+from tunesmith.checks.tokenizer import TokenFacts
+from tunesmith.data.formats.chat import trained_turns
+from tunesmith.data.formats.messages import THINKING, Turn, turns_of
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.samples import EncodedRow
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.types import Example, Rendered
+from tunesmith.errors import DataError
+
+CONVERSATIONS = ("chat_template", "sharegpt")
+"""Types whose rows hold turns of roles."""
+FREE = ("completion", "pretrain", "input_output", "pretokenized")
+"""Types whose rows write their tokens, begin and end themselves."""
+
+_THOUGHT = re.compile("|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in THINKING), re.DOTALL)
+
+
+@dataclass
+class Look:
+    """What the checks of rows know of a dataset, and note of it.
+
+    Attributes:
+        spec: its settings.
+        tokenizer: the model's.
+        facts: what is known of the tokenizer.
+        ends: ids of the tokens that end an answer.
+        end_texts: their texts.
+        own_system: system text that the chat template puts in by itself, or None.
+        last_ends: ids with which answers did end.
+        used: ids that are new to the vocabulary or beyond it.
+    """
+
+    spec: FormatSpec
+    tokenizer: Tokenizer
+    facts: TokenFacts
+    ends: frozenset[int]
+    end_texts: tuple[str, ...]
+    own_system: str | None = None
+    last_ends: set[int] = field(default_factory=set)
+    used: set[int] = field(default_factory=set)
+
+    @property
+    def family(self) -> str:
+        """The type, without its style."""
+        return self.spec.dataset.kind.partition(":")[0].partition(".")[0]
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether each trained turn is meant to end with a trained end token."""
+        dataset = self.spec.dataset
+        chat = self.family not in CONVERSATIONS or (dataset.train_on_eot or dataset.train_on_eos) in ("turn", "all")
+        return chat and self.family not in FREE and ".py" not in dataset.kind
+
+
+def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_system: str | None) -> Look:
+    """Return what the checks know of a dataset before its first row."""
+    texts = spec.template.ends() if spec.template else tuple(filter(None, [tokenizer.eos_token]))
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    single = {token[0] for token in ids if len(token) == 1} | ({facts.eos} if facts.eos is not None else set())
+    return Look(spec, tokenizer, facts, frozenset(single), texts, own_system)
+
+
+def check_row(item: EncodedRow, look: Look, tally: Tally, figures: Figures) -> None:
+    """Count what is to be found in a row, in `tally` and `figures`."""
+    turns = turns_in(item.row.values, look)
+    texts = [rendered.text for rendered in item.rendered]
+    if turns:
+        _count_roles(turns, look, figures)
+        for code, detail in _conversation(turns, look):
+            tally.add(code, detail)
+        if texts and texts[0]:
+            for code, detail in _contents(turns, look, texts):
+                tally.add(code, detail)
+    if look.family not in FREE:
+        _control_tokens(item, turns, look, tally)
+    for rendered, examples in zip(item.rendered, item.examples, strict=True):
+        if isinstance(examples, str):
+            continue
+        for index, example in enumerate(examples):
+            for code, detail in _tokens(example, rendered, look, first=index == 0):
+                tally.add(code, detail)
+        if isinstance(rendered, Rendered) and not look.spec.upstream and rendered.cut != "windows":
+            decoded = _decoded(rendered, [token for example in examples for token in example.input_ids], look)
+            for code, detail in [*_roundtrip(rendered, decoded, look), *_borders(rendered, decoded, look)]:
+                tally.add(code, detail)
+
+
+def turns_in(values: dict[str, Any], look: Look) -> list[Turn]:
+    """Return the turns of a row; none of a type without roles."""
+    if look.family not in CONVERSATIONS:
+        return []
+    dataset = look.spec.dataset
+    if dataset.field_messages is None and look.family == "sharegpt":
+        dataset = dataset.model_copy(update={"field_messages": "conversations"})
+    try:
+        return turns_of(values, dataset)
+    except DataError:
+        return []
+
+
+def _count_roles(turns: Sequence[Turn], look: Look, figures: Figures) -> None:
+    trained = trained_turns(turns, look.spec)
+    for index, turn in enumerate(turns):
+        count, length, on = figures.by_role.get(turn.role, (0, 0, 0))
+        is_trained = index in trained and trained[index].content
+        figures.by_role[turn.role] = (count + 1, length + len(turn.content), on + is_trained)
+
+
+def _conversation(turns: Sequence[Turn], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what the roles and contents tell by themselves."""
+    roles = [turn.role for turn in turns]
+    for number, (role, before) in enumerate(zip(roles, ["", *roles], strict=False), 1):
+        if role == before and role in ("user", "assistant"):
+            yield "roles-not-alternating", f"turns {number - 1} and {number} are both {role}"
+        elif role == "system" and number > 1:
+            yield "roles-not-alternating", f"turn {number} is system"
+        elif role == "assistant" and before in ("", "system"):
+            yield "roles-not-alternating", f"turn {number}, the first, is assistant"
+    if roles[-1] == "user":
+        yield "ends-unanswered", f"turn {len(roles)} is user"
+    if look.own_system and roles[0] != "system":
+        yield "default-system", ""
+    for number, turn in enumerate(turns, 1):
+        thought = turn.message.get(look.spec.dataset.template_thinking_key)
+        if not turn.content.strip() and not turn.message.get("tool_calls") and not thought:
+            yield "empty-turn", f"turn {number}, {turn.role}"
+
+
+def _contents(turns: Sequence[Turn], look: Look, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what of the turns does not stand in the text, and what stands at the edges of answers."""
+    key = look.spec.dataset.template_thinking_key
+    trained = trained_turns(turns, look.spec)
+    for index, turn in enumerate(turns):
+        where = f"turn {index + 1}, {turn.role}"
+        if turn.content.strip() and not _stands(turn.content, texts):
+            said = _THOUGHT.sub("", turn.content)
+            if not _stands(said, texts):
+                yield "content-dropped", f"{where}: {turn.content.strip()[:40]!r}"
+            elif index in trained:
+                yield "reasoning-dropped", f"{where}: {turn.content.strip()[:40]!r}"
+        thought = turn.message.get(key)
+        if index in trained and isinstance(thought, str) and thought.strip() and not _stands(thought, texts):
+            yield "reasoning-dropped", f"{where}: {thought.strip()[:40]!r}"
+        if index in trained and turn.content.strip():
+            yield from _answer(turn.content, look, where, any(turn.content in text for text in texts))
+
+
+def _stands(content: str, texts: Sequence[str]) -> bool:
+    """Whether a content stands in one of the texts, but for whitespace and the escapes of JSON."""
+    plain = content.strip()
+    if any(plain in text for text in texts):
+        return True
+    forms = {
+        _squeezed(plain),
+        _squeezed(json.dumps(plain, ensure_ascii=False)[1:-1]),
+        _squeezed(json.dumps(plain)[1:-1]),
+    }
+    squeezed = [_squeezed(text) for text in texts]
+    return any(form in text for form in forms for text in squeezed)
+
+
+def _answer(content: str, look: Look, where: str, shown: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the text of an answer; `shown` if it stands as it is in the training text."""
+    if shown and content != content.strip():
+        edge = content[: len(content) - len(content.lstrip())] or content[len(content.rstrip()) :]
+        yield "answer-edge-space", f"{where} {'begins' if content[0].isspace() else 'ends'} with {edge[:20]!r}"
+    for end in look.end_texts:
+        inside = content.rstrip().removesuffix(end).find(end)
+        if inside >= 0:
+            yield "end-in-answer", f"{where} holds {end} after {content[:inside][-20:]!r}"
+
+
+def _control_tokens(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally) -> None:
+    """Count texts that hold the name of a control token; ends of answers are told apart."""
+    if look.facts.control is None:
+        return
+    texts = (turn.content for turn in turns) if turns else strings(item.row.values)
+    for text in texts:
+        for found in look.facts.control.finditer(text):
+            if found[0] not in look.end_texts or text.find(found[0]) < len(text.rstrip()) - len(found[0]):
+                tally.add("control-token-in-text", f"{found[0]} after {text[: found.start()][-20:]!r}")
+
+
+def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first: bool) -> Iterator[tuple[str, str]]:
+    """Yield what the ids and labels of a sample tell."""
+    ids, labels, facts = example.input_ids, example.labels, look.facts
+    if first and facts.bos is not None:
+        if ids[:2] == [facts.bos, facts.bos]:
+            yield "bos-doubled", f"{look.tokenizer.bos_token} {look.tokenizer.bos_token}"
+        own = look.family == "input_output"
+        if facts.adds_bos and ids[:1] != [facts.bos] and not own:
+            yield "bos-missing", f"the first token is {look.tokenizer.convert_ids_to_tokens(ids[0]) if ids else 'none'}"
+    if facts.unk is not None and facts.unk in ids and str(look.tokenizer.unk_token) not in example.text:
+        yield "unknown-token", f"{ids.count(facts.unk)} of {len(ids)} tokens"
+    look.used.update(facts.new.intersection(ids))
+    if facts.rows is not None and ids and max(ids) >= facts.rows:
+        look.used.update(token for token in ids if token >= facts.rows)
+    trained = [index for index, label in enumerate(labels) if label >= 0]
+    if not trained:
+        return
+    if ids[trained[-1]] in look.ends:
+        look.last_ends.add(ids[trained[-1]])
+    holes = isinstance(rendered, Rendered) and any(span.hole for span in rendered.spans)
+    if not look.wants_end or holes or look.spec.dataset.message_field_training_detail or look.spec.train_on_inputs:
+        return
+    for here, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
+        if following == here + 1 and ids[here] == ids[following] and ids[here] in look.ends:
+            yield "end-doubled", str(look.tokenizer.convert_ids_to_tokens(ids[here]))
+        elif following != here + 1 and ids[here] not in look.ends:
+            tail = look.tokenizer.decode(ids[max(0, here - 5) : here + 1])
+            yield "end-untrained", f"the last trained token of an answer is in {tail!r}"
+
+
+def _decoded(rendered: Rendered, ids: Sequence[int], look: Look) -> str:
+    begun = ids[:1] == [look.facts.bos] and not rendered.text.startswith(str(look.tokenizer.bos_token))
+    return str(look.tokenizer.decode(list(ids)[int(begun) :], clean_up_tokenization_spaces=False))
+
+
+def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
+    """Yield that the tokens do not say what the text says, but for whitespace and composed letters."""
+    end = str(look.tokenizer.eos_token)
+    texts = [span.text + end * (span.ends - span.text.endswith(end)) * bool(span.text) for span in rendered.spans]
+    wanted, found = _squeezed("".join(texts)), _squeezed(decoded)
+    if wanted != found:
+        wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
+    if wanted != found:
+        place = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), len(wanted))
+        shown = f"{wanted[place : place + 20]!r} comes back as {found[place : place + 20]!r}"
+        yield "roundtrip-differs", f"after {wanted[:place][-15:]!r}, {shown}"
+
+
+def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong where the prompt ends and the answer begins, of texts tokenised in parts."""
+    if rendered.joint or look.family in ("completion", "pretrain"):
+        return
+    for before, span in zip(rendered.spans, rendered.spans[1:], strict=False):
+        if before.train or not span.train or not before.text or not span.text:
+            continue
+        if before.text[-1] in " \t":
+            yield "prompt-ends-in-space", repr(before.text[-20:])
+        elif not before.text[-1].isspace() and not span.text[0].isspace() and span.text[0].isalnum():
+            glued = before.text[-8:] + span.text[:8]
+            if before.text[-1] == ":" and glued in decoded:
+                yield "answer-glued", repr(glued)
+    if look.family == "input_output":
+        return
+    for span in rendered.spans:
+        if span.train and span.text.strip():
+            yield from _answer(span.text, look, "the answer", True)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
