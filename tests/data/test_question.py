@@ -5,9 +5,10 @@ import pytest
 from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.question import conversation_prompt, question, shared_system_turn
+from tunesmith.data.question import conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
+from tunesmith.errors import DataError
 
 TURNS = [
     {"role": "system", "content": "Be brief."},
@@ -75,3 +76,57 @@ def test_rows_at_fault_do_not_stop_the_search_for_a_system_turn(tmp_path, write_
     file = str(write_jsonl(tmp_path / "a.jsonl", [{"messages": []}]))
     assert shared_system_turn(spec("chat_template", path=file), "x") is None
     assert shared_system_turn(spec("chat_template", path="none.jsonl"), "x") is None
+
+
+def said(kind, *texts, system=None):
+    """Return a row of a conversation type in which user and model take turns."""
+    key, model = ("role", "bot") if kind == "pygmalion" else ("from", "gpt")
+    turns = [{key: ("human", model)[n % 2], "value": text} for n, text in enumerate(texts)]
+    return {"conversations": ([{key: "system", "value": system}] if system else []) + turns}
+
+
+@pytest.mark.parametrize("mask", ["served", "axolotl"])
+@pytest.mark.parametrize("train_on_inputs", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "layout"),
+    [
+        ("sharegpt", "chatml"),
+        ("sharegpt", "alpaca"),
+        ("sharegpt", "llama-2"),
+        ("pygmalion", None),
+        ("llama2_chat", None),
+    ],
+)
+def test_a_conversation_without_a_template_is_asked_as_it_was_trained(tokenizer, kind, layout, train_on_inputs, mask):
+    dataset = Dataset.model_validate({"path": "x", "type": kind, "conversation": layout})
+    settings = FormatSpec(dataset, train_on_inputs, mask=mask, tokenizer=tokenizer)
+    row = said(kind, "What is 2+2?", "4", "And 3+3?", "It is 6.", system="Be brief.")
+    asked = question(row, settings, tokenizer, "x")
+    assert (asked.reference, asked.text) == ("It is 6.", "And 3+3?")
+    typed = conversation_prompt(TURNS[:-1], settings, tokenizer, "x")
+    assert typed == asked.input_ids
+    ((example,),) = encode(find_format(kind, "x")(row, settings), tokenizer, upstream=mask == "axolotl")
+    assert example.input_ids[: len(typed)] == typed
+    assert tokenizer.decode(example.input_ids[len(typed) :]).strip().startswith("It is 6.")
+
+
+def test_a_chat_goes_on_only_in_types_that_know_several_turns():
+    kinds = ["chat_template", "sharegpt", "sharegpt.load_glaive", "pygmalion", "llama2_chat", "alpaca", "instruct"]
+    datasets = [Dataset.model_validate({"path": "x", "type": kind}) for kind in kinds]
+    assert [dataset.kind for dataset in datasets if keeps_history(dataset)] == kinds[:5]
+
+
+def test_a_conversation_that_the_model_begins_has_no_question_and_one_without_answers_is_at_fault(tokenizer):
+    settings = FormatSpec(Dataset.model_validate({"path": "x", "type": "sharegpt"}), tokenizer=tokenizer)
+    turns = said("sharegpt", "a", "b")["conversations"]
+    assert question({"conversations": turns[1:] + turns[:1]}, settings, tokenizer, "x") is None
+    with pytest.raises(DataError, match="no turn of the model"):
+        question({"conversations": turns[:1] * 2}, settings, tokenizer, "x")
+
+
+def test_the_system_turn_that_all_sharegpt_rows_share_is_found(tmp_path, write_jsonl, spec):
+    rows = [said("sharegpt", "a", "b", system="Be brief."), said("sharegpt", "c", "d", system="Be brief.")]
+    file = str(write_jsonl(tmp_path / "a.jsonl", rows))
+    assert shared_system_turn(spec("sharegpt", path=file), "x") == "Be brief."
+    write_jsonl(tmp_path / "a.jsonl", [*rows, said("sharegpt", "a", "b")])
+    assert shared_system_turn(spec("sharegpt", path=file), "x") is None

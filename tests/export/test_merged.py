@@ -125,3 +125,24 @@ def test_a_merge_that_cannot_be_written_leaves_nothing_behind(lora, tmp_path, ca
     assert merge([str(lora), "--output", str(tmp_path / "merged")]) == 5
     assert f"error: cannot write {tmp_path}/merged: " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def changed(tmp_path, tokenizer, write_config):
+    """The YAML of an adapter whose prompts were trained by another template than the config's: chatml."""
+    from tunesmith.checks.manifest import dataset_specs, prompt_manifest, save_manifest
+    from tunesmith.config.load import load
+
+    trained = load(str(write_config(tmp_path)))
+    (tmp_path / "out/run").mkdir(parents=True)
+    save_manifest(prompt_manifest(tokenizer, dataset_specs(trained, tokenizer)[0]), tmp_path / "out/run")
+    return write_config(tmp_path, chat_template="chatml")
+
+
+def test_prompts_other_than_the_trained_ones_are_not_exported(changed, tmp_path, capsys):
+    assert merge([str(changed), "--output", str(tmp_path / "merged")]) == 4
+    told = capsys.readouterr().err
+    assert f"prompts are not what {tmp_path}/out was trained with: the probe `single turn` differs at token 1\n" in told
+    assert "`user`" in told
+    assert "^\nundo the change" in told
+    assert not (tmp_path / "merged").exists()

@@ -93,3 +93,20 @@ def test_a_chat_remembers_until_it_is_told_to_start_over(config, monkeypatch):
 def test_wrong_input_is_one_clear_error(config, capsys, arguments, code, message):
     assert run(config, *arguments) == code
     assert message in capsys.readouterr().err
+
+
+def test_prompts_other_than_the_trained_ones_are_warned_of(tmp_path, tokenizer, write_config, capsys):
+    from tunesmith.checks.manifest import dataset_specs, prompt_manifest, save_manifest
+    from tunesmith.config.load import load
+
+    trained = load(str(write_config(tmp_path)))
+    (tmp_path / "out/run").mkdir(parents=True)
+    save_manifest(prompt_manifest(tokenizer, dataset_specs(trained, tokenizer)[0]), tmp_path / "out/run")
+    warning = f"warning: prompts are not what {tmp_path}/out was trained with: the probe `single turn` differs at token"
+    other = {"chat_template": "jinja", "chat_template_jinja": tokenizer.chat_template.replace("SmolLM", "Max")}
+    for keys in ({}, other):
+        changed = str(write_config(tmp_path, **keys))
+        assert main([changed, "--prompt", "Hi"]) == 4  # there is no adapter; prompts are looked at before it
+        assert (warning in capsys.readouterr().err) is bool(keys)
+    run(changed, "--prompt", "Hi")
+    assert warning not in capsys.readouterr().err  # the base model was trained with nothing of ours

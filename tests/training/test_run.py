@@ -228,3 +228,25 @@ def test_two_processes_train_as_one_with_twice_the_accumulation(tiny_run, tmp_pa
     assert output.count("step 10/10  loss") == 1
     assert output.count("done: weights in") == 1
     assert output.count("hardware  ") == 1
+
+
+def test_the_trained_template_and_the_manifest_of_prompts_are_saved(
+    tmp_path, tokenizer, tiny_config, write_jsonl, train
+):
+    """The tokenizer beside the weights, and beside a checkpoint, serves the prompt that was trained."""
+    from tunesmith.checks.manifest import FILE, PROBES
+    from tunesmith.data.tokenizer import load_tokenizer, named_templates
+
+    rows = [
+        {"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": "1"}]} for n in range(4)
+    ]
+    datasets = [{"path": str(write_jsonl(tmp_path / "rows.jsonl", rows)), "type": "chat_template"}]
+    keys = {"datasets": datasets, "chat_template": "chatml", "max_steps": 1, "save_steps": 1}
+    output = train(tiny_config(tmp_path, **keys))
+    manifest = json.loads((output / "run" / FILE).read_text())
+    for folder in (output, output / "checkpoint-1"):
+        saved = load_tokenizer(str(folder))
+        assert saved.chat_template == named_templates()["chatml"] != tokenizer.chat_template
+        for name in ("single turn", "system turn", "several turns"):
+            served = saved.apply_chat_template(PROBES[name], add_generation_prompt=True)["input_ids"]
+            assert served == manifest["probes"][name]

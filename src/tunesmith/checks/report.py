@@ -74,7 +74,7 @@ class Figures:
         nothing_trained: rows of which no token is trained.
         end_trained: samples whose last trained token ends an answer.
         by_role: role -> (turns, characters, turns that are trained); empty for types without roles.
-        lengths: tokens of each sample.
+        lengths: tokens of each sample, before it is cut or left out.
         packing: share of packed rows that is filled, 0 to 1; None without packing.
     """
 

@@ -56,6 +56,12 @@ class Look:
         """The type, without its style."""
         return self.spec.dataset.kind.partition(":")[0].partition(".")[0]
 
+    def end_of(self, ids: Sequence[int], last: int) -> int | None:
+        """Return the end token at place `last`, or before the whitespace there; None if there is none."""
+        while last > 0 and ids[last] not in self.ends and self.tokenizer.decode([ids[last]]).isspace():
+            last -= 1
+        return ids[last] if ids[last] in self.ends else None
+
     @property
     def wants_end(self) -> bool:
         """Whether each trained turn is meant to end with a trained end token."""
@@ -72,9 +78,8 @@ def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_syste
     return Look(spec, tokenizer, facts, frozenset(single), texts, own_system)
 
 
-def check_row(item: EncodedRow, look: Look, tally: Tally, figures: Figures) -> None:
-    """Count what is to be found in a row, in `tally` and `figures`."""
-    turns = turns_in(item.row.values, look)
+def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally, figures: Figures) -> None:
+    """Count what is to be found in a row, in `tally` and `figures`; `turns` are those of `turns_in`."""
     texts = [rendered.text for rendered in item.rendered]
     if turns:
         _count_roles(turns, look, figures)
@@ -131,7 +136,7 @@ def _conversation(turns: Sequence[Turn], look: Look) -> Iterator[tuple[str, str]
     if roles[-1] == "user":
         yield "ends-unanswered", f"turn {len(roles)} is user"
     if look.own_system and roles[0] != "system":
-        yield "default-system", ""
+        yield "default-system", repr(look.own_system[:60])
     for number, turn in enumerate(turns, 1):
         thought = turn.message.get(look.spec.dataset.template_thinking_key)
         if not turn.content.strip() and not turn.message.get("tool_calls") and not thought:
@@ -162,11 +167,8 @@ def _stands(content: str, texts: Sequence[str]) -> bool:
     plain = content.strip()
     if any(plain in text for text in texts):
         return True
-    forms = {
-        _squeezed(plain),
-        _squeezed(json.dumps(plain, ensure_ascii=False)[1:-1]),
-        _squeezed(json.dumps(plain)[1:-1]),
-    }
+    escaped = (json.dumps(plain, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+    forms = {_squeezed(form) for form in (plain, *escaped)}
     squeezed = [_squeezed(text) for text in texts]
     return any(form in text for form in forms for text in squeezed)
 
@@ -186,10 +188,16 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: 
     """Count texts that hold the name of a control token; ends of answers are told apart."""
     if look.facts.control is None:
         return
-    texts = (turn.content for turn in turns) if turns else strings(item.row.values)
-    for text in texts:
+    spans = [span for rendered in item.rendered if isinstance(rendered, Rendered) for span in rendered.spans]
+    answers = "\n".join(span.text for span in spans if span.train) if not turns else ""
+    texts = (
+        [(turn.content, turn.role == "assistant") for turn in turns]
+        if turns
+        else [(text, text.strip() in answers) for text in strings(item.row.values)]
+    )
+    for text, is_answer in texts:
         for found in look.facts.control.finditer(text):
-            if found[0] not in look.end_texts or text.find(found[0]) < len(text.rstrip()) - len(found[0]):
+            if not (is_answer and found[0] in look.end_texts):
                 tally.add("control-token-in-text", f"{found[0]} after {text[: found.start()][-20:]!r}")
 
 
@@ -210,15 +218,15 @@ def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first
     trained = [index for index, label in enumerate(labels) if label >= 0]
     if not trained:
         return
-    if ids[trained[-1]] in look.ends:
-        look.last_ends.add(ids[trained[-1]])
+    if (end := look.end_of(ids, trained[-1])) is not None:
+        look.last_ends.add(end)
     holes = isinstance(rendered, Rendered) and any(span.hole for span in rendered.spans)
     if not look.wants_end or holes or look.spec.dataset.message_field_training_detail or look.spec.train_on_inputs:
         return
     for here, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
         if following == here + 1 and ids[here] == ids[following] and ids[here] in look.ends:
             yield "end-doubled", str(look.tokenizer.convert_ids_to_tokens(ids[here]))
-        elif following != here + 1 and ids[here] not in look.ends:
+        elif following != here + 1 and look.end_of(ids, here) is None:
             tail = look.tokenizer.decode(ids[max(0, here - 5) : here + 1])
             yield "end-untrained", f"the last trained token of an answer is in {tail!r}"
 
@@ -228,11 +236,17 @@ def _decoded(rendered: Rendered, ids: Sequence[int], look: Look) -> str:
     return str(look.tokenizer.decode(list(ids)[int(begun) :], clean_up_tokenization_spaces=False))
 
 
+def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
+    """Return the text with the end tokens that follow its spans."""
+    end = str(tokenizer.eos_token)
+    return "".join(
+        span.text + end * (span.ends - span.text.endswith(end)) if span.text else "" for span in rendered.spans
+    )
+
+
 def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
     """Yield that the tokens do not say what the text says, but for whitespace and composed letters."""
-    end = str(look.tokenizer.eos_token)
-    texts = [span.text + end * (span.ends - span.text.endswith(end)) * bool(span.text) for span in rendered.spans]
-    wanted, found = _squeezed("".join(texts)), _squeezed(decoded)
+    wanted, found = _squeezed(full_text(rendered, look.tokenizer)), _squeezed(decoded)
     if wanted != found:
         wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
     if wanted != found:
@@ -246,19 +260,19 @@ def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str
     if rendered.joint or look.family in ("completion", "pretrain"):
         return
     for before, span in zip(rendered.spans, rendered.spans[1:], strict=False):
-        if before.train or not span.train or not before.text or not span.text:
+        prompt, answer = before.text + span.head, span.text[len(span.head) :]
+        if before.train or not span.train or not prompt or not answer:
             continue
-        if before.text[-1] in " \t":
-            yield "prompt-ends-in-space", repr(before.text[-20:])
-        elif not before.text[-1].isspace() and not span.text[0].isspace() and span.text[0].isalnum():
-            glued = before.text[-8:] + span.text[:8]
-            if before.text[-1] == ":" and glued in decoded:
-                yield "answer-glued", repr(glued)
-    if look.family == "input_output":
+        glued = prompt[-8:] + answer[:8]
+        if prompt[-1] in " \t":
+            yield "prompt-ends-in-space", repr(prompt[-20:])
+        elif prompt[-1] == ":" and answer[0].isalnum() and glued in decoded:
+            yield "answer-glued", repr(glued)
+    if look.family == "input_output" or look.family in CONVERSATIONS:
         return
     for span in rendered.spans:
         if span.train and span.text.strip():
-            yield from _answer(span.text, look, "the answer", True)
+            yield from _answer(span.text[len(span.head) :], look, "the answer", True)
 
 
 def _squeezed(text: str) -> str:

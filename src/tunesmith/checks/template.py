@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.checks.catalogue import finding
-from tunesmith.checks.report import Finding
+from tunesmith.checks.report import Finding, Severity
 from tunesmith.data.formats.chat import difference, template_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.samples import EncodedRow
@@ -65,10 +65,18 @@ def probe(template: ChatTemplate, turns: Sequence[dict[str, str]] = TURNS) -> Pr
     return found
 
 
-def thinking(spec: FormatSpec) -> list[dict[str, str]]:
-    """Return the conversation with reasoning in its answers."""
+def _thinking(spec: FormatSpec) -> list[list[dict[str, str]]]:
+    """Return the conversation with reasoning in its answers, in a key of its own and in the content."""
     key = spec.dataset.template_thinking_key
-    return [turn | ({key: THOUGHT} if turn["role"] == "assistant" else {}) for turn in TURNS]
+    in_content = f"<think>\n{THOUGHT}\n</think>\n\n"
+    return [
+        [turn | (change(turn["content"]) if turn["role"] == "assistant" else {}) for turn in TURNS]
+        for mark, change in (
+            (key, lambda content: {key: THOUGHT}),
+            ("</think>", lambda content: {"content": in_content + content}),
+        )
+        if mark in template_of(spec).text
+    ]
 
 
 def layout(template: ChatTemplate) -> str:
@@ -96,11 +104,9 @@ def injected_system(template: ChatTemplate) -> str | None:
     except DataError:
         return None
     head = without[: without.find(TURNS[0]["content"])]
-    given = other[: other.find(TURNS[0]["content"])]
-    before = given[: given.find(SYSTEM["content"])] if SYSTEM["content"] in given else ""
-    own = head.removeprefix(before) if before else head
-    words = re.sub(r"<[^<>]{1,40}>|\[/?[A-Z_]+\]|#+ *\w+:", " ", own)
-    words = re.sub(r"\b(?:system|user|assistant|developer|USER|System|User|Human)\b:?", " ", words)
+    before, given, after = other[: other.find(TURNS[0]["content"])].partition(SYSTEM["content"])
+    own = head.removeprefix(before).removesuffix(after) if given else head
+    words = re.sub(r"<[^<>]{1,40}>|\[/?[A-Z_]+\]|#+ *\w+:|\b(?i:system|user|assistant|developer|human)\b:?", " ", own)
     return " ".join(own.split()) if len(re.findall(r"\w+", words)) > 2 else None
 
 
@@ -116,31 +122,26 @@ def template_findings(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Findin
     """Yield what is wrong with the chat template of a dataset."""
     template = template_of(spec)
     try:
-        plain = probe(template)
+        plain, reasoned = probe(template), [probe(template, turns) for turns in _thinking(spec)]
         endless = template.turn_end() is None and spec.dataset.train_on_eos not in ("none", None)
     except DataError:
         return  # a template may ask for more than questions and answers; the rows tell
     if endless and not spec.upstream:
         yield finding("no-turn-end", spec.dataset.chat_template or "")
-    rest = () if plain.kind == "unservable" or not _reads_thinking(spec) else (thinking(spec),)
-    for found in (plain, *(probe(template, turns) for turns in rest)):
-        if found.kind == "unservable" and found is plain:
-            yield finding("served-prompt-mismatch", found.difference, severity="warning" if spec.upstream else "error")
-        elif found.kind == "rewritten":
-            lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.upstream else ""
-            yield finding("history-rewritten", found.difference + lost, severity="warning" if spec.upstream else None)
-            break
+    if plain.kind == "unservable":
+        mild: Severity = "warning" if spec.upstream else "error"
+        only = any(other.kind != "unservable" for other in reasoned)  # templates of models that always reason
+        yield finding("served-prompt-mismatch", plain.difference, severity="info" if only else mild)
+    elif rewritten := next((other for other in (plain, *reasoned) if other.kind == "rewritten"), None):
+        lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.upstream else ""
+        yield finding("history-rewritten", rewritten.difference + lost, severity="warning" if spec.upstream else None)
     text = layout(template)
     if split := split_marks(text, tokenizer):
         yield finding("template-token-split", "; ".join(split[:3]), count=len(split))
     if writes_date(template):
         yield finding("template-date")
-    if _MARKS.search(template.text) and not spec.upstream and not spec.train_on_inputs:
+    if _MARKS.search(template.text) and not endless and not spec.upstream and not spec.train_on_inputs:
         yield from _marks(spec, tokenizer)
-
-
-def _reads_thinking(spec: FormatSpec) -> bool:
-    return spec.dataset.template_thinking_key in template_of(spec).text
 
 
 def _marks(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ _BEGUN = re.compile(
     r"\b(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|[sr]k_live_|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{6,}"
 )
 _EMAIL = re.compile(
-    r"\b(?!git@|no-?reply@)[A-Za-z0-9._%+-]{1,64}@(?!(?:[\w-]+\.)*example\b)(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b"
+    r"(?<![\w.%+-])(?!git@|no-?reply@)[A-Za-z0-9._%+-]{1,64}@(?!(?:[\w-]+\.)*example\b)(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile("[\ufeff\u200b\u2060\u202a-\u202e\u2066-\u2069]")
@@ -106,13 +106,12 @@ def _secrets(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _repaired(broken: str) -> str:
-    """Return what was meant by a text that was decoded as Windows-1252 or Latin-1, or nothing."""
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            return broken.encode(encoding).decode("utf-8")
-        except UnicodeError:
-            continue
-    return ""
+    """Return what was meant by a text that was decoded as Windows-1252 (or Latin-1, where that has no character)."""
+    codes = [letter.encode("latin-1" if letter <= "\xff" else "cp1252") for letter in broken]
+    try:
+        return b"".join(codes).decode("utf-8")
+    except UnicodeError:
+        return ""
 
 
 def _around(text: str, place: int) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -30,7 +31,7 @@ class TokenFacts:
         bos: id of the begin token, or None.
         eos: id of the end token.
         unk: id of the token for what the vocabulary lacks, or None.
-        adds_bos: the tokenizer puts its begin token before a text by itself.
+        adds_bos: the tokenizer puts its begin token before a text by itself, or promises to.
         control: finds the texts of control tokens.
         rows: rows of the model's embedding, or None where that is not known.
         new: ids that `special_tokens` added to the vocabulary.
@@ -55,7 +56,7 @@ def token_facts(tokenizer: Tokenizer, model_config: dict[str, Any]) -> TokenFact
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
         tokenizer.unk_token_id,
-        adds_bos(tokenizer),
+        adds_bos(tokenizer) or _promises_bos(tokenizer),
         re.compile("|".join(map(re.escape, reversed(special)))) if special else None,
         vocabulary_rows(model_config),
         frozenset(token for token in tokens if token >= size and token not in before),
@@ -83,8 +84,7 @@ def tokenizer_findings(
         yield finding("eos-missing")
     else:
         yield from _end(tokenizer, layouts)
-    settings = read_json(Path(tokenizer.name_or_path), "tokenizer_config.json")
-    if settings.get("add_bos_token") is True and tokenizer.bos_token_id is not None and not adds_bos(tokenizer):
+    if _promises_bos(tokenizer) and not adds_bos(tokenizer):
         yield finding("bos-setting-ignored", f"{tokenizer.bos_token} is not how an encoded text begins")
     if strips := [str(token) for token in tokenizer.added_tokens_decoder.values() if token.lstrip or token.rstrip]:
         yield finding("added-token-strips", ", ".join(strips[:5]), count=len(strips))
@@ -95,6 +95,11 @@ def tokenizer_findings(
     if rows and not 0.9 * rows <= len(tokenizer) <= 1.1 * rows:
         yield finding("vocabulary-mismatch", f"{len(tokenizer):,} tokens, {rows:,} rows of the model's embedding")
     yield from _sentencepiece(tokenizer, texts)
+
+
+def _promises_bos(tokenizer: Tokenizer) -> bool:
+    settings = read_json(Path(tokenizer.name_or_path), "tokenizer_config.json")
+    return settings.get("add_bos_token") is True and tokenizer.bos_token_id is not None
 
 
 def _end(tokenizer: Tokenizer, layouts: Sequence[str]) -> Iterator[Finding]:
@@ -154,10 +159,8 @@ def _sentencepiece(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Findi
     file = Path(tokenizer.name_or_path) / "tokenizer.model"
     if not file.is_file() or find_spec("sentencepiece") is None:
         return
-    from sentencepiece import SentencePieceProcessor
-
     try:
-        processor = SentencePieceProcessor(model_file=str(file))
+        processor = import_module("sentencepiece").SentencePieceProcessor(model_file=str(file))
     except (RuntimeError, OSError):  # a file of another kind by that name, such as tiktoken's
         return
     added = [str(token) for token in tokenizer.added_tokens_decoder.values()]

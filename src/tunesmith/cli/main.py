@@ -8,6 +8,7 @@ from tunesmith import __version__
 from tunesmith.errors import did_you_mean
 
 COMMANDS = {
+    "check": "look for faults of the data, the tokenizer and the chat template",
     "preprocess": "tokenise the data and look at the tokens that train",
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",

@@ -246,13 +246,16 @@ class DataSection(Section):
     """Drop rows with fewer tokens."""
     bad_rows: Literal["drop", "error"] = "drop"
     """A row at fault is dropped and reported, or ends the run. Over a tenth of a file bad always ends it."""
+    data_checks: Literal["error", "warn", "off"] = "error"
+    """What `train` does with faults of the tokenizer, template and first rows: stop, only warn, or not look."""
     shuffle_merged_datasets: bool = True
     """Shuffle the rows of all datasets together, by `seed`."""
 
-    @field_validator("rl", mode="before")
+    @field_validator("rl", "data_checks", mode="before")
     @classmethod
-    def _off(cls, value: Any) -> Any:
-        return None if value is False else value
+    def _bare_off(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads a bare `off` as false."""
+        return ("off" if info.field_name == "data_checks" else None) if value is False else value
 
 
 class TrainingSection(Section):

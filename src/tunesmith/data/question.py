@@ -4,21 +4,40 @@ The formats' own code renders them and stops where training begins, so that the 
 that was trained.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tunesmith.config.sections import Dataset
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.chat import chat_prompt, require_answer
+from tunesmith.data.formats.conversation import Message
+from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
+from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import tools_of, turns_of
+from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenize import prompt_ids
+from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
 from tunesmith.errors import DataError
 
 Turn = dict[str, str]
 """A message: role and content."""
+
+CONVERSATIONS = SHAREGPT_TYPES | DIALOGUE_TYPES
+"""Types that lay out a conversation without a chat template."""
+
+PLAIN_TEXT = ("completion", "pretrain", "input_output")
+"""Types without a layout: what is asked is gone on with."""
+
+MESSAGES = {
+    "user": Message("human", "", 0),
+    "assistant": Message("gpt", "", 1),
+    "system": Message("system", ""),
+}
 
 
 class Question(NamedTuple):
@@ -51,28 +70,69 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
         rendered = chat_prompt(messages, spec, tools_of(values, spec.dataset))
         words = [turn.content for turn in turns[:last] if turn.role == "user"]
         return Question(prompt_ids(rendered, tokenizer), turns[last].content, words[-1] if words else "")
-    (rendered,) = find_format(spec.dataset.kind, source)(values, spec)
-    if not isinstance(rendered, Rendered) or not rendered.prompt().spans:
+    if spec.dataset.kind in CONVERSATIONS:
+        return _conversation_question(values, spec, tokenizer)
+    samples = find_format(spec.dataset.kind, source)(values, replace(spec, train_on_inputs=False))
+    texts = [sample for sample in samples if isinstance(sample, Rendered) and any(span.train for span in sample.spans)]
+    if not texts or not texts[0].prompt().spans:
         return None
-    prompt = rendered.prompt(last=True)
-    answer = rendered.text[len(prompt.text) :]
+    prompt = texts[0].prompt(last=True)
+    answer = texts[0].text[len(prompt.text) :]
     return Question(prompt_ids(prompt, tokenizer), answer, prompt.text)
+
+
+def _conversation_question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer) -> Question | None:
+    messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+    answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
+    if not answers:
+        raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
+    last = answers[-1]
+    if last == 0:
+        return None
+    words = [said.text for said in messages[:last] if said.speaker == 0]
+    fed = _fed(messages[: last + 1], spec, tokenizer)
+    return Question(fed, messages[last].text, words[-1] if words else "")
+
+
+def _fed(messages: Sequence[Message], spec: FormatSpec, tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens of a conversation up to its last message, an answer."""
+    rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
+    prompt = rendered.prompt(last=True)
+    (found,) = encode([prompt], tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
+    if isinstance(found, DataError):
+        raise found
+    return found[0].input_ids
+
+
+def keeps_history(dataset: Dataset) -> bool:
+    """Whether a chat in this type goes on from earlier turns; other types know one turn."""
+    return dataset.kind == "chat_template" or (dataset.kind in CONVERSATIONS and dataset.kind != "instruct")
 
 
 def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
     """Return the tokens that the model is fed after `turns`, the last of which is the user's.
 
-    Types without a chat template know one turn: the last one is the instruction, or the text to go on with.
+    Types that know one turn take the last one as the instruction, or as the text to go on with.
     """
     text = turns[-1]["content"]
     kind = spec.dataset.kind
+    if kind in CONVERSATIONS:
+        messages = [MESSAGES[turn["role"]]._replace(text=turn["content"]) for turn in turns]
+        return _fed([*messages, MESSAGES["assistant"]._replace(text="(the answer)")], spec, tokenizer)
     if kind == "chat_template":
         rendered = chat_prompt(list(turns), spec)
-    elif kind in ("completion", "input_output"):
-        rendered = Rendered((Span(text, False),), bos="own" if kind == "completion" else "never")
+    elif kind in INSTRUCT:
+        said = [turn["content"] for turn in turns if turn["role"] == "system"]
+        rendered = instruct_prompt(text, said[0] if said else "", spec)
+    elif kind in PLAIN_TEXT:
+        rendered = Rendered((Span(text, False),), bos="never" if kind == "input_output" else "own")
+    elif kind in ("stepwise_supervised", "pretokenized"):
+        raise DataError(f"a model is not asked in words with type {kind}; set `type` to the layout of its prompts")
     else:
         row = {spec.dataset.field_instruction: text, spec.dataset.field_output: "(the answer)"}
-        rendered = find_format(kind, source)(row, spec)[0].prompt(last=True)
+        answered = find_format(kind, source)(row, spec)[0]
+        assert isinstance(answered, Rendered)
+        rendered = answered.prompt(last=True)
     return prompt_ids(rendered, tokenizer)
 
 
@@ -81,14 +141,21 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
 
     A model that was trained with one is meant to be asked with it.
     """
-    if spec.dataset.type != "chat_template":
+    if not keeps_history(spec.dataset):
         return None
     found: set[str | None] = set()
     try:
         for row in islice(data_source.read_rows(spec.dataset, source), rows):
             if isinstance(row, Row):
-                first = turns_of(row.values, spec.dataset)[0]
-                found.add(first.content if first.role == "system" else None)
+                found.add(_system_turn(row.values, spec))
     except DataError:
         return None
     return found.pop() if len(found) == 1 else None
+
+
+def _system_turn(values: dict[str, Any], spec: FormatSpec) -> str | None:
+    if spec.dataset.kind in CONVERSATIONS:
+        messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+        return messages[0].text if messages and messages[0].name == "system" else None
+    first = turns_of(values, spec.dataset)[0]
+    return first.content if first.role == "system" else None

@@ -9,6 +9,8 @@ from tunesmith.errors import DataError
 
 Ids = list[int]
 
+JOIN_EARLIER = "let the prompt end earlier: a space or newline at its end belongs to the start of the completion"
+
 
 def encode(
     rendered: Sequence[Rendered | Example], tokenizer: Tokenizer, *, sequence_len: int = 512, upstream: bool = False
@@ -36,7 +38,7 @@ def encode(
         elif row.cut == "windows":
             found.append(_windows(row.text, tokenizer, sequence_len))
         else:
-            ids, labels = _label_by_offsets(row, *offsets[id(row)]) if row.joint else tokens.label(row)
+            ids, labels = tokens.framed(row, *offsets[id(row)]) if row.joint else tokens.label(row)
             found.append(list(_pieces(Example(ids, labels, row.text), sequence_len if row.cut else 0)))
     return found
 
@@ -99,6 +101,17 @@ class _Tokens:
                 part[-1] = span.value
             labels += part
         return input_ids, labels
+
+    def framed(self, row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
+        """Return the tokens and labels of a joint text, with the begin and end tokens that the text does not hold."""
+        ids, labels = _label_by_offsets(row, ids, begins, ends)
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if row.bos == "own" and self.own_bos and ids[:1] != [begin]:
+            ids, labels = [begin, *ids], [begin if row.spans[0].train else MASKED, *labels]
+        for span in row.spans[-1:]:
+            more = [end] * (span.ends - int(ids[-1:] == [end]))
+            ids, labels = [*ids, *more], [*labels, *(more if span.train else [MASKED] * len(more))]
+        return ids, labels
 
 
 class _UpstreamTokens(_Tokens):
@@ -188,7 +201,8 @@ def _unservable(rows: Sequence[Rendered], offsets: Offsets, tokenizer: Tokenizer
     return {
         id(row): DataError(
             f"a server's prompt, up to {row.text[max(0, end - 20) : end]!r}, becomes other tokens than in the training "
-            "text; choose another `chat_template`"
+            f"text, where {row.text[end : end + 20]!r} follows; "
+            + (JOIN_EARLIER if row.bos == "own" else "choose another `chat_template`")
         )
         for row, end, tail, ids in tails
         if served[tail] != ids

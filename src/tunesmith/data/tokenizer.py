@@ -1,5 +1,6 @@
 """Loads a tokenizer without torch, and finds the chat template that a dataset uses."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,18 @@ from typing import Any
 from tunesmith import hub
 from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import SpecialTokens
+from tunesmith.data.sentencepiece import from_sentencepiece, has_only_sentencepiece
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
+from tunesmith.log import note
 
 Tokenizer = Any
 """A `transformers.PreTrainedTokenizerFast`; not imported here, so that a bad config is answered at once."""
+
+HUB_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.jinja"]
+"""What is fetched of a Hub repository that has no tokenizer.json."""
+
+HEED_BOS_FLAG = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer", "CohereTokenizer"}
+"""Classes for which `add_bos_token` counted in transformers 4, whatever tokenizer.json does."""
 
 
 def load_tokenizer(
@@ -25,10 +34,11 @@ def load_tokenizer(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Tokenizer:
-    """Return the fast tokenizer of a folder or Hub repository, straight from its `tokenizer.json`.
+    """Return the fast tokenizer of a folder or Hub repository, straight from its tokenizer.json or tokenizer.model.
 
     `LlamaTokenizer` of transformers 5 rebuilds SentencePiece models with other ids than they were trained with; the
-    plain fast tokenizer keeps them.
+    plain fast tokenizer keeps them. `add_bos_token` of tokenizer_config.json holds for the classes that always heeded
+    it, also where transformers 5 does not.
 
     Raises:
         ModelError: there is no tokenizer at `name`.
@@ -38,13 +48,24 @@ def load_tokenizer(
     local = Path(name).is_dir()
     if not local and name.startswith((".", "/", "~")):
         raise ModelError(f"{name}: no such folder")
-    if local and not any((Path(name) / file).exists() for file in ("tokenizer.json", "tokenizer_config.json")):
+    files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+    if local and not any((Path(name) / file).exists() for file in files):
         raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`")
     where: dict[str, Any] = {"revision": revision, "local_files_only": local or not hub.is_reachable()}
     try:
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **where)
+        folder = Path(name) if local else _hub_folder(name, where)
+        if has_only_sentencepiece(folder):
+            tokenizer = from_sentencepiece(folder, settings_in(folder))
+        else:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **where)
+    except ModelError:
+        raise
     except (OSError, ValueError) as error:
-        tokenizer = _converted(name, where, trust_remote_code, error)
+        folder, tokenizer = Path(name), _converted(name, where, trust_remote_code, error)
+    heeds = str(settings_in(folder).get("tokenizer_class")).removesuffix("Fast") in HEED_BOS_FLAG
+    if heeds and bos_disagrees(tokenizer, folder):
+        tokenizer.add_bos_token = not adds_bos(tokenizer)
+        note(f"{name}: add_bos_token is {tokenizer.add_bos_token} by tokenizer_config.json, against tokenizer.json")
     changes = special_tokens.model_dump(exclude_none=True) if special_tokens else {}
     if changes:
         tokenizer.add_special_tokens(changes)
@@ -65,10 +86,38 @@ def _converted(name: str, where: dict[str, Any], trust_remote_code: bool, first:
         raise ModelError(f"the tokenizer of `{name}` {hub.why_not(error)}") from error
 
 
+def _hub_folder(name: str, where: dict[str, Any]) -> Path:
+    """Return the folder in the Hub's cache that holds a repository's tokenizer.json, or what it has in its place."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "tokenizer.json", **where)).parent
+    except EntryNotFoundError:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, **where))
+
+
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Return what tokenizer_config.json of a folder holds; nothing if there is none."""
+    file = folder / "tokenizer_config.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+
 def adds_bos(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer puts its begin token before a text by itself."""
     ids = tokenizer("x").input_ids
     return tokenizer.bos_token_id is not None and bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def bos_disagrees(tokenizer: Tokenizer, folder: Path | None = None) -> bool:
+    """Whether `add_bos_token` in tokenizer_config.json says otherwise than what the tokenizer does.
+
+    Args:
+        tokenizer: it.
+        folder: where the file is; the folder that the tokenizer was loaded from if None.
+    """
+    flag = settings_in(folder or Path(tokenizer.name_or_path or "/")).get("add_bos_token")
+    return flag is not None and tokenizer.bos_token_id is not None and bool(flag) != adds_bos(tokenizer)
 
 
 @dataclass(frozen=True)
@@ -91,14 +140,21 @@ class ChatTemplate:
     learnt: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def render(
-        self, messages: Sequence[dict[str, Any]], *, add_generation_prompt: bool = False, tools: list[Any] | None = None
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        tools: list[Any] | None = None,
     ) -> str:
-        """Return the conversation as text.
+        """Return the conversation as text; with `continue_final_message`, up to the last word of its last message.
 
         Raises:
             DataError: the template refuses the conversation.
         """
         options = {"tools": tools, "add_generation_prompt": add_generation_prompt, **self.settings}
+        if continue_final_message:
+            options["continue_final_message"] = True
         try:
             return str(
                 self.tokenizer.apply_chat_template(list(messages), chat_template=self.text, tokenize=False, **options)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.checks.manifest import changed_prompts, prompt_manifest
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_specs
-from tunesmith.data.question import Turn, conversation_prompt, question, shared_system_turn
+from tunesmith.data.question import Turn, conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
@@ -50,12 +51,16 @@ class Asker:
 def make_asker(config: Config, *, tuned: bool, base: bool, system: str | None) -> Asker:
     """Return an asker for a config, whose first dataset gives the layout of prompts.
 
-    Without `system`, the system turn that the training rows share is used, if they do.
+    Without `system`, the system turn that the training rows share is used, if they do. Prompts other than the trained
+    ones are only warned of: a person may want to try another template, and sees what comes of it.
     """
     tokenizer = model_tokenizer(config.model)
     spec = format_specs(config.data.datasets[:1], config.data, config.model, tokenizer, config.source)[0]
     if system is None and (system := shared_system_turn(spec, config.source)):
         note(f"system turn, as in the training rows: {system}")
+    weights = config.adapter.lora_model_dir or config.training.output_dir
+    if tuned and (change := changed_prompts(weights, prompt_manifest(tokenizer, spec), tokenizer)):
+        note(f"warning: prompts are not what {weights} was trained with: {change.text}")
     voices = load_voices(config, detect(), tuned=tuned, base=base)
     ends = end_tokens(voices[0].model, tokenizer, spec.template)
     return Asker(voices, tokenizer, spec, ends, system or None, config.source)
@@ -83,7 +88,7 @@ def ask(asker: Asker, text: str, sampling: Sampling) -> None:
 
 def chat(asker: Asker, sampling: Sampling) -> None:
     """Talk with the user until the input ends. Each voice goes on from its own answers."""
-    multi_turn = asker.spec.dataset.type == "chat_template"
+    multi_turn = keeps_history(asker.spec.dataset)
     note("type a message; /new starts over, /exit or Ctrl-D ends" + ("" if multi_turn else "; each turn stands alone"))
     histories: dict[str, list[Turn]] = {voice.name: [] for voice in asker.voices}
     while True:

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.question import Turn
+from tunesmith.data.question import Turn, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.ask import Asker
@@ -172,7 +172,7 @@ def build_page(asker: Asker, *, title: str, sampling: Sampling) -> Any:
     interviewer = Interviewer(asker)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(title, asker.voices, asker.spec.dataset), padding=False)
-        parts = _layout(gr, asker.voices, asker.spec.dataset.kind, asker.system, sampling)
+        parts = _layout(gr, asker.voices, asker.spec.dataset, asker.system, sampling)
         _wire_answers(gr, parts, interviewer)
         _wire_tokens(gr, parts, interviewer)
     return page
@@ -231,14 +231,14 @@ def _gradio() -> Any:
 def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
     names = " and ".join(voice.name for voice in voices)
     notes = [f"Answers: {names}. Prompts: type <code>{escape(dataset.kind)}</code>, as trained."]
-    if dataset.type != "chat_template":
+    if not keeps_history(dataset):
         notes.append("This type knows one turn: each question is asked by itself, without those before it.")
     return f"<h1>{escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"
 
 
-def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sampling: Sampling) -> _Parts:
+def _layout(gr: Any, voices: Sequence[Voice], dataset: Dataset, system: str | None, sampling: Sampling) -> _Parts:
     """Lay out the page from top to bottom."""
-    words = "Text to go on with" if kind in ("completion", "input_output") else "Your question"
+    words = "Text to go on with" if dataset.kind in ("completion", "input_output") else "Your question"
     talk = gr.State(())
     with gr.Row():
         chats = [_chat(gr, voice) for voice in voices]
@@ -248,7 +248,7 @@ def _layout(gr: Any, voices: Sequence[Voice], kind: str, system: str | None, sam
         send = gr.Button("Send", variant="primary", min_width=90)
         stop, retry, clear = (gr.Button(text, interactive=False, min_width=90) for text in ("Stop", "Retry", "Clear"))
     with gr.Accordion("Settings", open=False):
-        chat = kind == "chat_template"
+        chat = keeps_history(dataset)
         system_box = gr.Textbox(system or "", label="System prompt", lines=2, max_lines=12, visible=chat)
         with gr.Row():
             numbers = [_number(gr, setting, getattr(sampling, name)) for name, setting in SETTINGS.items()]

@@ -8,13 +8,17 @@ from typing import Any
 import yaml
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
+from tunesmith.checks.doctor import quick_checks
+from tunesmith.checks.manifest import save_manifest, served_as_trained
 from tunesmith.config.sections import Config, DataSection, TrainingSection
 from tunesmith.data.splits import Splits, describe, prepare_splits, tokens_of_run
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import is_main_process, note
 from tunesmith.modeling.adapters import load_adapter, new_adapter
 from tunesmith.modeling.attention import DOCUMENTS
+from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.load import load_base_model, training_attention
 from tunesmith.modeling.precision import Precision, choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
@@ -65,15 +69,8 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     attention, attention_why = training_attention(config.model, hardware)
     replaced = _replaced_names(training, hardware)
     tokenizer = model_tokenizer(config.model)
-    splits = prepare_splits(
-        config.data,
-        config.model,
-        tokenizer=tokenizer,
-        seed=training.seed,
-        source=config.source,
-        stream_tokens=tokens_of_run(config.data, training, _world_size()),
-    )
-    note("\n".join(describe(splits.parts)))
+    splits = _checked_splits(config, tokenizer)
+    prompts = served_as_trained(config, tokenizer)
     sequences = Sequences(splits.train, packed=config.data.sample_packing, sequence_len=config.data.sequence_len)
     held_out = None if splits.held_out is None else held_out_sequences(splits.held_out, config.data)
     schedule = plan_steps(training, len(sequences), _world_size())
@@ -102,11 +99,26 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     )
     with full_disk_explained(output):
         if is_main_process():
-            _open_record(config, record, splits, checkpoint, overwrite=overwrite)
+            _open_record(config, record, splits, prompts, checkpoint, overwrite=overwrite)
         _set_callbacks(trainer, training, record, stop)
         with record.failure_noted(is_main_process()):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return _finish(trainer, record, interrupted=stop.requested)
+
+
+def _checked_splits(config: Config, tokenizer: Tokenizer) -> Splits:
+    """Look at the data, prepare it, and say what became of it."""
+    quick_checks(config, tokenizer, model_folder=local_base_model(config.model.base_model))
+    splits = prepare_splits(
+        config.data,
+        config.model,
+        tokenizer=tokenizer,
+        seed=config.training.seed,
+        source=config.source,
+        stream_tokens=tokens_of_run(config.data, config.training, _world_size()),
+    )
+    note("\n".join(describe(splits.parts)))
+    return splits
 
 
 def _set_callbacks(trainer: TokenMeanTrainer, training: TrainingSection, record: RunRecord, stop: CleanStop) -> None:
@@ -169,7 +181,13 @@ def _print_decisions(*decisions: Decision) -> None:
 
 
 def _open_record(
-    config: Config, record: RunRecord, splits: Splits, checkpoint: Path | None, *, overwrite: bool
+    config: Config,
+    record: RunRecord,
+    splits: Splits,
+    prompts: dict[str, Any],
+    checkpoint: Path | None,
+    *,
+    overwrite: bool,
 ) -> None:
     """Start the record anew, or take up that of the run that goes on."""
     output = record.folder.parent
@@ -194,6 +212,7 @@ def _open_record(
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
     record.start(config.values, {"source": config.source, "prepared": prepared})
+    save_manifest(prompts, record.folder)
 
 
 def _finish(trainer: TokenMeanTrainer, record: RunRecord, *, interrupted: bool) -> Outcome:

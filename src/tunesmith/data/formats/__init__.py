@@ -6,19 +6,22 @@ A new layout is a function in a file of its family, and one line in `FORMATS`.
 from collections.abc import Callable
 from typing import Any
 
-from tunesmith.data.formats.alpaca import ALPACA_STYLES, alpaca
 from tunesmith.data.formats.chat import chat
-from tunesmith.data.formats.raw import completion, input_output
+from tunesmith.data.formats.dialogue import DIALOGUE
+from tunesmith.data.formats.instruct import INSTRUCT
+from tunesmith.data.formats.raw import RAW
+from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.spec import Format, FormatSpec
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.references import resolve
 
 FORMATS: dict[str, Format] = {
-    **{f"alpaca:{style}" if style else "alpaca": alpaca(style) for style in ALPACA_STYLES},
     "chat_template": chat,
-    "completion": completion,
-    "input_output": input_output,
+    **INSTRUCT,
+    **RAW,
+    **DIALOGUE,
+    **SHAREGPT,
 }
 """Value of `type` -> its function."""
 

@@ -36,12 +36,16 @@ def chat(values: dict[str, Any], spec: FormatSpec) -> list[Rendered] | list[Exam
     """Render a conversation; the trained turns are masked as described above."""
     if spec.upstream:
         return [axolotl_chat(values, spec)]
-    turns, tools = turns_of(values, spec.dataset), tools_of(values, spec.dataset)
-    require_answer(turns)
+    return list(conversation(turns_of(values, spec.dataset), spec, tools_of(values, spec.dataset)))
+
+
+def conversation(turns: Sequence[Turn], spec: FormatSpec, tools: Tools, first: int = 0) -> list[Rendered]:
+    """Render turns, of which only those from index `first` on may be trained."""
+    require_answer(turns[first:])
     template = template_of(spec)
     if spec.train_on_inputs:
         return [Rendered((Span(template.render([turn.message for turn in turns], tools=tools), True),), joint=True)]
-    trained = trained_turns(turns, spec)
+    trained = {index: what for index, what in trained_turns(turns, spec).items() if index >= first}
     if not trained:
         roles = sorted({turn.role for turn in turns})
         raise DataError(f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles}")

@@ -40,16 +40,17 @@ def detected(values: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def with_types(datasets: Sequence[Dataset], source: str) -> list[Dataset]:
+def with_types(datasets: Sequence[Dataset], source: str, *, quiet: bool = False) -> list[Dataset]:
     """Return the datasets, each with a type: its own, or what the columns of its first rows stand for (printed)."""
-    return [dataset if dataset.type is not None else _with_type(dataset, source) for dataset in datasets]
+    return [dataset if dataset.type is not None else _with_type(dataset, source, quiet) for dataset in datasets]
 
 
-def _with_type(dataset: Dataset, source: str) -> Dataset:
+def _with_type(dataset: Dataset, source: str, quiet: bool) -> Dataset:
     for row in islice(data_source.read_rows(dataset, source), 100):
         if isinstance(row, Row):
             settings = detected(row.values)
             keys = ", ".join(f"{key}: {value}" for key, value in settings.items())
-            note(f"{dataset.path}: no `type`; its columns {', '.join(row.values)} are read as {keys}")
+            if not quiet:
+                note(f"{dataset.path}: no `type`; its columns {', '.join(row.values)} are read as {keys}")
             return dataset.model_copy(update=settings)
     return dataset.model_copy(update={"type": "completion"})  # the reader says what is wrong with its rows

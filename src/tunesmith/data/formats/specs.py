@@ -36,7 +36,7 @@ def format_spec(
     return FormatSpec(
         dataset,
         data.train_on_inputs,
-        _template(dataset, model, tokenizer, source) if dataset.kind in TEMPLATED else None,
+        _template(dataset, model, tokenizer, source),
         dataset.mask or data.mask,
         data.sequence_len,
         None if model.eot_tokens is None else tuple(model.eot_tokens),
@@ -45,9 +45,17 @@ def format_spec(
     )
 
 
-def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate:
+def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate | None:
+    named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
+    if dataset.kind not in TEMPLATED or (dataset.kind != "chat_template" and not any((*named, tokenizer.chat_template))):
+        return None  # rows of prompt and completion may be plain text
+    return dataset_template(dataset, model, tokenizer, source)
+
+
+def dataset_template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate:
+    """Return the chat template of a dataset: its own, or the file's, or the tokenizer's."""
     section: Any = dataset if dataset.chat_template or dataset.chat_template_jinja else model
-    template = chat_template(
+    return chat_template(
         tokenizer,
         section.chat_template,
         section.chat_template_jinja,
@@ -55,7 +63,6 @@ def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, sourc
         settings=model.chat_template_kwargs,
         eot_tokens=model.eot_tokens or (),
     )
-    return template
 
 
 def _require_end(spec: FormatSpec) -> None:

@@ -1,0 +1,363 @@
+"""The data doctor: one pass over the rows of a config, with everything that the checks find.
+
+Rows stream; what is kept is counters, hashes and the first rows of each finding.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from tunesmith.checks.catalogue import HITS, Tally, finding
+from tunesmith.checks.duplicates import Fingerprints
+from tunesmith.checks.report import SEVERITIES, CheckReport, Figures, Finding, Hit, Sample, Severity
+from tunesmith.checks.rows import Look, check_row, full_text, look_at, turns_in
+from tunesmith.checks.template import injected_system, layout, shown_marks, template_findings
+from tunesmith.checks.terminal import one_line
+from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
+from tunesmith.checks.tokenizer import (
+    embedding_findings,
+    model_json,
+    stop_findings,
+    token_facts,
+    tokenizer_findings,
+)
+from tunesmith.config.sections import Config
+from tunesmith.data.formats.detect import with_types
+from tunesmith.data.formats.messages import Turn
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.specs import format_spec
+from tunesmith.data.pack import pack
+from tunesmith.data.samples import NOTHING_TRAINED, EncodedRow, encoded_rows, fitted
+from tunesmith.data.source import read_rows
+from tunesmith.data.splits import held_out_count
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.types import BadRow, Example, Rendered, Row
+from tunesmith.errors import ConfigError, DataError
+from tunesmith.log import note, progress
+
+QUICK_ROWS = 300
+"""Rows of each dataset that are looked at before training."""
+STREAM_ROWS = 10_000
+"""Rows looked at of a stream for pretraining, which may have no end."""
+SAMPLES = 200
+"""Samples kept to look at."""
+PER_CODE = 12
+"""Samples kept of each finding and dataset."""
+
+
+def run_checks(
+    config: Config,
+    tokenizer: Tokenizer,
+    *,
+    quick: bool = False,
+    limit: int | None = None,
+    model_folder: str | None = None,
+) -> CheckReport:
+    """Return everything that is found about the data, the tokenizer and the chat templates of a config.
+
+    Args:
+        config: it.
+        tokenizer: the model's.
+        quick: leave out what needs all rows, and what preparing the data reports by itself.
+        limit: look at so many rows of each dataset.
+        model_folder: folder of the model's config.json, if it is on this machine.
+
+    Raises:
+        UserError: a dataset or a template is not there.
+    """
+    if config.data.rl:
+        raise ConfigError(f"`rl: {config.data.rl}`: preference data is not checked yet")
+    return Examination(config, tokenizer, quick=quick, limit=limit, model_folder=model_folder).report()
+
+
+def quick_checks(config: Config, tokenizer: Tokenizer, *, model_folder: str | None = None) -> None:
+    """Look at the tokenizer, the templates and the first rows, and print what is wrong.
+
+    Raises:
+        DataError: there is an error, and `data_checks` is not `warn`.
+    """
+    wanted = config.data.data_checks
+    if wanted == "off" or config.data.rl:
+        return
+    found = run_checks(config, tokenizer, quick=True, limit=QUICK_ROWS, model_folder=model_folder).findings
+    for item in found:
+        if item.severity == "warning" or (item.severity == "error" and wanted == "warn"):
+            note(one_line(item))
+    errors = [one_line(item).removeprefix("error: ") for item in found if item.severity == "error"]
+    if errors and wanted == "error":
+        raise DataError(
+            "\n".join([*errors, "`tunesmith check` shows the rows; `data_checks: warn` trains all the same"])
+        )
+
+
+class Examination:
+    """One look at a config's data."""
+
+    def __init__(
+        self, config: Config, tokenizer: Tokenizer, *, quick: bool, limit: int | None, model_folder: str | None
+    ) -> None:
+        self.config, self.tokenizer, self.quick, self.limit = config, tokenizer, quick, limit
+        self.model = model_json(config.model, model_folder, "config.json")
+        self.generation = model_json(config.model, model_folder, "generation_config.json") or self.model
+        self.facts = token_facts(tokenizer, self.model)
+        self.tally = Tally()
+        self.severities: dict[str, Severity] = {}
+        self.bad: dict[str, list[Any]] = {}
+        self.prints = Fingerprints(near=not quick)
+        self.figures: list[Figures] = []
+        self.looks: list[Look] = []
+        self.samples: list[Sample] = []
+        self.packed: list[int] = []
+
+    def report(self) -> CheckReport:
+        """Return the report."""
+        data, source = self.config.data, self.config.source
+        sides = [with_types(side, source, quiet=self.quick) for side in (data.datasets, data.test_datasets)]
+        specs = [
+            [format_spec(dataset, data, self.config.model, self.tokenizer, source) for dataset in side]
+            for side in sides
+        ]
+        findings = list(self._about_templates([*specs[0], *specs[1]]))
+        for spec in specs[0]:
+            self._dataset(spec, spec.dataset.path)
+        trained = len(self.prints.samples["row"])
+        for spec in specs[1]:
+            self._dataset(spec, f"{spec.dataset.path} (test)")
+        if not self.quick:
+            self._twice(trained)
+        findings += self._about_ends()
+        findings += self._bad_rows()
+        for code, count in self.tally.counts.items():
+            severity = self.severities.get(code)
+            findings.append(finding(code, severity=severity, count=count, hits=self.tally.hits[code]))
+        findings.sort(key=lambda item: (SEVERITIES.index(item.severity), -item.count))
+        return CheckReport(source, data.sequence_len, findings, self.figures, self._shown(findings))
+
+    def _about_templates(self, specs: Sequence[FormatSpec]) -> Iterator[Finding]:
+        """Yield findings about the tokenizer and each template, once."""
+        templates = {spec.template.text: spec for spec in reversed(specs) if spec.template}
+        layouts = [layout(spec.template) for spec in templates.values() if spec.template]
+        yield from tokenizer_findings(self.tokenizer, self.model, layouts=layouts, texts=self._first_texts(specs))
+        for spec in templates.values():
+            yield from template_findings(spec, self.tokenizer)
+
+    def _first_texts(self, specs: Sequence[FormatSpec]) -> Iterator[str]:
+        for spec in specs:
+            for row in islice(read_rows(spec.dataset, self.config.source), QUICK_ROWS):
+                if isinstance(row, Row):
+                    yield from strings(row.values)
+
+    def _dataset(self, spec: FormatSpec, name: str) -> None:
+        """Look at one dataset."""
+        own_system = injected_system(spec.template) if spec.template else None
+        look, figures = look_at(spec, self.tokenizer, self.facts, own_system), Figures(name)
+        self.looks.append(look)
+        self.figures.append(figures)
+        self.packed, kept, bad = [], Counter[str](), 0
+        limit = self.limit or (STREAM_ROWS if look.family == "pretrain" else None)
+        with progress(f"checking {name}", unit="rows") as advance:
+            for batch in encoded_rows(spec, self.tokenizer, self.config.source, limit):
+                good = [item for item in batch if isinstance(item, EncodedRow)]
+                if figures.rows == 0:
+                    self._together(good, look)
+                for item in batch:
+                    figures.rows += 1
+                    bad += self._row(item, look, figures, kept)
+                advance(len(batch))
+        if self.config.data.sample_packing and self.packed:
+            sequences = pack(self.packed, self.config.data.sequence_len)
+            figures.packing = sum(self.packed) / (len(sequences) * self.config.data.sequence_len)
+        if bad and (bad * 10 > figures.rows or self.config.data.bad_rows == "error"):
+            self.severities["bad-row"] = self.severities["nothing-trained"] = "error"
+        if figures.samples and not figures.end_trained and look.wants_end:
+            self.severities["end-untrained"] = "error"
+        if self.config.data.excess_length_strategy == "raise" or not figures.samples:
+            self.severities["over-length"] = "error"
+        if not figures.samples and not self.quick:
+            self.tally.put("nothing-left", Hit(name, 0, f"{figures.rows:,} rows are read"))
+
+    def _row(self, item: EncodedRow | BadRow, look: Look, figures: Figures, kept: Counter[str]) -> int:
+        """Look at one row; return whether it is bad."""
+        if isinstance(item, BadRow):
+            self._bad(item)
+            return 1
+        row = item.row
+        self.tally.begin(row.file, row.number)
+        for text in strings(row.values):
+            for code, detail in text_findings(text):
+                self.tally.add(code, detail)
+        turns = turns_in(row.values, look)
+        check_row(item, turns, look, self.tally, figures)
+        self._remember(item, turns, look)
+        shown: list[tuple[list[int], list[int]]] = []
+        for rendered, examples in zip(item.rendered, item.examples, strict=True):
+            if isinstance(examples, str):
+                self._unusable(row, examples, figures)
+                continue
+            for example in examples:
+                if isinstance(found := self._fit(example, look, figures), tuple):
+                    shown.append(found)
+                    if not self.quick:
+                        self.prints.add_sample(_prompt(rendered, example, len(examples)))
+        self._keep(row, shown, look, kept)
+        return int(any(isinstance(examples, str) for examples in item.examples))
+
+    def _unusable(self, row: Row, reason: str, figures: Figures) -> None:
+        if reason == NOTHING_TRAINED:
+            figures.nothing_trained += 1
+            if not self.quick:
+                self.tally.add("nothing-trained")
+        else:
+            self._bad(BadRow(row.file, row.number, reason))
+
+    def _bad(self, row: BadRow) -> None:
+        """Count a row that cannot be used, beside those with a like reason."""
+        if self.quick:
+            return  # preparing the data reports them
+        like = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "_", row.reason)[:120]
+        group = self.bad.setdefault(like if like in self.bad or len(self.bad) < HITS else "other", [0, []])
+        group[0] += 1
+        if len(group[1]) < HITS:
+            group[1].append(Hit(row.file, row.number, masked(row.reason)))
+
+    def _bad_rows(self) -> Iterator[Finding]:
+        for count, hits in self.bad.values():
+            yield finding("bad-row", hits[0].detail, severity=self.severities.get("bad-row"), count=count, hits=hits)
+
+    def _fit(self, example: Example, look: Look, figures: Figures) -> tuple[list[int], list[int]] | None:
+        """Count a sample and return what is left of it at `sequence_len`."""
+        data = self.config.data
+        length = len(example.input_ids)
+        figures.lengths.append(length)
+        found = fitted(example, data)
+        if length > data.sequence_len and not self.quick:
+            self.tally.add("over-length", f"{length:,} tokens, sequence_len is {data.sequence_len:,}")
+        if isinstance(found, str):
+            if length <= data.sequence_len and not self.quick:
+                self.tally.add("under-length", found)
+            return None
+        ids, labels = found
+        if any(label >= 0 for label in example.labels[len(ids) :]):
+            self.tally.add("answer-cut", f"{length - len(ids):,} tokens are cut")
+        trained = [index for index, label in enumerate(labels) if label >= 0]
+        figures.samples += 1
+        figures.tokens += len(ids)
+        figures.trained += len(trained)
+        figures.end_trained += bool(trained) and look.end_of(ids, trained[-1]) is not None
+        self.packed.append(len(ids))
+        return found
+
+    def _together(self, items: Sequence[EncodedRow], look: Look) -> None:
+        """Compare the tokens of parts with those of the whole, in the first rows of types tokenised in parts."""
+        todo = [
+            (item.row, rendered, examples[0])
+            for item in items
+            for rendered, examples in zip(item.rendered, item.examples, strict=True)
+            if isinstance(rendered, Rendered) and not rendered.joint and len(rendered.spans) > 1
+            if not isinstance(examples, str) and len(examples) == 1
+        ]
+        if items and (marks := shown_marks(items[0], self.tokenizer)) and not look.spec.template:
+            self.tally.put("template-token-split", Hit(items[0].row.file, items[0].row.number, "; ".join(marks[:3])))
+        both = [part for _, rendered, _ in todo for part in (rendered.prompt(last=True), rendered)]
+        flat = [full_text(part, self.tokenizer) for part in both]
+        ids = self.tokenizer(flat, add_special_tokens=False)["input_ids"] if flat else []
+        for index, (row, rendered, example) in enumerate(todo):
+            self.tally.begin(row.file, row.number)
+            ours, (prompt, whole) = example.input_ids, ids[2 * index : 2 * index + 2]
+            if ours[:1] == [self.facts.bos] != whole[:1]:
+                ours = ours[1:]
+            parts = sum(bool(span.text) for span in rendered.prompt(last=True).spans)
+            if parts > 1 and ours[: len(prompt)] != prompt:
+                self.tally.add("prompt-parts-differ", self._parting(prompt, ours))
+            elif ours[: len(whole)] != whole:
+                self.tally.add("boundary-merge", self._parting(whole, ours))
+
+    def _parting(self, wanted: Sequence[int], ours: Sequence[int]) -> str:
+        place = next((i for i, (a, b) in enumerate(zip(wanted, ours, strict=False)) if a != b), len(wanted))
+        pieces = self.tokenizer.convert_ids_to_tokens([*wanted[place : place + 1], *ours[place : place + 1]])
+        return f"token {place} is {' for one text, '.join(map(repr, pieces))} as trained"
+
+    def _remember(self, item: EncodedRow, turns: Sequence[Turn], look: Look) -> None:
+        """Keep the hashes of a row."""
+        if self.quick:
+            return
+        said = (turn.content for turn in turns if turn.role != "system")
+        content = said if turns else strings(item.row.values, skip=look.spec.dataset.field_system)
+        text = "\n".join(rendered.text or repr(rendered) for rendered in item.rendered)
+        self.prints.add(item.row.file, item.row.number, text, "\n".join(content))
+
+    def _twice(self, trained: int) -> None:
+        """Count rows that stand twice, and prompts on both sides."""
+        prints, data = self.prints, self.config.data
+        found = {
+            "duplicate-row": prints.hits(prints.equal(), "as"),
+            "near-duplicate": prints.hits(prints.alike(), "nearly as"),
+        }
+        held_out: Sequence[int] = range(trained, len(prints.samples["row"]))
+        streamed = any(look.family == "pretrain" for look in self.looks)
+        if data.val_set_size and trained > 1 and self.limit is None and not streamed:
+            held_out = self._held_out(trained)
+        found["leaked-prompt"] = prints.hits(prints.leaked(held_out), "the prompt is that of")
+        for code, hits in found.items():
+            for hit in hits:
+                self.tally.put(code, hit)
+
+    def _held_out(self, samples: int) -> list[int]:
+        """Return the samples that `val_set_size` holds out, as `prepare_splits` does."""
+        import datasets
+
+        order = datasets.Dataset.from_dict({"sample": range(samples)})
+        if self.config.data.shuffle_merged_datasets:
+            order = order.shuffle(seed=self.config.training.seed, keep_in_memory=True)
+        return list(order["sample"])[samples - held_out_count(samples, self.config.data.val_set_size) :]
+
+    def _about_ends(self) -> Iterator[Finding]:
+        """Yield findings about tokens that only the data shows to be in use."""
+        ends = {token for look in self.looks if look.wants_end for token in look.last_ends}
+        yield from stop_findings(ends, self.tokenizer, self.generation)
+        used = {token for look in self.looks for token in look.used}
+        yield from embedding_findings(used, self.facts, self.tokenizer, self.config.adapter)
+
+    def _keep(self, row: Row, shown: Iterable[tuple[list[int], list[int]]], look: Look, kept: Counter[str]) -> None:
+        """Keep the row's samples to look at, if there are few of its kind."""
+        codes = tuple(self.tally.codes)
+        room = SAMPLES // (len(self.config.data.datasets) + len(self.config.data.test_datasets))
+        if self.quick or kept["all"] >= room or all(kept[code] >= PER_CODE for code in codes or [""]):
+            return
+        for ids, labels in islice(shown, 3):
+            kept.update(["all", *(codes or [""])])
+            pieces = masked_pieces([_piece(token, self.tokenizer) for token in ids])
+            self.samples.append(Sample(look.spec.dataset.path, row.file, row.number, ids, labels, pieces, codes))
+
+    def _shown(self, findings: Sequence[Finding]) -> list[Sample]:
+        """Return the samples, those of the worst findings first, with what was found about them at the end."""
+        worth = {item.code: SEVERITIES.index(item.severity) for item in reversed(findings)}
+        late = {"duplicate-row", "near-duplicate", "leaked-prompt", "prompt-parts-differ", "boundary-merge"}
+        of_row: dict[tuple[str, int], list[str]] = {}
+        for item in findings:
+            for hit in item.hits if item.code in late else ():
+                of_row.setdefault((hit.file, hit.row), []).append(item.code)
+        named = [
+            replace(sample, codes=(*sample.codes, *of_row.get((sample.file, sample.row), ())))
+            for sample in self.samples
+        ]
+        return sorted(named, key=lambda sample: min((worth.get(code, 3) for code in sample.codes), default=3))
+
+
+def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
+    """Return what a sample asks: its text up to the first trained span, or all of it where nothing is only read."""
+    asked = rendered.prompt().text if isinstance(rendered, Rendered) and pieces == 1 else ""
+    if asked:
+        return asked
+    first = next((index for index, label in enumerate(example.labels) if label >= 0), 0)
+    return repr(example.input_ids[:first] or example.input_ids)
+
+
+def _piece(token: int, tokenizer: Tokenizer) -> str:
+    """Return the text of a token, with the space that a SentencePiece vocabulary puts before a word."""
+    text = str(tokenizer.decode([token]))
+    begins = str(tokenizer.convert_ids_to_tokens(token)).startswith("▁")
+    return f" {text}" if begins and not text.startswith(" ") else text

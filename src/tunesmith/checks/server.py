@@ -1,0 +1,170 @@
+"""What an OpenAI-compatible server makes of a prompt: one that runs somewhere, or `transformers serve` started here.
+
+`transformers serve` says only how many tokens a prompt has. The one started here also writes down the ids that reach
+the model's embedding: `python -m tunesmith.checks.server FOLDER PORT FILE` is that server.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunesmith.errors import RunError
+
+START_SECONDS = 180
+ANSWER_SECONDS = 120
+
+
+class Request(NamedTuple):
+    """A prompt as a client sends it: messages, or a text where there are none."""
+
+    messages: Sequence[dict[str, Any]] | None
+    tools: list[Any] | None
+    text: str
+
+
+class Server(NamedTuple):
+    """A server.
+
+    Attributes:
+        url: its address, without /v1.
+        model: the model's name there.
+        seen: file with the ids of each prompt, a list a line; None for a server elsewhere.
+    """
+
+    url: str
+    model: str
+    seen: Path | None = None
+
+    def feeds(self, request: Request) -> list[int] | int | str:
+        """Return the ids that the model is fed, or their number where the server tells no more, or why it refuses."""
+        chat = request.messages is not None
+        body: dict[str, Any] = {"model": self.model}
+        body |= (
+            {"messages": [_sent(message) for message in request.messages or ()]} if chat else {"prompt": request.text}
+        )
+        if request.tools:
+            body["tools"] = request.tools
+        if self.seen is None and isinstance(found := self._post("tokenize", body), dict) and "tokens" in found:
+            return list(found["tokens"])
+        before = self.seen.stat().st_size if self.seen else 0
+        found = self._post("v1/chat/completions" if chat else "v1/completions", body | {"max_tokens": 1})
+        if isinstance(found, str):
+            return found
+        if self.seen is None:
+            return int(found["usage"]["prompt_tokens"])
+        with self.seen.open() as stream:
+            stream.seek(before)
+            return list(json.loads(stream.readline()))
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        """Return the answer, or the words of a refusal.
+
+        Raises:
+            RunError: there is no answer.
+        """
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return f"{error.code} {error.reason}: {error.read().decode(errors='replace')[:200]}"
+        except (OSError, ValueError) as error:
+            raise RunError(f"the server at {self.url} does not answer: {error}") from error
+
+
+def _sent(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as clients send it: arguments of calls are JSON text, and calls have an id."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    sent = []
+    for number, call in enumerate(calls):
+        function = call.get("function", call)
+        arguments = function.get("arguments", {})
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        sent.append({"id": f"call_{number}", "type": "function", **call, "function": function | {"arguments": text}})
+    return message | {"tool_calls": sent}
+
+
+def server_at(url: str) -> Server:
+    """Return the server at an address, with or without /v1.
+
+    Raises:
+        RunError: it does not answer, or is no OpenAI-compatible server.
+    """
+    url = url.rstrip("/").removesuffix("/v1")
+    try:
+        with urllib.request.urlopen(f"{url}/v1/models", timeout=ANSWER_SECONDS) as answer:
+            return Server(url, json.load(answer)["data"][0]["id"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{url}/v1/models names no model: {error}; is it an OpenAI-compatible server?") from error
+
+
+@contextmanager
+def transformers_serve(folder: Path, scratch: Path) -> Iterator[Server]:
+    """Run `transformers serve` on the model in `folder` while the context lasts.
+
+    Raises:
+        RunError: it does not start; its last words are in the message.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seen, log = scratch / "seen.jsonl", scratch / "server.log"
+    seen.touch()
+    command = [sys.executable, "-m", "tunesmith.checks.server", str(folder), str(port), str(seen)]
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        )
+    try:
+        _wait(process, port, log)
+        yield Server(f"http://127.0.0.1:{port}", str(folder), seen)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    words = log.read_text(errors="replace").strip().splitlines()[-3:]
+    raise RunError("`transformers serve` did not start: " + (" / ".join(words) or f"no answer in {START_SECONDS} s"))
+
+
+def main(folder: str, port: str, seen: str) -> None:
+    """Serve a model as `transformers serve` does, and write down the ids of each prompt as its embedding gets them."""
+    from torch.nn import Embedding
+    from torch.nn.modules.module import register_module_forward_pre_hook
+    from transformers.cli.serve import Serve
+
+    def write_down(module: Any, inputs: tuple[Any, ...]) -> None:
+        if isinstance(module, Embedding):
+            with open(seen, "a") as stream:
+                stream.write(json.dumps(inputs[0].flatten().tolist()) + "\n")
+
+    register_module_forward_pre_hook(write_down)
+    Serve(force_model=folder, device="cpu", host="127.0.0.1", port=int(port))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

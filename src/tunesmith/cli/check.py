@@ -1,0 +1,65 @@
+"""`tunesmith check`: what is wrong with the data, the tokenizer or the chat template, before anything is trained."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.errors import ConfigError, DataError
+
+SUMMARY = "Look for faults of the data, the tokenizer and the chat template, without loading the model."
+EXAMPLES = """  tunesmith check examples/honeycomb/lora.yml
+  tunesmith check lora.yml --rows 1000 --html report.html
+  tunesmith check lora.yml --parity"""
+
+
+def check(arguments: list[str]) -> int:
+    """Run the command and return its exit code: that of a data error, if there is an error among the findings."""
+    options = parser("check", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE", help="YAML file, or - for standard input")
+    options.add_argument(
+        "--html", metavar="PATH", help="page to look at (default: check.html of dataset_prepared_path)"
+    )
+    options.add_argument("--json", metavar="PATH", help="write findings and figures as JSON too")
+    options.add_argument("--rows", type=int, metavar="N", help="look at the first N rows of each dataset")
+    options.add_argument("--parity", action="store_true", help="prove that every way to serve feeds the same tokens")
+    given, overrides = options.parse_known_args(arguments)
+    if given.rows is not None and given.rows < 1:
+        raise ConfigError(f"--rows {given.rows}: expected a number above 0")
+    config = read_config(given.file, overrides)
+
+    from rich.console import Console
+
+    from tunesmith.checks.doctor import run_checks
+    from tunesmith.checks.page import write_page
+    from tunesmith.checks.terminal import as_text, summary
+    from tunesmith.modeling.builtin import local_base_model
+    from tunesmith.modeling.tokenizer import model_tokenizer
+
+    tokenizer = model_tokenizer(config.model)
+    folder = local_base_model(config.model.base_model)
+    report = run_checks(config, tokenizer, limit=given.rows, model_folder=folder)
+    if given.parity:
+        from tunesmith.checks.parity import check_parity
+
+        report.findings += check_parity(config, tokenizer, model_folder=folder)
+    Console(soft_wrap=True, highlight=False).print(as_text(report))
+    page = Path(given.html or Path(config.data.dataset_prepared_path) / "check.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
+    write_page(report, page)
+    if given.json:
+        content = {key: value for key, value in asdict(report).items() if key != "samples"}
+        Path(given.json).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    print(f"{summary(report)}; page: {page}")
+    return DataError.exit_code if any(item.severity == "error" for item in report.findings) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(check, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

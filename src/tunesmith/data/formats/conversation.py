@@ -1,0 +1,102 @@
+"""Conversations that are laid out as text without a chat template: what their types share."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Dataset
+from tunesmith.data.formats.messages import message_list
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.tokenizer import Tokenizer, adds_bos
+from tunesmith.data.types import Rendered, Span
+from tunesmith.errors import DataError
+
+
+class Message(NamedTuple):
+    """A message of a conversation.
+
+    Attributes:
+        name: who speaks: human, gpt, system, or another role by its own name.
+        text: what is said.
+        speaker: 0 for the user, 1 for the model, None for others.
+        weight: 0 leaves an answer untrained.
+        written: name to write in place of the layout's.
+    """
+
+    name: str
+    text: str
+    speaker: int | None = None
+    weight: float = 1
+    written: str = ""
+
+
+class Conversation(NamedTuple):
+    """A type: how its rows are read, and how a conversation is laid out."""
+
+    read: Callable[[dict[str, Any], FormatSpec], list[Message]]
+    render: Callable[[Sequence[Message], FormatSpec], Rendered]
+
+    def format(self, values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
+        """Render a row."""
+        return [self.render(self.read(values, spec), spec)]
+
+
+def items_of(values: dict[str, Any], dataset: Dataset, column: str = "conversations") -> list[Any]:
+    """Return the list of messages in `field_messages`, or in `column` if that is not set."""
+    return message_list(values, dataset.model_copy(update={"field_messages": dataset.field_messages or column}))
+
+
+def text_of(number: int, item: Any, role_key: str, text_key: str) -> tuple[str, str]:
+    """Return role and text of a message; null is an empty text.
+
+    Raises:
+        DataError: it has none.
+    """
+    if not isinstance(item, dict) or item.get(role_key) is None or text_key not in item:
+        found = ", ".join(map(str, item)) if isinstance(item, dict) else repr(item)[:60]
+        raise DataError(f"message {number} should hold {role_key} and {text_key}; found {found}")
+    text = "" if item[text_key] is None else item[text_key]
+    if not isinstance(text, str):
+        raise DataError(f"message {number}: {text_key} should be text; found {text!r:.60}")
+    return str(item[role_key]), text
+
+
+def tokenizer_of(spec: FormatSpec) -> Tokenizer:
+    """Return the tokenizer, on whose begin and end tokens these layouts depend."""
+    assert spec.tokenizer is not None, "the spec of a conversation is made with its tokenizer"
+    return spec.tokenizer
+
+
+WINDOW = 64
+"""Characters of an answer that decide whether its begin merges with what stands before it."""
+
+
+def answer(header: str, rest: str, spec: FormatSpec, *, inputs: bool, ends: int) -> list[Span]:
+    """Return a trained answer; its header is trained too with `inputs`.
+
+    Where the last token of the header would merge with the answer's first one, a server's prompt would not be how the
+    training text begins. There the two are tokenised apart, other than with `mask: axolotl`.
+    """
+    head = "" if inputs else header.rstrip()
+    text = header + rest
+    if head and not spec.upstream:
+        texts = [head, text[: len(head) + WINDOW]]
+        alone, together = tokenizer_of(spec)(texts, add_special_tokens=False)["input_ids"]
+        if together[: len(alone)] != alone:
+            return [Span(head, False), Span(text[len(head) :], True, ends=ends)]
+    return [Span(text, True, head=head, ends=ends)]
+
+
+def require_training(spans: Sequence[Span], answers: Sequence[str], spec: FormatSpec) -> None:
+    """Raise a DataError if nothing is trained, or only empty answers are; Axolotl lets both pass."""
+    if spec.upstream:
+        return
+    if not any(span.train for span in spans):
+        raise DataError("no turn is trained: the conversation has no answer of the model, or all have weight 0")
+    if answers and not any(text.strip() for text in answers) and not spec.train_on_inputs:
+        raise DataError("every answer is empty: there is nothing to train")
+
+
+def with_begin(text: str, spec: FormatSpec) -> str:
+    """Return a text that is not the first one, for the places where Axolotl leaves it its own begin token."""
+    tokenizer = tokenizer_of(spec)
+    return f"{tokenizer.bos_token}{text}" if spec.upstream and adds_bos(tokenizer) else text
