@@ -11,11 +11,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from sentencepiece import SentencePieceTrainer
 
 from real_tokenizers import family_folder
 from tunesmith.data import sentencepiece
 from tunesmith.data.sentencepiece import sentencepiece_disagreements
-from tunesmith.data.tokenizer import load_tokenizer
+from tunesmith.data.tokenizer import adds_bos, load_tokenizer
 from tunesmith.errors import ModelError
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,31 @@ def test_a_saved_one_is_the_same(family, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     texts = [*ODD, "<s>[INST]  Hi[/INST] x</s> y"]
     assert load_tokenizer(str(tmp_path))(texts).input_ids == tokenizer(texts).input_ids
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("bpe", {"add_dummy_prefix": False, "user_defined_symbols": ["<|im_start|>", "\n", "    "]}),
+        ("bpe", {"normalization_rule_name": "nmt_nfkc", "remove_extra_whitespaces": True, "byte_fallback": False}),
+        ("unigram", {}),
+    ],
+)
+def test_every_kind_of_model_file_is_read_as_sentencepiece_reads_it(kind, options, lines, tmp_path):
+    defaults = {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True}
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=str(tmp_path / "tokenizer"),
+        model_type=kind,
+        vocab_size=800,
+        minloglevel=2,
+        **defaults | options,
+    )
+    (tmp_path / "tokenizer_config.json").write_text('{"legacy": false, "add_bos_token": false}')
+    tokenizer = load_tokenizer(str(tmp_path))
+    differing = sentencepiece_disagreements(tmp_path, tokenizer, lines)
+    assert len(differing) <= (0.01 * len(lines) if kind == "unigram" else 0)
+    assert not adds_bos(tokenizer)
 
 
 def test_another_reading_is_shown(mistral_v1, mistral_v2):

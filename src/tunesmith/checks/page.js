@@ -219,7 +219,7 @@ function drawFilters() {
     return counts.size;
   };
   fill("code", "All", sample => sample.codes);
-  $("dataset-label").hidden = fill("dataset", "All", sample => [sample.dataset]) < 2;
+  $("datasets-filter").hidden = fill("dataset", "All", sample => [sample.dataset]) < 2;
   for (const node of document.querySelectorAll(".browse")) node.hidden = !report.samples.length;
   for (const name of FILTERS) {
     $(name).addEventListener("input", () => { filter[name] = $(name).value.trim(); filter.first = 0; drawSamples(); });
@@ -228,7 +228,7 @@ function drawFilters() {
     $(name).addEventListener("click", () => { filter.first += step; drawSamples(); toSamples(); });
   }
   $("clear").addEventListener("click", () => choose({}));
-  $("trained-only").addEventListener("change", drawSamples);
+  $("trained-only").addEventListener("change", () => document.querySelectorAll(".tokens:not(:empty)").forEach(drawTokens));
   $("ids").addEventListener("change", () => $("samples").classList.toggle("ids", $("ids").checked));
 }
 
@@ -242,7 +242,8 @@ const nearby = new IntersectionObserver(entries => {
 
 function drawSamples() {
   const {row, code, dataset, first} = filter;
-  const found = report.samples.filter(sample => hasRow(sample, row) && (!code || sample.codes.includes(code)) && (!dataset || sample.dataset === dataset));
+  const found = report.samples.filter(sample => hasRow(sample, row)
+    && (!code || sample.codes.includes(code)) && (!dataset || sample.dataset === dataset));
   const last = Math.min(first + PAGE, found.length);
   $("status").textContent = (found.length > PAGE ? `${first + 1}–${last} of ` : "") + plural(found.length, "sample");
   $("previous").disabled = !first;
@@ -287,6 +288,7 @@ function stretches({labels}) {
 
 function drawTokens(body) {
   const sample = sampleOf.get(body), only = $("trained-only").checked;
+  body.replaceChildren();
   for (const [start, end, on] of stretches(sample)) {
     const kept = on ? KEPT.on : only ? 0 : KEPT.off;
     if (kept && end - start <= 2 * kept + 20) body.append(...tokens(sample, start, end));
@@ -309,7 +311,7 @@ function tokens(sample, start, end) {
   for (let index = start; index < end; index++) {
     const piece = sample.pieces[index], text = visible(piece), node = document.createElement("span");
     const broken = text.endsWith("\n");  // the break stands behind the token, so that its id stays beside it
-    node.className = `t ${sample.labels[index] >= 0 ? "on" : "off"}${/^ [^ ]/.test(piece) ? " space" : ""}`;
+    node.className = `t ${sample.labels[index] >= 0 ? "on" : "off"}${/^ (?! )/.test(piece) ? " space" : ""}`;
     node.textContent = broken ? text.slice(0, -1) : text;
     node.tabIndex = -1;
     node.dataset.index = index;
@@ -319,9 +321,9 @@ function tokens(sample, start, end) {
   return made;
 }
 
-// One space before a word stays one, with a dot drawn behind it, so that the browser finds phrases; others become dots.
+// A space that begins a token stays one, with a dot drawn behind it, so that the browser finds phrases; others are dots.
 function visible(piece) {
-  return (piece || "▫").replace(/ (?= )|(?<=[ \n]) | $/g, "·").replace(/\n/g, "↵\n").replace(/\t/g, "⇥\t")
+  return (piece || "▫").replace(/ (?= )|(?<=[ \n]) |(?<=.) $/g, "·").replace(/\n/g, "↵\n").replace(/\t/g, "⇥\t")
     .replace(/[\0-\x08\x0b-\x1f]/g, found => String.fromCharCode(0x2400 + found.charCodeAt(0)))
     .replace(/[\x7f-\x9f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
       found => `⟨U+${found.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);

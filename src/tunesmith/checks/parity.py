@@ -151,7 +151,8 @@ def check_parity(
             else:
                 notes.append(_finding("parity-server-skipped", found))
     if not proof.hits:
-        note(f"parity: {len(prompts)} prompts have the same tokens in training, {', '.join(proof.sides)}")
+        sides = [f"{name} ({n} of them)" if n < len(prompts) else name for name, n in proof.sides.items()]
+        note(f"parity: {len(prompts)} prompts have the same tokens in training, {', '.join(sides)}")
     return [*proof.findings(), *notes]
 
 
@@ -167,7 +168,7 @@ class _Proof:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.sides: dict[str, None] = {}
+        self.sides: Counter[str] = Counter()
         self.hits: dict[str, dict[tuple[str, int], Hit]] = {}
 
     def findings(self) -> list[Finding]:
@@ -223,7 +224,7 @@ class _Proof:
 
     def _against(self, code: str, name: str, prompt: Prompt, found: list[int] | int | str) -> None:
         """Write down if `found` is not what is trained: ids, their number, or why there are none."""
-        self.sides[name] = None
+        self.sides[name] += 1
         if isinstance(found, str):
             self._hit(code, prompt.file, prompt.row, f"{name} refuses: {found}")
         elif isinstance(found, int):

@@ -12,7 +12,8 @@ from tunesmith.errors import ConfigError, DataError
 SUMMARY = "Look for faults of the data, the tokenizer and the chat template, without loading the model."
 EXAMPLES = """  tunesmith check examples/honeycomb/lora.yml
   tunesmith check lora.yml --rows 1000 --html report.html
-  tunesmith check lora.yml --parity"""
+  tunesmith check lora.yml --parity
+  tunesmith check lora.yml --server http://localhost:8000"""
 
 
 def check(arguments: list[str]) -> int:
@@ -25,6 +26,7 @@ def check(arguments: list[str]) -> int:
     options.add_argument("--json", metavar="PATH", help="write findings and figures as JSON too")
     options.add_argument("--rows", type=int, metavar="N", help="look at the first N rows of each dataset")
     options.add_argument("--parity", action="store_true", help="prove that every way to serve feeds the same tokens")
+    options.add_argument("--server", metavar="URL", help="--parity against this OpenAI-compatible server, not our own")
     given, overrides = options.parse_known_args(arguments)
     if given.rows is not None and given.rows < 1:
         raise ConfigError(f"--rows {given.rows}: expected a number above 0")
@@ -41,10 +43,10 @@ def check(arguments: list[str]) -> int:
     tokenizer = model_tokenizer(config.model)
     folder = local_base_model(config.model.base_model)
     report = run_checks(config, tokenizer, limit=given.rows, model_folder=folder)
-    if given.parity:
+    if given.parity or given.server:
         from tunesmith.checks.parity import check_parity
 
-        report.findings += check_parity(config, tokenizer, model_folder=folder)
+        report.findings += check_parity(config, tokenizer, server=given.server or True, model_folder=folder)
     Console(soft_wrap=True, highlight=False).print(as_text(report))
     page = Path(given.html or Path(config.data.dataset_prepared_path) / "check.html")
     page.parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,7 @@ class Dataset(Section):
     path: str
     """File, folder, or Hub dataset."""
     type: str | dict[str, Any] | None = None
-    """Layout of the rows: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping that describes it."""
+    """Layout of the rows: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
     ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow"] | None = None
     """Kind of file, where its name does not tell."""
     name: str | None = None
@@ -223,7 +223,7 @@ class DataSection(Section):
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Data to train on."""
     mask: Literal["served", "axolotl"] = "served"
-    """Whose labels: `served` trains what the model must emit when served; `axolotl` repeats Axolotl, faults included."""
+    """Whose labels: `served` trains what the model must emit when served; `axolotl` repeats Axolotl's."""
     test_datasets: list[Dataset] = []
     """Data to evaluate on, in place of `val_set_size`."""
     val_set_size: NonNegative = 0.0

@@ -8,6 +8,7 @@ from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import detected
 from tunesmith.data.formats.preference import preference_example
+from tunesmith.data.formats.prompt_completion import prompt_and_completion
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.tokenize import encode as encode_rendered
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer
@@ -56,8 +57,11 @@ def encode(
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, special_tokens=checked.model.special_tokens)
     if checked.data.rl:
-        return [preference_example(dict(row), section, checked.data.rl, checked.model, tokenizer, PLACE)]
-    section = section if section.type is not None else section.model_copy(update=detected(row))
+        upstream = (section.mask or checked.data.mask) == "axolotl"
+        rl = checked.data.rl
+        return [preference_example(dict(row), section, rl, checked.model, tokenizer, PLACE, upstream=upstream)]
+    if section.type is None:
+        section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)
 
 
@@ -75,4 +79,7 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Any, tokenizer: Toke
         if isinstance(examples, DataError):
             raise examples
         found += examples
+    if section.kind == "prompt_completion":
+        prompt, completion = prompt_and_completion(row, spec)
+        return [example._replace(prompt=prompt, completion=completion) for example in found]
     return found

@@ -17,6 +17,7 @@ from tunesmith.data.formats.conversation import Message
 from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import tools_of, turns_of
+from tunesmith.data.formats.prompt_completion import turns_of_pair
 from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode, prompt_ids
@@ -30,7 +31,7 @@ Turn = dict[str, str]
 CONVERSATIONS = SHAREGPT_TYPES | DIALOGUE_TYPES
 """Types that lay out a conversation without a chat template."""
 
-PLAIN_TEXT = ("completion", "pretrain", "input_output")
+PLAIN_TEXT = ("completion", "pretrain", "input_output", "prompt_completion")
 """Types without a layout: what is asked is gone on with."""
 
 MESSAGES = {
@@ -60,8 +61,9 @@ def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, sou
     Raises:
         DataError: the row does not fit its type.
     """
-    if spec.dataset.type == "chat_template":
-        turns = turns_of(values, spec.dataset)
+    paired = spec.dataset.kind == "prompt_completion" and isinstance(values.get("prompt"), list)
+    if spec.dataset.type == "chat_template" or paired:
+        turns = turns_of_pair(values, spec)[0] if paired else turns_of(values, spec.dataset)
         require_answer(turns)
         last = max(index for index, turn in enumerate(turns) if turn.role == "assistant")
         if last == 0:
@@ -119,7 +121,7 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
     if kind in CONVERSATIONS:
         messages = [MESSAGES[turn["role"]]._replace(text=turn["content"]) for turn in turns]
         return _fed([*messages, MESSAGES["assistant"]._replace(text="(the answer)")], spec, tokenizer)
-    if kind == "chat_template":
+    if kind == "chat_template" or (kind == "prompt_completion" and spec.template and _holds_messages(spec, source)):
         rendered = chat_prompt(list(turns), spec)
     elif kind in INSTRUCT:
         said = [turn["content"] for turn in turns if turn["role"] == "system"]
@@ -134,6 +136,12 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
         assert isinstance(answered, Rendered)
         rendered = answered.prompt(last=True)
     return prompt_ids(rendered, tokenizer)
+
+
+def _holds_messages(spec: FormatSpec, source: str) -> bool:
+    """Whether prompts of the dataset are messages, by its first row."""
+    rows = (row for row in data_source.read_rows(spec.dataset, source) if isinstance(row, Row))
+    return isinstance(next((row.values.get("prompt") for row in rows), None), list)
 
 
 def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | None:

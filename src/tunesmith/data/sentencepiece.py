@@ -49,9 +49,11 @@ def from_sentencepiece(folder: Path, settings: dict[str, Any]) -> Any:
     backend = tokenizer.backend_tokenizer
     prefixes = backend.pre_tokenizer is not None and backend.pre_tokenizer.pre_tokenize_str("x")[0][0] == "▁x"
     if settings.get("legacy") is False and prefixes:
-        # Metaspace leaves out the prefix where a text begins with a space; this puts it there, as a space.
-        first = pre_tokenizers.Metaspace(" ", prepend_scheme="first", split=False)
-        backend.pre_tokenizer = pre_tokenizers.Sequence([first, backend.pre_tokenizer])
+        # Metaspace leaves out the prefix where a text begins with a space; this puts it there, as a space. Where the
+        # file strips spaces, the start of a text is no longer known as such.
+        strips = backend.normalizer.normalize_str(" x") == "x"
+        prefix = pre_tokenizers.Metaspace(" ", prepend_scheme="always" if strips else "first", split=False)
+        backend.pre_tokenizer = pre_tokenizers.Sequence([prefix, backend.pre_tokenizer])
     for text, ours, theirs in sentencepiece_disagreements(folder, tokenizer, PROBES)[:1]:
         note(f"{folder}: {text!r} gets other ids than SentencePiece gives, {ours} and not {theirs}")
     return tokenizer

@@ -9,6 +9,7 @@ from typing import Any
 from tunesmith.data.formats.chat import chat
 from tunesmith.data.formats.dialogue import DIALOGUE
 from tunesmith.data.formats.instruct import INSTRUCT
+from tunesmith.data.formats.prompt_completion import prompt_completion
 from tunesmith.data.formats.raw import RAW
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.formats.spec import Format, FormatSpec
@@ -18,6 +19,7 @@ from tunesmith.references import resolve
 
 FORMATS: dict[str, Format] = {
     "chat_template": chat,
+    "prompt_completion": prompt_completion,
     **INSTRUCT,
     **RAW,
     **DIALOGUE,

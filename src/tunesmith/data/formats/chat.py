@@ -231,7 +231,7 @@ class _Learner:
         return all(value.strip() in self.full for value in said)
 
     def _marked_places(self) -> list[_Place] | None:
-        """Find all contents by one render with a mark in place of each; None if the text around them depends on them."""
+        """Find all contents by one render with a mark in place of each; None if their text changes what is around."""
         marked = [
             message | {"content": f"{_MARK}{index}{_MARK}"} if _text(message).strip() else message
             for index, message in enumerate(self.messages)
@@ -316,9 +316,15 @@ class _Learner:
         raise _Rewritten(f"the chat template rewrites earlier turns: {difference(alone, self.full)}")
 
 
+def parting(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """Return the index at which two texts, or two lists of tokens, are no longer the same."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def difference(part: str, full: str) -> str:
     """Return in words where two texts part."""
-    place = next((i for i, (a, b) in enumerate(zip(part, full, strict=False)) if a != b), min(len(part), len(full)))
+    place = parting(part, full)
     return (
         f"after {part[max(0, place - 30) : place]!r} it has {part[place : place + 30]!r}, "
         f"the training text {full[place : place + 30]!r}"

@@ -1,6 +1,6 @@
 """The type of rows that name none: their columns decide."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,27 +17,53 @@ COLUMNS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("prompt", "completions", "labels"), {"type": "stepwise_supervised"}),
     (("prompt", "completion"), {"type": "prompt_completion"}),
     (("segments",), {"type": "input_output"}),
+    (("system", "instruction", "output"), {"type": "alpaca_w_system"}),
     (("instruction", "output"), {"type": "alpaca"}),
+    (("instruction", "context", "response"), {"type": "alpaca", "field_input": "context", "field_output": "response"}),
+    (("instruction", "response"), {"type": "gpteacher"}),
+    (("system_prompt", "question", "response"), {"type": "alpaca_w_system.load_open_orca"}),
+    (("article", "question", "answer"), {"type": "context_qa"}),
+    (("context", "question", "answer"), {"type": "context_qa.load_v2"}),
+    (("question", "answer"), {"type": "alpaca", "field_instruction": "question", "field_output": "answer"}),
+    (("article", "summary"), {"type": "summarizetldr"}),
     (("text",), {"type": "completion"}),
 )
 """Columns of a row -> the settings that they stand for. The first that fits counts."""
 
+PREFERENCES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("chosen", "rejected"), "set `rl: dpo`"),
+    (("prompt", "completion", "label"), "set `rl: kto`, or `type: prompt_completion` to train on every completion"),
+)
+"""Columns of preference data -> what to do about them."""
 
-def detected(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that the columns of a row stand for.
+
+def detected(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings that the columns of a row stand for, but for those that are `given`.
 
     Raises:
         ConfigError: they are known for nothing.
     """
     found = {name for name, value in values.items() if value is not None}
+    for columns, cure in PREFERENCES:
+        if found >= set(columns):
+            raise ConfigError(f"the columns {', '.join(columns)} hold preference data: {cure}")
     for columns, settings in COLUMNS:
         if found >= set(columns):
-            return settings
+            settings = settings | _message_keys(values, columns[0])
+            return {key: value for key, value in settings.items() if key not in given}
     known = "; ".join(" + ".join(columns) for columns, _ in COLUMNS)
     raise ConfigError(
         f"`datasets.type` is missing, and the columns do not tell it: found {', '.join(found) or 'none'}; known are "
         f"{known}. Set `type`"
     )
+
+
+def _message_keys(values: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Return the names of role and content in a column of messages that have other ones than templates know."""
+    items = values[column]
+    first = items[0] if isinstance(items, list) and items else None
+    other = isinstance(first, dict) and {"from", "value"} <= first.keys() and "role" not in first
+    return {"message_property_mappings": {"role": "from", "content": "value"}} if other else {}
 
 
 def with_types(datasets: Sequence[Dataset], source: str, *, quiet: bool = False) -> list[Dataset]:
@@ -48,7 +74,7 @@ def with_types(datasets: Sequence[Dataset], source: str, *, quiet: bool = False)
 def _with_type(dataset: Dataset, source: str, quiet: bool) -> Dataset:
     for row in islice(data_source.read_rows(dataset, source), 100):
         if isinstance(row, Row):
-            settings = detected(row.values)
+            settings = detected(row.values, dataset.model_fields_set - {"type"})
             keys = ", ".join(f"{key}: {value}" for key, value in settings.items())
             if not quiet:
                 note(f"{dataset.path}: no `type`; its columns {', '.join(row.values)} are read as {keys}")

@@ -5,6 +5,7 @@ A type is an entry of `LAYOUTS`, or a mapping in the YAML. The prompt is masked;
 
 import re
 from dataclasses import replace
+from functools import cache
 from string import Formatter
 from typing import Any, Literal
 
@@ -99,10 +100,15 @@ Use = Literal["asked", "given", "trained"]
 """What a part is for: asked must be there, given may be null, and what is trained may not be blank."""
 
 
+@cache
+def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
+    return list(Formatter().parse(text))
+
+
 def _part(text: str, use: Use, values: dict[str, Any], layout: Layout, spec: FormatSpec) -> Any:
     """Return a part of a row as text. Of Axolotl's, a part that is one column alone is whatever the column holds."""
     pieces: list[Any] = []
-    for literal, name, _, how in Formatter().parse(text):
+    for literal, name, _, how in _parsed(text):
         pieces += [literal] if literal else []
         pieces += [_column(name, how, use, values, layout, spec)] if name else []
     if len(pieces) == 1:
@@ -156,6 +162,8 @@ def _layout(spec: FormatSpec) -> tuple[Layout, FormatSpec]:
     dataset = spec.dataset
     if isinstance(dataset.type, dict):
         return _user_defined(dataset, dataset.type, spec)
+    if dataset.kind == "user_defined":
+        raise ConfigError("`datasets.type: user_defined` is written as a mapping: type: {field_instruction: ..., ...}")
     style = dataset.conversation
     if style and dataset.kind in ("alpaca_chat", "alpaca_chat.load"):
         if style not in STYLES:

@@ -1,2 +1,245 @@
-"""x"""
-def preference_example(*a): raise NotImplementedError
+"""The texts of preference rows: a prompt with a chosen and a rejected answer, or (kto) with a completion and its label.
+
+`LAYOUTS` says how a conversation is written, `STYLES` in which columns its parts stand; each layout goes with each
+style. Other types are laid out by the chat template, by formats in the config (a mapping as `type`), or not at all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Dataset, ModelSection
+from tunesmith.data.formats.preference_chat import (
+    Message,
+    PreferenceRow,
+    Texts,
+    after_system,
+    as_it_is,
+    by_template,
+    by_template_orpo,
+    conversation_in,
+    plain_messages,
+    require_same,
+)
+from tunesmith.data.formats.spec import missing_column
+from tunesmith.data.formats.specs import dataset_template
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.types import Example
+from tunesmith.errors import ConfigError, DataError, did_you_mean
+
+
+class Layout(NamedTuple):
+    """How a turn is written, what stands before an answer, and what ends it."""
+
+    turn: str
+    opening: str
+    end: str
+
+
+LAYOUTS = {
+    "chatml": Layout("<|im_start|>{role}\n{text}<|im_end|>\n", "<|im_start|>assistant\n", "<|im_end|>"),
+    "llama3": Layout(
+        "<|start_header_id|>{role}<|end_header_id|>\n\n{text}<|eot_id|>",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        "<|eot_id|>",
+    ),
+    "zephyr": Layout("<|{role}|>\n{text}</s>\n", "<|assistant|>\n", ""),
+}
+
+
+class Style(NamedTuple):
+    """Where the parts of a row stand.
+
+    Attributes:
+        prompt: columns of the user's words, of which the first that is there counts; none if the answers hold them.
+        lists: answers are the last messages of lists.
+        suffix: an answer may also stand in the column of its name with this at the end.
+    """
+
+    prompt: tuple[str, ...] = ()
+    lists: bool = False
+    suffix: str = ""
+
+
+STYLES = {
+    "dpo": {
+        "default": Style(("prompt", "input", "question", "instruction"), suffix="_response"),
+        "argilla_chat": Style(lists=True),
+        "icr": Style(("input",)),
+        "intel": Style(("question",)),
+        "prompt_pairs": Style(("prompt",)),
+        "ultra": Style(("prompt",), lists=True),
+    },
+    "kto": {
+        "argilla": Style(("instruction",)),
+        "argilla_chat": Style(lists=True),
+        "intel": Style(("question",)),
+        "prompt_pairs": Style(("prompt",)),
+        "ultra": Style(("prompt",)),
+    },
+}
+
+
+def preference_example(
+    values: dict[str, Any],
+    dataset: Dataset,
+    rl: str,
+    model: ModelSection,
+    tokenizer: Tokenizer | None,
+    source: str,
+    *,
+    upstream: bool = False,
+) -> Example:
+    """Return the texts of a preference row.
+
+    Args:
+        values: the row.
+        dataset: settings of its dataset; without `type`, its columns are TRL's.
+        rl: kind of preference data: dpo, ipo, simpo, orpo or kto.
+        model: names the chat template.
+        tokenizer: the model's, for types that use a chat template.
+        source: the config's file, beside which templates are looked for.
+        upstream: repeat Axolotl, faults included.
+
+    Raises:
+        ConfigError: the type is unknown, or needs a tokenizer.
+        DataError: the row does not fit the type.
+    """
+
+    def find_template(dataset: Dataset) -> ChatTemplate:
+        if tokenizer is None:
+            raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
+        template = dataset_template(dataset, model, tokenizer, source)
+        return replace(template, settings={}) if upstream else template
+
+    group = "dpo" if rl in ("ipo", "simpo") else rl
+    row = PreferenceRow(values, dataset, group, upstream, find_template)
+    prompt, answers = _find_type(dataset, rl, TYPES[group])(row)
+    if group != "kto":
+        return Example([], [], prompt=prompt, chosen=answers[0], rejected=answers[1])
+    return Example([], [], prompt=prompt, completion=answers[0], label=_label(row))
+
+
+def _find_type(
+    dataset: Dataset, rl: str, known: dict[str, Callable[[PreferenceRow], Texts]]
+) -> Callable[[PreferenceRow], Texts]:
+    name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
+    if name not in known:
+        raise ConfigError(
+            f"`datasets.type: {name}` is no layout for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
+            f"for TRL's columns{did_you_mean(name, known)}"
+        )
+    return known[name]
+
+
+def _label(row: PreferenceRow) -> bool:
+    given = row.dataset.type if isinstance(row.dataset.type, dict) else {}
+    column = given.get("field_label") or "label"
+    label = row.values.get(column)
+    if label is None:
+        raise missing_column(row.values, column, None, row.dataset)
+    if label not in (True, False):
+        raise DataError(f"column {column} should be true (a good completion) or false; found {label!r:.40}")
+    return bool(label)
+
+
+def _written(row: PreferenceRow, layout: Layout, style: Style) -> Texts:
+    """Lay out a row whose parts stand in `style`."""
+    if not style.lists:
+        answers = [row.text((name, name + style.suffix)) for name in row.answers]
+        said = [{"role": "user", "content": row.text(style.prompt)}]
+    else:
+        chats = [plain_messages(row, name) if row.upstream else conversation_in(row, name) for name in row.answers]
+        place = 1 if row.upstream and row.group == "dpo" else -1  # Axolotl takes the first two messages
+        answers = [str(chat[place]["content"]) for chat in chats]
+        said = chats[0][:place] if place < 0 else [{"role": "user", "content": chats[0][0]["content"]}]
+        require_same(row, [chat[:place] for chat in chats])
+        if style.prompt and not row.upstream and len(said) > 1:
+            raise DataError(f"type {row.dataset.type} has one question in a row; argilla_chat takes more turns")
+        if style.prompt:
+            said = [{"role": "user", "content": row.text(style.prompt)}]
+    if not row.upstream or not style.lists or style.prompt:  # Axolotl's argilla_chat knows no system column
+        said = after_system(row, said)
+    return _prompt(layout, said), [answer + layout.end for answer in answers]
+
+
+def _prompt(layout: Layout, said: Sequence[Message]) -> str:
+    turns = [layout.turn.format(role=message["role"], text=message["content"]) for message in said]
+    return "".join(turns) + layout.opening
+
+
+def _nectar(row: PreferenceRow) -> Texts:
+    """Lay out a row of ranked answers: the best and the worst, whose order is the surest.
+
+    Rank 1 is the best. Axolotl takes the worst as chosen, and the one before it as rejected.
+    """
+    answers = row.values.get("answers")
+    if answers is None:
+        raise missing_column(row.values, "answers", None, row.dataset)
+    try:
+        ranked = sorted(answers, key=lambda answer: answer["rank"])
+        texts, ranks = [str(answer["answer"]) for answer in ranked], [answer["rank"] for answer in ranked]
+    except (TypeError, KeyError):
+        raise DataError(f"column answers should hold a list of answer and rank; found {answers!r:.80}") from None
+    if len(ranked) < 2 or (not row.upstream and ranks[0] == ranks[-1]):
+        raise DataError(f"column answers should hold two answers or more of different ranks; found ranks {ranks}")
+    said = [{"role": "system", "content": ""}, {"role": "user", "content": row.text(("prompt",))}]
+    return _prompt(LAYOUTS["zephyr"], said), [texts[-1], texts[-2]] if row.upstream else [texts[0], texts[-1]]
+
+
+def _user_defined(row: PreferenceRow) -> Texts:
+    """Write the parts of a row in the formats that the mapping `type` holds."""
+    if not isinstance(row.dataset.type, dict):
+        raise ConfigError("`datasets.type: user_defined` is written as a mapping, such as {field_prompt: question}")
+    given = {key: value for key, value in row.dataset.type.items() if value}
+    parts = ("prompt", *row.answers)
+    known = [f"field_{name}" for name in (*parts, "system", *(["label"] if row.group == "kto" else []))]
+    known += [f"{name}_format" for name in parts]
+    for key in given:
+        if key not in known:
+            raise ConfigError(
+                f"`datasets.type`: unknown key `{key}`; known are {', '.join(known)}{did_you_mean(key, known)}"
+            )
+    texts = []
+    for name in parts:
+        form, column = given.get(f"{name}_format") or f"{{{name}}}", given.get(f"field_{name}") or name
+        raw = column in row.values and (row.upstream or f"{{{name}[" in form)  # a format may look inside of a column
+        fields = {name: row.values[column] if raw else row.text((column,))}
+        if name == "prompt" and "{system}" in form:
+            fields["system"] = row.values.get(given.get("field_system") or "system") or ""
+            if row.upstream and row.group == "kto" and not fields["system"]:
+                raise DataError("`prompt_format` holds {system}, and the row has none")
+        try:
+            texts.append(form.format(**fields))
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"`datasets.type.{name}_format: {form}` does not fit ({error}); it may hold "
+                + " and ".join(f"{{{field}}}" for field in fields)
+            ) from None
+    return texts[0], texts[1:]
+
+
+def _laid_out(group: str, layouts: Sequence[str]) -> dict[str, Callable[[PreferenceRow], Texts]]:
+    styles = STYLES[group].items()
+    return {
+        f"{layout}.{name}": partial(_written, layout=LAYOUTS[layout], style=style)
+        for layout in layouts
+        for name, style in styles
+    }
+
+
+TYPES: dict[str, dict[str, Callable[[PreferenceRow], Texts]]] = {
+    "dpo": {
+        "": as_it_is,
+        **_laid_out("dpo", ("chatml", "llama3")),
+        "chat_template.default": partial(by_template, lists=False),
+        "chat_template.argilla_chat": partial(by_template, lists=True),
+        "zephyr.nectar": _nectar,
+        "passthrough.default": as_it_is,
+        "user_defined": _user_defined,
+    },
+    "kto": {"": as_it_is, **_laid_out("kto", ("chatml", "llama3")), "user_defined": _user_defined},
+    "orpo": {"": as_it_is, "chat_template.argilla": by_template_orpo, "chat_template": by_template_orpo},
+}
+"""Kind of preference data -> value of `type` -> its function."""

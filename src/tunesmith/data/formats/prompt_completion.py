@@ -7,13 +7,12 @@ all that follows the tokens which the prompt alone has in common with the whole.
 """
 
 from collections.abc import Sequence
-from os.path import commonprefix
 from typing import Any
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.formats.chat import Tools, conversation, difference, template_of
+from tunesmith.data.formats.chat import Tools, conversation, difference, parting, template_of
 from tunesmith.data.formats.messages import Turn, tools_of, turns_of
-from tunesmith.data.formats.spec import FormatSpec, missing_column
+from tunesmith.data.formats.spec import FormatSpec, missing_column, text_column
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 from tunesmith.errors import ConfigError, DataError
@@ -33,7 +32,7 @@ def prompt_completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered
 def prompt_and_completion(values: dict[str, Any], spec: FormatSpec) -> tuple[str, str]:
     """Return the two texts of a row, as TRL gives them: the prompt that is fed, and what follows it."""
     if not are_messages(values, COLUMNS, spec.dataset):
-        return values["prompt"], values["completion"]
+        return _texts(values, spec)
     turns, first = turns_of_pair(values, spec)
     messages, template, tools = [turn.message for turn in turns], template_of(spec), tools_of(values, spec.dataset)
     full = template.render(messages, tools=tools)
@@ -45,16 +44,16 @@ def are_messages(values: dict[str, Any], columns: Sequence[str], dataset: Datase
     """Whether the columns hold lists of messages; else all hold text.
 
     Raises:
-        DataError: a column is missing or holds something else, or some are text and some are messages.
+        DataError: a column is missing, or some hold text and some hold messages.
     """
     for column in columns:
         if values.get(column) is None:
             raise missing_column(values, column, None, dataset)
-    kinds = {column: type(values[column]).__name__ for column in columns}
-    if set(kinds.values()) not in ({"str"}, {"list"}):
-        found = ", ".join(f"{column} is {kind}" for column, kind in kinds.items())
-        raise DataError(f"the columns should all be text or all be lists of messages; {found}")
-    return "list" in kinds.values()
+    lists = [isinstance(values[column], list) for column in columns]
+    if any(lists) and not all(lists):
+        found = ", ".join(f"{column} is {type(values[column]).__name__}" for column in columns)
+        raise DataError(f"the columns should all be text, or all be lists of messages; {found}")
+    return any(lists)
 
 
 def turns_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Turn], int]:
@@ -67,7 +66,9 @@ def turns_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Turn],
 
 def messages_in(values: dict[str, Any], column: str, dataset: Dataset, *, system: bool = False) -> list[Turn]:
     """Return the messages in a column; with `system` after the row's own system text, if it has one."""
-    row = values if system else {column: values.get(column)}
+    if values.get(column) is None:
+        raise missing_column(values, column, None, dataset)
+    row = values if system else {column: values[column]}
     return turns_of(row, dataset.model_copy(update={"field_messages": column}))
 
 
@@ -91,15 +92,16 @@ def fed_prompt(
         upstream: where a text begins otherwise, cut the prompt, as TRL does.
 
     Raises:
-        DataError: a text begins otherwise.
+        DataError: a text begins otherwise, or the template leaves out what the system or the user says.
     """
     role = messages[-1]["role"]
     if upstream and role not in ("user", "tool", "assistant"):
         raise DataError(f"the prompt ends with a message of {role}; it should be the user's, a tool's or the model's")
     goes_on = continues and role == "assistant"
-    text = template.render(
-        messages, add_generation_prompt=not goes_on, continue_final_message=goes_on, tools=tools
-    )
+    text = template.render(messages, add_generation_prompt=not goes_on, continue_final_message=goes_on, tools=tools)
+    for message in [] if upstream else messages:
+        if message["role"] in ("system", "user") and message["content"].strip() not in text:
+            raise DataError(f"the chat template leaves out {message['content'][:40]!r}; choose another `chat_template`")
     for full in fulls:
         if not upstream and not full.startswith(text):
             raise DataError(
@@ -107,33 +109,42 @@ def fed_prompt(
                 + difference(text, full)
                 + ". Choose another `chat_template`; trl has some made for training, such as trl:qwen3_training"
             )
-    return commonprefix([text, *fulls])
+        text = text[: parting(text, full)]
+    return text
+
+
+def _texts(values: dict[str, Any], spec: FormatSpec) -> tuple[str, str]:
+    prompt, completion = (text_column(values, column, None, spec.dataset) for column in COLUMNS)
+    return prompt, completion
 
 
 def _text(values: dict[str, Any], spec: FormatSpec) -> Rendered:
-    prompt, completion = values["prompt"], values["completion"]
+    prompt, completion = _texts(values, spec)
     if not completion.strip():
         raise DataError("column completion is blank: there is nothing to train")
-    served = () if spec.train_on_inputs else (len(prompt),)
     spans = (Span(prompt, spec.train_on_inputs), Span(completion, True, ends=1))
-    return Rendered(spans, joint=True, bos="own", prompts=served)
+    return Rendered(spans, joint=True, bos="own", prompts=() if spec.train_on_inputs else (len(prompt),))
 
 
 def _trl_text(values: dict[str, Any], spec: FormatSpec) -> Example:
     tokenizer: Tokenizer = spec.tokenizer
-    text = values["prompt"] + values["completion"]
-    closed = text if values["completion"].endswith(tokenizer.eos_token) else text + tokenizer.eos_token
-    return _after_prompt(tokenizer(values["prompt"]).input_ids, tokenizer(closed).input_ids, text, spec)
+    prompt, completion = _texts(values, spec)
+    end = "" if completion.endswith(tokenizer.eos_token) else tokenizer.eos_token
+    ids = tokenizer(prompt + completion + end).input_ids
+    return _after_prompt(tokenizer(prompt).input_ids, ids, prompt + completion, spec)
 
 
 def _trl_chat(turns: Sequence[Turn], first: int, tools: Tools, spec: FormatSpec) -> Example:
     template, messages = template_of(spec), [turn.message for turn in turns]
-    texts = template.render(messages[:first], add_generation_prompt=True, tools=tools), template.render(messages, tools=tools)
+    texts = (
+        template.render(messages[:first], add_generation_prompt=True, tools=tools),
+        template.render(messages, tools=tools),
+    )
     prompt, whole = template.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return _after_prompt(prompt, whole, texts[1], spec)
 
 
 def _after_prompt(prompt: list[int], ids: list[int], text: str, spec: FormatSpec) -> Example:
     """Return the tokens with those labelled that come after what the prompt's have in common with them."""
-    start = 0 if spec.train_on_inputs else len(commonprefix([prompt, ids]))
+    start = 0 if spec.train_on_inputs else parting(prompt, ids)
     return Example(ids, [MASKED] * start + ids[start:], text)

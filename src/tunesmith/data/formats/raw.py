@@ -63,8 +63,10 @@ def stepwise_supervised(values: dict[str, Any], spec: FormatSpec) -> list[Render
         raise DataError("there are no completions: there is nothing to train")
     spans = [prompt]
     for number, (step, label) in enumerate(zip(steps, labels, strict=True), 1):
-        if not isinstance(step, str) or not step + dataset.step_separator:
+        if not isinstance(step, str):
             raise DataError(f"step {number} should be text; found {step!r:.60}")
+        if not step + dataset.step_separator:
+            raise DataError(f"step {number} and `step_separator` are empty: there is no token for the label")
         if label not in (0, 1) and not (spec.upstream and isinstance(label, int)):
             raise DataError(f"step {number}: its label should be true or false, or 1 or 0; found {label!r}")
         value = None if dataset.train_on_last_step_only and number < len(steps) else int(label)

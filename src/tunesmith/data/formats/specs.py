@@ -47,7 +47,8 @@ def format_spec(
 
 def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate | None:
     named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
-    if dataset.kind not in TEMPLATED or (dataset.kind != "chat_template" and not any((*named, tokenizer.chat_template))):
+    missing = not any((*named, tokenizer.chat_template))
+    if dataset.kind not in TEMPLATED or (missing and dataset.kind != "chat_template"):
         return None  # rows of prompt and completion may be plain text
     return dataset_template(dataset, model, tokenizer, source)
 
