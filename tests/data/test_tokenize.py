@@ -19,6 +19,9 @@ from tunesmith.errors import DataError
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
+KINDS = ("alpaca", "alpaca:chat", "alpaca:chatml", "chat_template", "completion", "input_output")
+"""Types with columns of each kind; all types are in test_invariants.py."""
+
 PIECES = [
     "a",
     "The bees",
@@ -66,11 +69,11 @@ def specs(tokenizer):
     template = chat_template(tokenizer, None, None, "config.yml")
     return {
         kind: FormatSpec(Dataset(path="x", type=kind), False, template if kind == "chat_template" else None)
-        for kind in FORMATS
+        for kind in KINDS
     }
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", KINDS)
 @quick
 @given(data=st.data())
 def test_what_is_served_and_trained_is_one_sequence_of_tokens(tokenizer, specs, kind, data):

@@ -329,7 +329,7 @@ class Examination:
             return
         for ids, labels in islice(shown, 3):
             kept.update(["all", *(codes or [""])])
-            pieces = masked_pieces([_piece(token, self.tokenizer) for token in ids])
+            pieces = masked_pieces(_pieces(ids, self.tokenizer))
             self.samples.append(Sample(look.spec.dataset.path, row.file, row.number, ids, labels, pieces, codes))
 
     def _shown(self, findings: Sequence[Finding]) -> list[Sample]:
@@ -356,8 +356,20 @@ def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
     return repr(example.input_ids[:first] or example.input_ids)
 
 
-def _piece(token: int, tokenizer: Tokenizer) -> str:
-    """Return the text of a token, with the space that a SentencePiece vocabulary puts before a word."""
-    text = str(tokenizer.decode([token]))
-    begins = str(tokenizer.convert_ids_to_tokens(token)).startswith("▁")
-    return f" {text}" if begins and not text.startswith(" ") else text
+def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
+    """Return the text of each token, with the space that a SentencePiece vocabulary puts before a word.
+
+    A character of several tokens stands at the last of them; the others are empty.
+    """
+    found: list[str] = []
+    first = 0
+    names = tokenizer.convert_ids_to_tokens(list(ids))
+    for index, name in enumerate(names):
+        text = str(tokenizer.decode(list(ids[first : index + 1])))
+        if text.endswith("\ufffd") and index - first < 3 and index + 1 < len(names):
+            found.append("")
+            continue
+        begins = first == index and str(name).startswith("▁") and not text.startswith(" ")
+        found.append(f" {text}" if begins else text)
+        first = index + 1
+    return found

@@ -4,8 +4,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from typing import Any
 from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.report import Finding, Hit
 from tunesmith.config.sections import AdapterSection, ModelSection
-from tunesmith.data.tokenizer import Tokenizer, adds_bos
+from tunesmith.data.sentencepiece import sentencepiece_disagreements
+from tunesmith.data.tokenizer import Tokenizer, adds_bos, bos_disagrees
 
 NEITHER_SIDE_STRIPS = "a  b\n\n\tc"
 """A text whose whitespace a tokenizer for code keeps."""
@@ -56,7 +55,7 @@ def token_facts(tokenizer: Tokenizer, model_config: dict[str, Any]) -> TokenFact
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
         tokenizer.unk_token_id,
-        adds_bos(tokenizer) or _promises_bos(tokenizer),
+        adds_bos(tokenizer) or bos_disagrees(tokenizer),
         re.compile("|".join(map(re.escape, reversed(special)))) if special else None,
         vocabulary_rows(model_config),
         frozenset(token for token in tokens if token >= size and token not in before),
@@ -84,7 +83,7 @@ def tokenizer_findings(
         yield finding("eos-missing")
     else:
         yield from _end(tokenizer, layouts)
-    if _promises_bos(tokenizer) and not adds_bos(tokenizer):
+    if bos_disagrees(tokenizer) and not adds_bos(tokenizer):
         yield finding("bos-setting-ignored", f"{tokenizer.bos_token} is not how an encoded text begins")
     if strips := [str(token) for token in tokenizer.added_tokens_decoder.values() if token.lstrip or token.rstrip]:
         yield finding("added-token-strips", ", ".join(strips[:5]), count=len(strips))
@@ -95,11 +94,6 @@ def tokenizer_findings(
     if rows and not 0.9 * rows <= len(tokenizer) <= 1.1 * rows:
         yield finding("vocabulary-mismatch", f"{len(tokenizer):,} tokens, {rows:,} rows of the model's embedding")
     yield from _sentencepiece(tokenizer, texts)
-
-
-def _promises_bos(tokenizer: Tokenizer) -> bool:
-    settings = read_json(Path(tokenizer.name_or_path), "tokenizer_config.json")
-    return settings.get("add_bos_token") is True and tokenizer.bos_token_id is not None
 
 
 def _end(tokenizer: Tokenizer, layouts: Sequence[str]) -> Iterator[Finding]:
@@ -156,25 +150,13 @@ def embedding_findings(
 
 def _sentencepiece(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Finding]:
     """Compare with the SentencePiece file beside tokenizer.json, if both it and its library are there."""
-    file = Path(tokenizer.name_or_path) / "tokenizer.model"
-    if not file.is_file() or find_spec("sentencepiece") is None:
-        return
-    try:
-        processor = import_module("sentencepiece").SentencePieceProcessor(model_file=str(file))
-    except (RuntimeError, OSError):  # a file of another kind by that name, such as tiktoken's
-        return
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values()]
-    hits, count = [], 0
-    for text in islice((text for text in texts if not any(token in text for token in added)), 1000):
-        ours, theirs = tokenizer(text, add_special_tokens=False)["input_ids"], processor.encode(text)
-        if ours != theirs:
-            count += 1
-            place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
-            hits.append(
-                Hit("", 0, f"{text[:40]!r}: token {place} is {ours[place:][:1]}, should be {theirs[place:][:1]}")
-            )
-    if count:
-        yield finding("sentencepiece-differs", hits[0].detail, count=count, hits=hits[:HITS])
+    found = sentencepiece_disagreements(Path(tokenizer.name_or_path), tokenizer, islice(texts, 1000))
+    hits = []
+    for text, ours, theirs in found[:HITS]:
+        place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
+        hits.append(Hit("", 0, f"{text[:40]!r}: token {place} is {ours[place:][:1]}, should be {theirs[place:][:1]}"))
+    if hits:
+        yield finding("sentencepiece-differs", hits[0].detail, count=len(found), hits=hits)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:

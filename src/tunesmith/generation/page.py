@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.question import Turn, keeps_history
+from tunesmith.data.question import PLAIN_TEXT, Turn, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.ask import Asker
@@ -238,7 +238,7 @@ def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
 
 def _layout(gr: Any, voices: Sequence[Voice], dataset: Dataset, system: str | None, sampling: Sampling) -> _Parts:
     """Lay out the page from top to bottom."""
-    words = "Text to go on with" if dataset.kind in ("completion", "input_output") else "Your question"
+    words = "Text to go on with" if dataset.kind in PLAIN_TEXT else "Your question"
     talk = gr.State(())
     with gr.Row():
         chats = [_chat(gr, voice) for voice in voices]

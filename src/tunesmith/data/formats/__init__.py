@@ -3,6 +3,7 @@
 A new layout is a function in a file of its family, and one line in `FORMATS`.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -38,8 +39,9 @@ def find_format(name: str, source: str) -> Format:
         return FORMATS[name]
     if ".py:" in name:
         return _users_own(resolve(name, source))
+    families = dict.fromkeys(re.split("[:.]", known)[0] for known in FORMATS)
     raise ConfigError(
-        f"`datasets.type: {name}` is none of {', '.join(FORMATS)}, and no path/to/file.py:function"
+        f"`datasets.type: {name}` is none of {', '.join(families)}, and no path/to/file.py:function"
         f"{did_you_mean(name, FORMATS)}"
     )
 

@@ -184,7 +184,8 @@ def _nectar(row: PreferenceRow) -> Texts:
         raise DataError(f"column answers should hold a list of answer and rank; found {answers!r:.80}") from None
     if len(ranked) < 2 or (not row.upstream and ranks[0] == ranks[-1]):
         raise DataError(f"column answers should hold two answers or more of different ranks; found ranks {ranks}")
-    said = [{"role": "system", "content": ""}, {"role": "user", "content": row.text(("prompt",))}]
+    system = "" if row.upstream else row.system
+    said = [{"role": "system", "content": system}, {"role": "user", "content": row.text(("prompt",))}]
     return _prompt(LAYOUTS["zephyr"], said), [texts[-1], texts[-2]] if row.upstream else [texts[0], texts[-1]]
 
 

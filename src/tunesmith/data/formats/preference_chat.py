@@ -260,6 +260,10 @@ def as_it_is(row: PreferenceRow) -> Texts:
     if explicit and isinstance(values["prompt"], str) and isinstance(values[row.answers[0]], list):
         raise DataError(f"prompt is text, and {row.answers[0]} messages; {WHOLE[row.group]}")
     if not are_messages(values, columns, dataset):
+        if row.system and not dataset.kind and not row.upstream:
+            raise ConfigError(
+                "`datasets.type` is missing, and column system is none of TRL's; set a type that reads it"
+            )
         return row.text(("prompt",)) if explicit else None, [row.text((name,)) for name in row.answers]
     return _rendered(row, columns)
 
@@ -285,8 +289,8 @@ def _checked(row: PreferenceRow, chats: dict[str, list[Message]]) -> dict[str, l
         if "prompt" in chats and chats[name][0] == chats["prompt"][0]:
             raise DataError(f"{name} repeats the prompt; leave the column prompt out, or the messages in {name}")
     if "prompt" not in chats:
-        require_same(row, [chats[name][:1] for name in row.answers])
-        if chats[row.answers[0]][0]["role"] == "assistant":
+        if any(chat[0]["role"] == "assistant" for chat in chats.values()):
             raise DataError(f"{' and '.join(row.answers)} begin with an answer, and there is no column prompt")
+        require_same(row, [chat[:1] for chat in chats.values()])
         return {name: after_system(row, chat) for name, chat in chats.items()}
     return chats | {"prompt": after_system(row, chats["prompt"])}
