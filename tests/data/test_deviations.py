@@ -34,7 +34,7 @@ def trained(tokenizer):
 
 
 @pytest.mark.parametrize("mask", ["served", "axolotl"])
-@pytest.mark.parametrize("answer", ["[[1, 2], [3, 4]]", "ok]]", "[[dummy_message]]", "zz"])
+@pytest.mark.parametrize("answer", ["[[1, 2], [3, 4]]", "ok]]", "zz"])
 def test_an_answer_that_looks_like_a_placeholder_is_trained_whole(trained, mask, answer):
     """Axolotl before 0.21 lost the brackets; 0.21, which `mask: axolotl` repeats, does not."""
     assert trained(chat("a", answer), mask) == [f"{answer}<|im_end|>"]

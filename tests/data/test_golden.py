@@ -88,7 +88,8 @@ CASES = {
     "chat_parts": (PARTS, {}),
     "chat_tools": (TOOLS, {"chat_template": "qwen_25"}),
     "chat_axolotl": (CHAT, {"mask": "axolotl"}),
-    **{f"chat_named_{name}": (CHAT, {"chat_template": name}) for name in ("alpaca", "chatml", "gemma", "mistral_v1")},
+    **{f"chat_named_{name}": (CHAT, {"chat_template": name}) for name in ("alpaca", "chatml", "mistral_v1")},
+    "chat_named_gemma": (SHAREGPT, {"chat_template": "gemma", "field_messages": "conversations"}),
 }  # fmt: skip
 """Name of a dump -> row and settings. llama3 is not among them: this tokenizer cannot serve it (test_chat.py)."""
 

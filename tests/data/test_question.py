@@ -33,8 +33,9 @@ def spec(tokenizer):
 @pytest.mark.parametrize("template", [None, "chatml", "alpaca", "gemma", "mistral_v1"])
 def test_the_last_answer_is_asked_with_the_tokens_before_it(tokenizer, spec, template):
     settings = spec("chat_template", template)
-    asked = question({"messages": TURNS}, settings, tokenizer, "x")
-    ((example,),) = encode(find_format("chat_template", "x")({"messages": TURNS}, settings), tokenizer)
+    row = {"messages": TURNS[1:] if template == "gemma" else TURNS}  # Gemma knows no system turn
+    asked = question(row, settings, tokenizer, "x")
+    ((example,),) = encode(find_format("chat_template", "x")(row, settings), tokenizer)
     size = len(asked.input_ids)
     assert asked.reference == "It is 6."
     assert asked.input_ids == example.input_ids[:size]

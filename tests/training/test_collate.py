@@ -33,7 +33,7 @@ def losses_alone(model, documents):
     """Sum of the losses of each document alone, by the plain `forward` with labels, and how many tokens count."""
     model.set_attn_implementation("sdpa")
     alone = []
-    for ids, labels in documents:
+    for ids, labels, *_ in documents:
         trained = sum(label != MASKED for label in labels[1:])
         with torch.no_grad():
             mean = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item()
@@ -73,7 +73,7 @@ def test_kept_logits_are_those_of_the_positions_that_predict_a_trained_token(mod
     model.set_attn_implementation(DOCUMENTS)
     kept, everything = (flat(model, FlatCollator(True, keep)([documents])).logits[0] for keep in (True, False))
     places, offset = [], 0
-    for ids, labels in documents:
+    for ids, labels, *_ in documents:
         places += [offset + place for place in range(len(ids) - 1) if labels[place + 1] != MASKED]
         offset += len(ids)
     torch.testing.assert_close(kept, everything[places], atol=2e-4, rtol=1e-4)

@@ -266,6 +266,12 @@ def test_a_prompt_in_another_column_is_not_lost_without_a_word(texts):
         texts({"question": "q", "chosen": "a", "rejected": "b"})
 
 
+def test_a_system_text_is_not_lost_without_a_word(texts):
+    with pytest.raises(ConfigError, match="column system is none of TRL's"):
+        texts({"system": "s", "prompt": "q", "chosen": "a", "rejected": "b"})
+    assert texts(NECTAR | {"system": "s"}, type="zephyr.nectar")["prompt"].startswith("<|system|>\ns</s>")
+
+
 @pytest.mark.parametrize(
     ("rl", "kind", "nearest"),
     [
@@ -274,12 +280,6 @@ def test_a_prompt_in_another_column_is_not_lost_without_a_word(texts):
         ("kto", "llama3.agilla", "llama3.argilla"),
     ],
 )
-def test_a_system_text_is_not_lost_without_a_word(texts):
-    with pytest.raises(ConfigError, match="column system is none of TRL's"):
-        texts({"system": "s", "prompt": "q", "chosen": "a", "rejected": "b"})
-    assert texts(NECTAR | {"system": "s"}, type="zephyr.nectar")["prompt"].startswith("<|system|>\ns</s>")
-
-
 def test_an_unknown_type_names_the_nearest(texts, rl, kind, nearest):
     with pytest.raises(
         ConfigError, match=rf"`datasets.type: {kind}` is no layout for `rl: {rl}`.*did you mean `{nearest}`"

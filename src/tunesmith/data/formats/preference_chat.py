@@ -101,9 +101,9 @@ def _with_words(answer: Message, column: str) -> Message:
 def plain_messages(row: PreferenceRow, column: str) -> list[Message]:
     """Return the messages in a column with the keys that Axolotl's layouts read."""
     items, keys = row.values.get(column), ("content", "role") if row.group == "kto" else ("content",)
-    fits = isinstance(items, list) and len(items) > (row.group == "dpo")
-    if fits and all(isinstance(item, dict) and all(key in item for key in keys) for item in items):
-        return list(items)
+    found: list[Any] = items if isinstance(items, list) and len(items) > (row.group == "dpo") else [None]
+    if all(isinstance(item, dict) and all(key in item for key in keys) for item in found):
+        return found
     raise DataError(f"column {column} should hold messages with {' and '.join(keys)}; found {items!r:.60}")
 
 
