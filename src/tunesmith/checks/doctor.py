@@ -267,18 +267,19 @@ class Examination:
         for index, (row, rendered, example) in enumerate(todo):
             self.tally.begin(row.file, row.number)
             ours, (prompt, whole) = example.input_ids, ids[2 * index : 2 * index + 2]
-            if ours[:1] == [self.facts.bos] != whole[:1]:
-                ours = ours[1:]
+            begins = int(ours[:1] == [self.facts.bos] != whole[:1])
+            ours = ours[begins:]
             parts = sum(bool(span.text) for span in rendered.prompt(last=True).spans)
             if parts > 1 and ours[: len(prompt)] != prompt:
-                self.tally.add("prompt-parts-differ", self._parting(prompt, ours))
+                self.tally.add("prompt-parts-differ", self._parting(prompt, ours, begins))
             elif ours[: len(whole)] != whole:
-                self.tally.add("boundary-merge", self._parting(whole, ours))
+                self.tally.add("boundary-merge", self._parting(whole, ours, begins))
 
-    def _parting(self, wanted: Sequence[int], ours: Sequence[int]) -> str:
+    def _parting(self, wanted: Sequence[int], ours: Sequence[int], before: int) -> str:
+        """Say at which token two texts part; `before` tokens stand before them."""
         place = next((i for i, (a, b) in enumerate(zip(wanted, ours, strict=False)) if a != b), len(wanted))
         pieces = self.tokenizer.convert_ids_to_tokens([*wanted[place : place + 1], *ours[place : place + 1]])
-        return f"token {place} is {' for one text, '.join(map(repr, pieces))} as trained"
+        return f"token {place + before} is {' for one text, '.join(map(repr, pieces))} as trained"
 
     def _remember(self, item: EncodedRow, turns: Sequence[Turn], look: Look) -> None:
         """Keep the hashes of a row."""
