@@ -215,6 +215,8 @@ def chat_template(
         text = named_templates()[name]
     elif name.startswith("trl:"):
         text = _trl_template(name.removeprefix("trl:"))
+    elif name in TOO_LONG:
+        raise ConfigError(f"`chat_template: {name}`: use `tokenizer_default`; the tokenizer of such a model has it")
     else:
         known = ["tokenizer_default", "jinja", *named_templates()]
         raise ConfigError(f"`chat_template: {name}` is none of {', '.join(known)}{did_you_mean(name, known)}")
@@ -257,8 +259,17 @@ def template_properties(text: str) -> frozenset[str]:
     return frozenset(dotted | {key for key in keys if isinstance(key, str)})
 
 
+SAME_TEXT = {"aya": "cohere", "gemma3n": "gemma3", "gemma4_unified": "gemma4", "qwen3_5": "qwen3"}
+"""Names of templates that write the same text as another."""
+
+TOO_LONG = ("command_a", "command_a_rag", "command_a_tool_use")
+"""Axolotl's templates that are pages of fixed text, which the model's own tokenizer has."""
+
+
 @cache
 def named_templates() -> dict[str, str]:
     """Return the templates that come with Tunesmith, by name."""
     folder = files("tunesmith.data").joinpath("templates")
-    return {item.name.removesuffix(".jinja"): item.read_text() for item in sorted(folder.iterdir(), key=str)}
+    items = sorted(folder.iterdir(), key=str)
+    found = {item.name.removesuffix(".jinja"): item.read_text(encoding="utf-8") for item in items}
+    return found | {name: found[other] for name, other in SAME_TEXT.items()}
