@@ -1,0 +1,42 @@
+"""What a long conversation costs beside its plain render and tokenisation: `pytest -s` prints it."""
+
+from time import perf_counter
+
+import pytest
+
+from tunesmith.config.sections import Dataset
+from tunesmith.data.formats.chat import chat
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import chat_template
+
+TURNS = 200
+
+
+def conversation():
+    turns = []
+    for n in range(TURNS // 2):
+        turns.append({"role": "user", "content": f"Question {n}: " + "how do the bees make their honey? " * 2})
+        turns.append({"role": "assistant", "content": f"Answer {n}: " + "they carry nectar into the hive. " * 3})
+    return turns
+
+
+def quickest(function, times=7):
+    """Seconds of the quickest of several calls, which is the least disturbed one."""
+    found = []
+    for _ in range(times):
+        start = perf_counter()
+        function()
+        found.append(perf_counter() - start)
+    return min(found)
+
+
+@pytest.mark.parametrize("name", [None, "chatml", "qwen_25"])
+def test_a_conversation_of_200_turns_costs_at_most_three_times_its_plain_text(tokenizer, name):
+    template = chat_template(tokenizer, name, None, "config.yml")
+    spec = FormatSpec(Dataset(path="x", type="chat_template"), template=template)
+    turns = conversation()
+    plain = quickest(lambda: tokenizer(template.render(turns), add_special_tokens=False))
+    masked = quickest(lambda: encode(chat({"messages": turns}, spec), tokenizer))
+    print(f"\n{name}: {TURNS} turns, {1000 * masked:.1f} ms; plain {1000 * plain:.1f} ms; {masked / plain:.2f} times")
+    assert masked < 3 * plain
