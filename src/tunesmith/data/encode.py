@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.config.load import load_values
-from tunesmith.config.sections import Dataset
+from tunesmith.config.sections import Config, Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import detected
 from tunesmith.data.formats.preference import preference_example
@@ -43,8 +43,8 @@ def encode(
         ConfigError: a key or its value is at fault.
         DataError: the row does not fit the type, or nothing in it would be trained.
     """
-    keys = dict(config or {})
-    given = {key: value for key, value in (dataset or {}).items() if value is not None}
+    keys, asked = dict(config or {}), dict(dataset or {})
+    given = {key: value for key, value in asked.items() if value is not None}
     streams = keys.pop("pretraining_dataset", None)
     if streams:
         given |= {"text_column": streams[0].get("text_column") or "text"}
@@ -52,7 +52,7 @@ def encode(
         {"base_model": "none", "learning_rate": 1.0, **keys, "datasets": [{"path": "row", **given}]}, "config", {}
     )
     section = checked.data.datasets[0]
-    if "train_on_eos" in (dataset or {}) and dataset["train_on_eos"] is None:  # type: ignore[index]
+    if asked.get("train_on_eos", "turn") is None:  # a null that is meant, in Axolotl's older way of masking
         section = section.model_copy(update={"train_on_eos": None})
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, special_tokens=checked.model.special_tokens)
@@ -65,7 +65,7 @@ def encode(
     return _encode(dict(row), section, checked, tokenizer)
 
 
-def _encode(row: dict[str, Any], section: Dataset, checked: Any, tokenizer: Tokenizer | None) -> list[Example]:
+def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: Tokenizer | None) -> list[Example]:
     if tokenizer is None:
         raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
