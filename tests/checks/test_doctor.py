@@ -40,9 +40,7 @@ def test_the_rows_that_val_set_size_holds_out_are_the_ones_that_are_compared(
     keys = {"val_set_size": 0.2, "shuffle_merged_datasets": shuffled}
     leaked = found(examine(rows, **keys)).get("leaked-prompt")
     config = load(str(tmp_path / "config.yml"))
-    splits = prepare_splits(
-        config.data, config.model, tokenizer=tokenizer, seed=config.training.seed, source=config.source
-    )
+    splits = prepare_splits(config, tokenizer)
     sides = [number in splits.held_out["row"] for number in (1, 40)]
     assert (leaked is not None) == (sides[0] != sides[1])
     if not shuffled:

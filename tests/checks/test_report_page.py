@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import pytest
 
@@ -10,7 +9,6 @@ from tunesmith import encode
 from tunesmith.checks.page import write_page
 from tunesmith.checks.report import CheckReport, Figures, Finding, Hit, Sample
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 EVIL = '<img src=x onerror="window.broken = 1"></script><!--<script>window.broken = 1</script>&lt;`'
 TRAIN, EVAL = "data/train.jsonl", "data/eval.jsonl"
 CONTRAST = """nodes => nodes.map(node => {
@@ -23,19 +21,6 @@ CONTRAST = """nodes => nodes.map(node => {
     return Math.max(a, b) / Math.min(a, b);
 })"""
 """Contrast of each node's text with what is behind it, as WCAG has it."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_holding_out_everything_is_refused(samples, val_set_size):
 def split(tmp_path, tokenizer, write_config):
     def call(**keys):
         config = load(str(write_config(tmp_path, **keys)))
-        return prepare_splits(config.data, config.model, tokenizer=tokenizer, seed=1, source=config.source)
+        return prepare_splits(config, tokenizer)
 
     return call
 

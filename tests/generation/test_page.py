@@ -1,7 +1,6 @@
 """The chat page, served and driven by a browser: its answers and tokens are those of the engine."""
 
 import os
-import shutil
 import socket
 from contextlib import suppress
 from dataclasses import replace
@@ -26,16 +25,6 @@ MODEL = "builtin/smollm2-135m-instruct"
 SOURCE = "page.yml"
 SYSTEM = "Answer in a few words."
 SAMPLING = Sampling(max_new_tokens=8)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def free_port():
@@ -69,19 +58,6 @@ def address(asker):
     page = build_page(asker, title="my_tuned_model on the base", sampling=SAMPLING)
     yield serve(page, port=free_port(), block=False)
     page.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -24,19 +24,11 @@ def preprocess(arguments: list[str]) -> int:
     given, overrides = options.parse_known_args(arguments)
     config = read_config(given.file, overrides)
 
-    from tunesmith.data.splits import describe, prepare_splits, tokens_of_run
+    from tunesmith.data.splits import describe, prepare_splits
     from tunesmith.modeling.tokenizer import model_tokenizer
 
     tokenizer = model_tokenizer(config.model)
-    splits = prepare_splits(
-        config.data,
-        config.model,
-        tokenizer=tokenizer,
-        seed=config.training.seed,
-        source=config.source,
-        rebuild=True,
-        stream_tokens=tokens_of_run(config.data, config.training, world_size=1),
-    )
+    splits = prepare_splits(config, tokenizer, rebuild=True)
     if given.debug or given.debug_text_only or given.debug_row:
         indices = _rows(splits.train, given.debug_row, given.debug_num_examples)
         _show(splits.train, indices, tokenizer, text_only=given.debug_text_only)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunesmith.config.sections import DataSection, ModelSection, TrainingSection
+from tunesmith.config.sections import Config, DataSection, TrainingSection
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -27,26 +27,30 @@ class Splits:
     parts: list[Prepared]
 
 
-def prepare_splits(
-    data: DataSection,
-    model: ModelSection,
-    *,
-    tokenizer: Tokenizer,
-    seed: int,
-    source: str,
-    rebuild: bool = False,
-    stream_tokens: int | None = None,
-) -> Splits:
+def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = False, world_size: int = 1) -> Splits:
     """Return the training set and the held-out set: `test_datasets`, or the tail that `val_set_size` cuts off.
+
+    Args:
+        config: the config.
+        tokenizer: the model's.
+        rebuild: prepare anew what was prepared before.
+        world_size: processes of the run, which decide how much of a stream it can take.
 
     Raises:
         DataError: see `prepare`; or `val_set_size` leaves nothing to train on.
     """
-    settings: dict[str, Any] = {"tokenizer": tokenizer, "seed": seed, "source": source, "rebuild": rebuild}
-    main = prepare(data.datasets, data, model, stream_tokens=stream_tokens, **settings)
+    data = config.data
+    settings: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "seed": config.training.seed,
+        "source": config.source,
+        "rebuild": rebuild,
+        "stream_tokens": tokens_of_run(data, config.training, world_size),
+    }
+    main = prepare(data.datasets, data, config.model, **settings)
     train = main.load()
     if data.test_datasets:
-        test = prepare(data.test_datasets, data, model, stream_tokens=stream_tokens, **settings)
+        test = prepare(data.test_datasets, data, config.model, **settings)
         return Splits(train, test.load(), [main, test])
     held_out = held_out_count(len(train), data.val_set_size)
     if not held_out:

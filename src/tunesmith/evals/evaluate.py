@@ -9,7 +9,7 @@ from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import Question, question
-from tunesmith.data.splits import prepare_splits, tokens_of_run
+from tunesmith.data.splits import prepare_splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
@@ -48,14 +48,7 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
-    held_out = prepare_splits(
-        config.data,
-        config.model,
-        tokenizer=tokenizer,
-        seed=config.training.seed,
-        source=config.source,
-        stream_tokens=tokens_of_run(config.data, config.training, world_size=1),
-    ).held_out
+    held_out = prepare_splits(config, tokenizer).held_out
     report = Report(assertions=[assertion.__name__ for assertion in assertions])
     for voice in voices:
         report.losses[voice.name] = held_out_loss(voice, held_out, config, hardware)

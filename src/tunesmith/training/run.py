@@ -11,7 +11,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from tunesmith.checks.doctor import quick_checks
 from tunesmith.checks.manifest import save_manifest, served_as_trained
 from tunesmith.config.sections import Config, DataSection, TrainingSection
-from tunesmith.data.splits import Splits, describe, prepare_splits, tokens_of_run
+from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
 from tunesmith.hardware import Hardware, detect
@@ -109,14 +109,7 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
 def _checked_splits(config: Config, tokenizer: Tokenizer) -> Splits:
     """Look at the data, prepare it, and say what became of it."""
     quick_checks(config, tokenizer, model_folder=local_base_model(config.model.base_model))
-    splits = prepare_splits(
-        config.data,
-        config.model,
-        tokenizer=tokenizer,
-        seed=config.training.seed,
-        source=config.source,
-        stream_tokens=tokens_of_run(config.data, config.training, _world_size()),
-    )
+    splits = prepare_splits(config, tokenizer, world_size=_world_size())
     note("\n".join(describe(splits.parts)))
     return splits
 
