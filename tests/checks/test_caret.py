@@ -1,14 +1,15 @@
 """The display of where tokens part."""
 
-from tunesmith.checks.caret import parting, show_parting
+from tunesmith.checks.caret import show_parting
+from tunesmith.data.formats.chat import parting
 
 
 def ids(tokenizer, text):
     return tokenizer(text)["input_ids"]
 
 
-def test_equal_lists_do_not_part_and_a_shorter_one_parts_at_its_end():
-    assert parting([1, 2], [1, 2]) is None
+def test_lists_part_at_the_first_difference_or_at_the_end_of_the_shorter_one():
+    assert parting([1, 2, 3], [1, 4, 3]) == 1
     assert parting([1, 2], [1, 2, 3]) == 2
     assert parting([], [1]) == 0
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tunesmith.checks.catalogue import KNOWN
+from tunesmith.checks.catalogue import known_findings
 
 
 def chat(*contents, system="You help.", roles=("user", "assistant")):
@@ -57,7 +57,9 @@ def test_a_planted_fault_of_a_conversation_is_found_in_its_row(code, examine, fo
     assert report[code].count == 1
     (hit,) = report[code].hits
     assert (hit.file.endswith("rows.jsonl"), hit.row) == (True, 4)
-    assert report[code].severity == ("error" if code == "bad-row" else KNOWN[code].severity)  # one in seven is a lot
+    assert report[code].severity == (
+        "error" if code == "bad-row" else known_findings()[code].severity
+    )  # one in seven is a lot
 
 
 ALPACA_FAULTS = {
@@ -88,7 +90,7 @@ def test_a_planted_fault_of_segments_is_found_in_its_row(code, examine, found):
     bad = {"segments": [{"text": text, "label": label} for text, label in SEGMENTS[code]]}
     report = found(examine([good, bad], "input_output"))
     assert [hit.row for hit in report[code].hits] == [2]
-    assert report[code].severity == KNOWN[code].severity
+    assert report[code].severity == known_findings()[code].severity
 
 
 @pytest.mark.parametrize(("rows", "type"), [(CLEAN, "chat_template"), (CLEAN_ALPACA, "alpaca")])

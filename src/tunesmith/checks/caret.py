@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from tunesmith.checks.text import masked_pieces
+from tunesmith.data.formats.chat import parting
 from tunesmith.data.tokenizer import Tokenizer
 
 BEFORE, AFTER = 4, 2
@@ -13,19 +14,12 @@ FAR = 40
 """Tokens around it in which a secret would be seen whole."""
 
 
-def parting(left: Sequence[int], right: Sequence[int]) -> int | None:
-    """Return the index of the first token that differs, or None if the lists are equal."""
-    if left == right:
-        return None
-    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-
-
 def show_parting(left: tuple[str, Sequence[int]], right: tuple[str, Sequence[int]], tokenizer: Tokenizer) -> str:
     """Return two named lists of tokens in a line each, from shortly before they part, and a caret where they do.
 
     Secrets and addresses are blotted out.
     """
-    place = parting(left[1], right[1]) or 0
+    place = parting(left[1], right[1])
     first = max(0, place - BEFORE)
     width = max(len(left[0]), len(right[0])) + 1
     lines, column = [], 0

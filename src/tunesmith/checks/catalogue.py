@@ -6,8 +6,9 @@ the tables of `docs/check.md`.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from tunesmith.checks.report import Finding, Hit, Severity
 from tunesmith.checks.text import masked
@@ -30,16 +31,24 @@ class Known(NamedTuple):
     cure: str
 
 
-TABLE = files("tunesmith.checks").joinpath("findings.tsv").read_text(encoding="utf-8").splitlines()[1:]
+@cache
+def _lines() -> list[list[str]]:
+    """Return the table of findings: what each is about, its code, severity, title and cure."""
+    text = files("tunesmith.checks").joinpath("findings.tsv").read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.splitlines()[1:]]
 
-KNOWN: dict[str, Known] = {code: Known(*rest) for _, code, *rest in (line.split("\t") for line in TABLE)}  # type: ignore[arg-type]
+
+@cache
+def known_findings() -> dict[str, Known]:
+    """Return what is known of each finding, by its code."""
+    return {code: Known(cast(Severity, severity), title, cure) for _, code, severity, title, cure in _lines()}
 
 
 def finding(
     code: str, detail: str = "", *, severity: Severity | None = None, count: int = 0, hits: Sequence[Hit] = ()
 ) -> Finding:
     """Return the finding of a code, with what is special about it this time."""
-    known = KNOWN[code]
+    known = known_findings()[code]
     title = f"{known.title}: {masked(detail)}" if detail else known.title
     return Finding(code, severity or known.severity, title, known.cure, count, tuple(hits))
 
@@ -76,7 +85,7 @@ def table() -> str:
     """Return the findings as the tables of the documentation."""
     from tunesmith.checks.parity import PARITY
 
-    rows = [line.split("\t") for line in TABLE] + [["parity", code, *known] for code, known in PARITY.items()]
+    rows = _lines() + [["parity", code, *known] for code, known in PARITY.items()]
     parts = []
     for about in dict.fromkeys(row[0] for row in rows):
         lines = [f"| `{code}` | {' | '.join(rest)} |" for group, code, *rest in rows if group == about]

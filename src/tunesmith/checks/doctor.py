@@ -25,6 +25,7 @@ from tunesmith.checks.tokenizer import (
     tokenizer_findings,
 )
 from tunesmith.config.sections import Config
+from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.messages import Turn
 from tunesmith.data.formats.spec import FormatSpec
@@ -277,7 +278,7 @@ class Examination:
 
     def _parting(self, wanted: Sequence[int], ours: Sequence[int], before: int) -> str:
         """Say at which token two texts part; `before` tokens stand before them."""
-        place = next((i for i, (a, b) in enumerate(zip(wanted, ours, strict=False)) if a != b), len(wanted))
+        place = parting(wanted, ours)
         pieces = self.tokenizer.convert_ids_to_tokens([*wanted[place : place + 1], *ours[place : place + 1]])
         return f"token {place + before} is {' for one text, '.join(map(repr, pieces))} as trained"
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunesmith.checks.caret import parting, show_parting
+from tunesmith.checks.caret import show_parting
 from tunesmith.checks.tokenizer import read_json
 from tunesmith.config.sections import Config
+from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_spec
@@ -150,7 +151,8 @@ def changed_prompts(weights: str, now: dict[str, Any], tokenizer: Tokenizer) -> 
             if before != ids:
                 verb = "refuses or ignores" if ids is None else "takes"
                 return Change(f"the chat template {verb} the probe `{name}`, other than in training", True)
-        elif (place := parting(before, ids)) is not None:
+        elif before != ids:
+            place = parting(before, ids)
             shown = show_parting(("training", before), ("now", ids), tokenizer)
             return Change(f"the probe `{name}` differs at token {place}\n{shown}", True)
     what = [key for key in ("template", "special_tokens", "dataset") if saved.get(key) != now[key]]

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.checks.caret import parting, show_parting
+from tunesmith.checks.caret import show_parting
 from tunesmith.checks.catalogue import HITS, Known
 from tunesmith.checks.manifest import dataset_specs, served_as_trained
 from tunesmith.checks.report import Finding, Hit
 from tunesmith.checks.server import Request, Server, server_at, transformers_serve
 from tunesmith.checks.text import masked
 from tunesmith.config.sections import Config
-from tunesmith.data.formats.chat import trained_turns
+from tunesmith.data.formats.chat import parting, trained_turns
 from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, question

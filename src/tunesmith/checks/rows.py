@@ -11,7 +11,7 @@ from tunesmith.checks.catalogue import Tally
 from tunesmith.checks.report import Figures
 from tunesmith.checks.text import strings
 from tunesmith.checks.tokenizer import TokenFacts
-from tunesmith.data.formats.chat import trained_turns
+from tunesmith.data.formats.chat import parting, trained_turns
 from tunesmith.data.formats.messages import THINKING, Turn, turns_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.samples import EncodedRow
@@ -19,7 +19,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
 
-CONVERSATIONS = ("chat_template", "sharegpt")
+WITH_ROLES = ("chat_template", "sharegpt")
 """Types whose rows hold turns of roles."""
 FREE = ("completion", "pretrain", "input_output", "pretokenized")
 """Types whose rows write their tokens, begin and end themselves."""
@@ -66,7 +66,7 @@ class Look:
     def wants_end(self) -> bool:
         """Whether each trained turn is meant to end with a trained end token."""
         dataset = self.spec.dataset
-        chat = self.family not in CONVERSATIONS or (dataset.train_on_eot or dataset.train_on_eos) in ("turn", "all")
+        chat = self.family not in WITH_ROLES or (dataset.train_on_eot or dataset.train_on_eos) in ("turn", "all")
         return chat and self.family not in FREE and ".py" not in dataset.kind
 
 
@@ -104,7 +104,7 @@ def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally,
 
 def turns_in(values: dict[str, Any], look: Look) -> list[Turn]:
     """Return the turns of a row; none of a type without roles."""
-    if look.family not in CONVERSATIONS:
+    if look.family not in WITH_ROLES:
         return []
     dataset = look.spec.dataset
     if dataset.field_messages is None and look.family == "sharegpt":
@@ -250,7 +250,7 @@ def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[s
     if wanted != found:
         wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
     if wanted != found:
-        place = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), len(wanted))
+        place = parting(wanted, found)
         shown = f"{wanted[place : place + 20]!r} comes back as {found[place : place + 20]!r}"
         yield "roundtrip-differs", f"after {wanted[:place][-15:]!r}, {shown}"
 
@@ -268,7 +268,7 @@ def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str
             yield "prompt-ends-in-space", repr(prompt[-20:])
         elif prompt[-1] == ":" and answer[0].isalnum() and glued in decoded:
             yield "answer-glued", repr(glued)
-    if look.family == "input_output" or look.family in CONVERSATIONS:
+    if look.family == "input_output" or look.family in WITH_ROLES:
         return
     for span in rendered.spans:
         if span.train and span.text.strip():

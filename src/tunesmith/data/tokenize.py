@@ -84,10 +84,18 @@ class _Tokens:
         """Return the tokens of a span, and how many of them are its head's."""
         with_bos = first and (row.bos == "always" or (row.bos == "own" and self.own_bos and bool(span.text)))
         bos = [self.tokenizer.bos_token_id] if with_bos and self.tokenizer.bos_token_id is not None else []
-        ids = [*bos, *self.known[span.text]]
+        ids = [*bos, *self.whole(span)]
         if span.text:
             ids += [self.tokenizer.eos_token_id] * (span.ends - int(ids[-1:] == [self.tokenizer.eos_token_id]))
         return ids, len(self.known[span.head]) + (len(bos) if span.head else 0)
+
+    def whole(self, span: Span) -> Ids:
+        """Return the tokens of a span's text; a head that would merge with what follows is apart, as it is served."""
+        head, ids = self.known[span.head], self.known[span.text]
+        if ids[: len(head)] == head:
+            return ids
+        rest: Ids = self.tokenizer(span.text[len(span.head) :], add_special_tokens=False)["input_ids"]
+        return [*head, *rest]
 
     def label(self, row: Rendered) -> tuple[Ids, Ids]:
         """Return the tokens and labels of a row whose parts are tokenised alone."""
@@ -123,10 +131,14 @@ class _UpstreamTokens(_Tokens):
 
     def part(self, span: Span, row: Rendered, *, first: bool) -> tuple[Ids, int]:
         if row.bos != "own":
-            self.known |= {text: self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in span[:3:2]}
+            texts = (span.text, span.head)
+            self.known |= {text: self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts}
             return super().part(span, row, first=first)
         limit = self.limit * 64 if row.cut else self.limit
         return self._tokens(span.text, span.ends, limit, first), len(self._tokens(span.head, 0, limit, first))
+
+    def whole(self, span: Span) -> Ids:
+        return self.known[span.text]
 
     def _tokens(self, text: str, ends: int, limit: int, first: bool) -> Ids:
         ids: Ids = self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] if text else []

@@ -59,8 +59,8 @@ def turn_ends(spec: FormatSpec, tokenizer: Tokenizer, template: ChatTemplate) ->
         for token in wanted:
             if len(ids[token]) != 1:
                 raise ConfigError(
-                    f"`eot_tokens`: {token} is {len(ids[token])} tokens of this vocabulary: {ids[token]}; make it one "
-                    f"by `tokens: [{token!r}]`"
+                    f"`eot_tokens`: {token} is {len(ids[token])} tokens of this vocabulary: {ids[token]}; name one "
+                    "that is a token, or choose the `chat_template` that the model was made with"
                 )
         eos, eot = spec.dataset.train_on_eos, spec.dataset.train_on_eot or spec.dataset.train_on_eos
         if end in wanted and eos != eot:

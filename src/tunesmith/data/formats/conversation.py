@@ -66,24 +66,9 @@ def tokenizer_of(spec: FormatSpec) -> Tokenizer:
     return spec.tokenizer
 
 
-WINDOW = 64
-"""Characters of an answer that decide whether its begin merges with what stands before it."""
-
-
-def answer(header: str, rest: str, spec: FormatSpec, *, inputs: bool, ends: int) -> list[Span]:
-    """Return a trained answer; its header is trained too with `inputs`.
-
-    Where the last token of the header would merge with the answer's first one, a server's prompt would not be how the
-    training text begins. There the two are tokenised apart, other than with `mask: axolotl`.
-    """
-    head = "" if inputs else header.rstrip()
-    text = header + rest
-    if head and not spec.upstream:
-        texts = [head, text[: len(head) + WINDOW]]
-        alone, together = tokenizer_of(spec)(texts, add_special_tokens=False)["input_ids"]
-        if together[: len(alone)] != alone:
-            return [Span(head, False), Span(text[len(head) :], True, ends=ends)]
-    return [Span(text, True, head=head, ends=ends)]
+def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Span:
+    """Return a trained answer; its header is trained too with `inputs`."""
+    return Span(header + rest, True, head="" if inputs else header.rstrip(), ends=ends)
 
 
 def require_training(spans: Sequence[Span], answers: Sequence[str], spec: FormatSpec) -> None:

@@ -45,7 +45,7 @@ def _pygmalion(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
         header = HEADERS[message.speaker]
         text = message.text.removesuffix("\n<START>" if message.speaker is None else "").strip()
         if message.speaker == 1:
-            spans += answer(header, text, spec, inputs=inputs, ends=1)
+            spans.append(answer(header, text, inputs=inputs, ends=1))
         elif message.speaker is None and spans:
             spans.append(Span(with_begin(header + text, spec), inputs))
         else:

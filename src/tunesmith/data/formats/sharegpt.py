@@ -34,8 +34,13 @@ OTHER_ROLES = {
     "llama3": "{role}",
 }
 """Layouts that can name a third speaker, and how."""
-UPSTREAM_ROLES = OTHER_ROLES | {"llama3": "<|start_header_id|>{role}<|end_header_id|>"}  # twice around it
-del UPSTREAM_ROLES["chatml_glaive"]  # refused by mistake
+UPSTREAM_ROLES = {
+    "chatml": "<|im_start|>{role}",
+    "zephyr": "<|{role}|>",
+    "vicuna_v1.1": "{role}",
+    "llama3": "<|start_header_id|>{role}<|end_header_id|>",
+}
+"""The same in Axolotl, which writes the header of llama3 twice and refuses chatml_glaive by mistake."""
 
 VICUNA = "vicuna_v1.1"
 """The layout of types that name none."""
@@ -162,7 +167,7 @@ def _render(messages: Sequence[Message], spec: FormatSpec, default: str = VICUNA
             if message.weight == 0:
                 spans.append(Span(header + part.text, False, ends=ends))
                 continue
-            spans += answer(header, part.text, spec, inputs=spec.train_on_inputs, ends=ends)
+            spans.append(answer(header, part.text, inputs=spec.train_on_inputs, ends=ends))
             answers.append(message.text)
         elif kind:
             text = with_begin(part.text, spec) if kind == "opening" and spans else header + part.text

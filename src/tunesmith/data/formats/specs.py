@@ -24,7 +24,7 @@ def format_specs(
     """
     specs = [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
     for spec in specs:
-        _require_end(spec)
+        _require_end(spec, model)
     return specs
 
 
@@ -66,13 +66,13 @@ def dataset_template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer
     )
 
 
-def _require_end(spec: FormatSpec) -> None:
+def _require_end(spec: FormatSpec, model: ModelSection) -> None:
     """Raise a ConfigError if nothing in the chat template ends an answer, so that the model would never stop."""
     template = spec.template
     if template is None or spec.upstream or spec.dataset.train_on_eos in ("none", None):
         return
     if template.turn_end() is None:
-        name = spec.dataset.chat_template or "tokenizer_default"
+        name = spec.dataset.chat_template or model.chat_template or "tokenizer_default"
         raise ConfigError(
             f"`chat_template: {name}`: no token of the vocabulary ends "
             "an answer, so that the model would never learn to stop. Choose another template; or make its end "
