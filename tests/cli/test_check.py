@@ -114,3 +114,12 @@ def test_train_stops_on_an_error_before_it_loads_the_model(config_of, chat_rows,
     assert main(["train", str(config_of(faulty(chat_rows)))]) == 3
     assert "error: end-in-answer: the text of an end token stands inside an answer" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_server_that_does_not_answer_takes_nothing_from_the_report(tmp_path, write_config, capsys):
+    file = write_config(tmp_path)
+    assert main(["check", str(file), "--server", "http://127.0.0.1:9"]) == 5
+    out, err = capsys.readouterr()
+    assert "0 errors" in out
+    assert (tmp_path / "prepared/check.html").exists()
+    assert "error: http://127.0.0.1:9/v1/models names no model" in err

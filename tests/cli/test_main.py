@@ -67,3 +67,10 @@ def test_underscores_in_a_command_are_dashes(capsys):
 def test_every_command_answers_a_missing_file_in_one_line(command, capsys):
     assert main([command, "none.yml"]) == 2
     assert capsys.readouterr().err == "error: none.yml: no such file\n"
+
+
+def test_help_may_go_to_a_reader_that_has_left():
+    result = subprocess.run(
+        f"{sys.executable} -m tunesmith --help | true", shell=True, capture_output=True, text=True, timeout=60
+    )
+    assert result.stderr == ""

@@ -5,9 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import parser, read_config, run
 from tunesmith.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tunesmith.checks.report import CheckReport
 
 SUMMARY = "Look for faults of the data, the tokenizer and the chat template, without loading the model."
 EXAMPLES = """  tunesmith check examples/honeycomb/lora.yml
@@ -32,30 +36,38 @@ def check(arguments: list[str]) -> int:
         raise ConfigError(f"--rows {given.rows}: expected a number above 0")
     config = read_config(given.file, overrides)
 
-    from rich.console import Console
-
     from tunesmith.checks.doctor import run_checks
-    from tunesmith.checks.page import write_page
-    from tunesmith.checks.terminal import as_text, summary
     from tunesmith.modeling.builtin import local_base_model
     from tunesmith.modeling.tokenizer import model_tokenizer
 
     tokenizer = model_tokenizer(config.model)
     folder = local_base_model(config.model.base_model)
     report = run_checks(config, tokenizer, limit=given.rows, model_folder=folder)
-    if given.parity or given.server:
-        from tunesmith.checks.parity import check_parity
+    try:
+        if given.parity or given.server:
+            from tunesmith.checks.parity import check_parity
 
-        report.findings += check_parity(config, tokenizer, server=given.server or True, model_folder=folder)
+            report.findings += check_parity(config, tokenizer, server=given.server or True, model_folder=folder)
+    finally:  # a server that does not answer takes nothing from the report
+        page = Path(given.html or Path(config.data.dataset_prepared_path) / "check.html")
+        _show(report, page, given.json)
+    return DataError.exit_code if any(item.severity == "error" for item in report.findings) else 0
+
+
+def _show(report: "CheckReport", page: Path, json_file: str | None) -> None:
+    """Print the report, and write its page and its JSON."""
+    from rich.console import Console
+
+    from tunesmith.checks.page import write_page
+    from tunesmith.checks.terminal import as_text, summary
+
     Console(soft_wrap=True, highlight=False).print(as_text(report))
-    page = Path(given.html or Path(config.data.dataset_prepared_path) / "check.html")
     page.parent.mkdir(parents=True, exist_ok=True)
     write_page(report, page)
-    if given.json:
+    if json_file:
         content = {key: value for key, value in asdict(report).items() if key != "samples"}
-        Path(given.json).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        Path(json_file).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     print(f"{summary(report)}; page: {page}")
-    return DataError.exit_code if any(item.severity == "error" for item in report.findings) else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

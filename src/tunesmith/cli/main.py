@@ -1,6 +1,7 @@
 """The `tunesmith` command: a table of commands, each imported only when it is asked for."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -37,11 +38,19 @@ examples:
 tunesmith COMMAND --help tells more; tunesmith --version prints {__version__}."""
 
 
+def _say(text: str) -> None:
+    """Print a text; a reader that has seen enough, such as `head`, may close the pipe."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in {"-h", "--help", "help"}:
-        print(usage())
+        _say(usage())
         return 0 if given else 2
     if given[0] in {"-V", "--version"}:
         print(f"tunesmith {__version__}")
