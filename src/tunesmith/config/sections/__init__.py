@@ -1,0 +1,69 @@
+"""The sections of a config. A field's name is the YAML key; the text under it is its documentation.
+
+Sections only hold and check single values. Rules across keys are in `rules.py`; keys that have another fate than
+being supported are in `keys.py`.
+"""
+
+from typing import Any
+
+from tunesmith.config.sections.adapter import AdapterSection
+from tunesmith.config.sections.data import ROLES, DataSection, Dataset
+from tunesmith.config.sections.distribution import DistributionSection
+from tunesmith.config.sections.evaluation import Evaluation, EvaluationSection
+from tunesmith.config.sections.model import ModelSection, SpecialTokens
+from tunesmith.config.sections.preference import PreferenceSection
+from tunesmith.config.sections.section import Section
+from tunesmith.config.sections.tracking import TrackingSection
+from tunesmith.config.sections.training import TrainingSection
+
+__all__ = [
+    "OWNER",
+    "ROLES",
+    "SECTIONS",
+    "AdapterSection",
+    "Config",
+    "DataSection",
+    "Dataset",
+    "DistributionSection",
+    "Evaluation",
+    "EvaluationSection",
+    "ModelSection",
+    "PreferenceSection",
+    "Section",
+    "SpecialTokens",
+    "TrackingSection",
+    "TrainingSection",
+]
+
+
+class Config(Section):
+    """A whole config, checked. Functions take the section that they use; only commands see it whole."""
+
+    source: str
+    model: ModelSection
+    adapter: AdapterSection
+    data: DataSection
+    training: TrainingSection
+    evaluation: EvaluationSection
+    preference: PreferenceSection
+    distribution: DistributionSection
+    tracking: TrackingSection
+    values: dict[str, Any]
+    """The keys that the user set, resolved, for the record of a run."""
+    notes: tuple[str, ...] = ()
+    """What happened to keys that are not taken as they stand, to be printed."""
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSection,
+    "adapter": AdapterSection,
+    "data": DataSection,
+    "training": TrainingSection,
+    "evaluation": EvaluationSection,
+    "preference": PreferenceSection,
+    "distribution": DistributionSection,
+    "tracking": TrackingSection,
+}
+
+OWNER = {key: name for name, section in SECTIONS.items() for key in section.model_fields}
+"""Key -> name of its section."""

@@ -1,0 +1,7 @@
+"""Training on preferences."""
+
+from tunesmith.config.sections.section import Section
+
+
+class PreferenceSection(Section):
+    """Settings of training on preferences (`rl`)."""
