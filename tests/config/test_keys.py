@@ -1,8 +1,14 @@
 """The fates of keys: renamed, without effect, refused. None is silent."""
 
+import typing
+from pathlib import Path
+
 import pytest
+import yaml
+from pydantic import BaseModel
 
 from tunesmith.config import keys
+from tunesmith.config.fates import reasons
 from tunesmith.config.load import load
 from tunesmith.config.sections import OWNER, SECTIONS
 from tunesmith.errors import ConfigError
@@ -47,42 +53,90 @@ def test_an_attention_flag_that_is_off_says_nothing(tmp_path, write_config):
     assert config.notes == ()
 
 
-@pytest.mark.parametrize("key", sorted(keys.NO_EFFECT))
+def with_fate(fate):
+    return sorted(key for key, reason in reasons().items() if reason.fate == fate and not set(".[") & set(key))
+
+
+@pytest.mark.parametrize("key", with_fate("idle"))
 def test_a_key_without_effect_gives_a_note_with_the_reason(tmp_path, write_config, key):
     config = load(str(write_config(tmp_path, **{key: "x"})))
-    assert config.notes == (f"`{key}` has no effect: {keys.NO_EFFECT[key]}",)
+    assert config.notes == (f"`{key}`: without effect: {reasons()[key].text}",)
     assert key not in config.values
+    assert (key, "idle") in {(item.key, item.fate) for item in config.fates}
 
 
-@pytest.mark.parametrize("value", [False, ""])
-def test_a_key_without_effect_that_is_off_says_nothing(tmp_path, write_config, value):
-    assert load(str(write_config(tmp_path, group_by_length=value, wandb_project=value))).notes == ()
+@pytest.mark.parametrize("key", with_fate("refused"))
+def test_a_key_that_would_change_the_result_is_refused_with_the_reason(tmp_path, write_config, key):
+    with pytest.raises(ConfigError) as caught:
+        load(str(write_config(tmp_path, **{key: "x"})))
+    assert str(caught.value).partition("1: ")[2] == f"`{key}`: {reasons()[key].text}"
 
 
-@pytest.mark.parametrize("key", [*keys.REFUSED, "hub_model_id", "lora_on_cpu", "reward_model"])
-def test_a_key_of_axolotl_that_would_change_the_result_is_refused(tmp_path, write_config, key):
-    file = write_config(tmp_path, **{key: "x"})
-    with pytest.raises(ConfigError, match=rf"config\.yml:\d+:1: `{key}`: .*(not supported|removed)"):
-        load(str(file))
+@pytest.mark.parametrize("key", [*with_fate("refused"), *with_fate("idle")])
+def test_a_key_that_is_off_asks_for_nothing(tmp_path, write_config, key):
+    for value in (False, "", [], {}, *([reasons()[key].off] if reasons()[key].off else [])):
+        config = load(str(write_config(tmp_path, **{key: value})))
+        assert config.notes == ()
+        assert (key, "off") in {(item.key, item.fate) for item in config.fates}
 
 
-def test_a_refused_key_that_is_off_is_accepted(tmp_path, write_config):
-    assert load(str(write_config(tmp_path, rl=False, deepspeed=None, fsdp=[], fsdp_config={}))).notes == ()
+def test_a_key_inside_an_entry_has_a_fate_too(tmp_path, write_config):
+    entry = {"path": "a.jsonl", "type": "alpaca", "preprocess_shards": 4, "split": None, "trust_remote_code": False}
+    config = load(str(write_config(tmp_path, datasets=[entry])))
+    fates = {item.key: item.fate for item in config.fates}
+    assert fates["datasets.0.preprocess_shards"] == "idle"
+    assert fates["datasets.0.split"] == "empty"
+    assert fates["datasets.0.trust_remote_code"] == "off"
+    for block in ("datasets", "test_datasets"):
+        with pytest.raises(ConfigError, match=rf"`{block}.0.length`: random rows"):
+            load(str(write_config(tmp_path, **{block: [entry | {"length": 5}]})))
 
 
-@pytest.mark.parametrize("name", keys.NO_EFFECT_PLUGINS)
-def test_plugins_that_only_make_a_gpu_faster_give_a_note(tmp_path, write_config, name):
-    (note,) = load(str(write_config(tmp_path, plugins=[f"axolotl.integrations.x.{name}"]))).notes
-    assert note.startswith(f"plugin `axolotl.integrations.x.{name}` has no effect: ")
+def test_a_file_names_the_fate_of_every_key(tmp_path):
+    (tmp_path / "a.yml").write_text(AXOLOTL_2024)
+    config = load(str(tmp_path / "a.yml"))
+    assert {item.key for item in config.fates if "." not in item.key} == set(yaml.safe_load(AXOLOTL_2024))
 
 
 def test_no_key_has_two_fates():
-    supported = set(OWNER)
     assert len(OWNER) == sum(len(section.model_fields) for section in SECTIONS.values())
-    for name, table in {"renamed": keys.RENAMED, "no effect": keys.NO_EFFECT, "refused": keys.REFUSED}.items():
-        assert not supported & set(table), name
-    assert not set(keys.RENAMED) & set(keys.NO_EFFECT)
-    assert not set(keys.REFUSED) & {*keys.NO_EFFECT, *keys.RENAMED}
+    assert not set(OWNER) & set(keys.RENAMED)
+    assert not set(OWNER) & set(reasons())
+    assert not set(keys.RENAMED) & set(reasons())
+
+
+def test_every_key_that_axolotl_knows_has_a_fate():
+    """The list holds Axolotl's keys of 2024 and 2026, top-level and nested, and those seen in public files."""
+    rows = (Path(__file__).parents[1] / "data/axolotl_keys.tsv").read_text().splitlines()[1:]
+    assert len(rows) == 762
+    assert [key for key in (row.split("\t")[0] for row in rows) if not has_fate(key)] == []
+
+
+def has_fate(key: str) -> bool:
+    canonical = key.replace("pretraining_dataset[]", "datasets[]").replace("test_datasets[]", "datasets[]")
+    top, *inner = canonical.replace("[]", "").split(".")
+    if top in keys.RENAMED or canonical in reasons() or any(canonical.startswith(f"{name}.") for name in reasons()):
+        return True
+    if top not in OWNER:
+        return False
+    kinds = [SECTIONS[OWNER[top]].model_fields[top].annotation]
+    for part in inner:
+        kinds = [item for kind in kinds for item in members(kind)]
+        blocks = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        found = [block.model_fields[part].annotation for block in blocks if part in block.model_fields]
+        if not found:
+            return dict in kinds
+        kinds = found
+    return True
+
+
+def members(annotation):
+    """Return the types inside a union, a list or an Annotated, at every level; `dict` for a mapping."""
+    origin = typing.get_origin(annotation)
+    if origin is dict:
+        return [dict]
+    inside = [item for argument in typing.get_args(annotation) for item in members(argument)]
+    return [annotation, *inside]
 
 
 def test_every_key_is_documented():
@@ -162,7 +216,7 @@ special_tokens:
 def test_an_axolotl_file_of_2024_loads_with_notes(tmp_path):
     (tmp_path / "a.yml").write_text(AXOLOTL_2024)
     config = load(str(tmp_path / "a.yml"))
-    noted = [note.split("`")[1] for note in config.notes]
+    noted = [item.key for item in config.fates if item.fate in ("idle", "renamed")]
     assert noted == [
         "model_type",
         "tokenizer_type",

@@ -79,7 +79,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 def test_all_faults_are_reported_together(tmp_path):
     lines = message(tmp_path, BASE + "lora_r: x\nfsdp: [full_shard]\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
-    assert [line.split(":")[1] for line in lines] == ["7", "8", "10", "6", "9"]
+    assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 
 def test_a_fault_from_the_command_line_names_the_option(tmp_path):
@@ -131,7 +131,7 @@ def test_the_record_of_values_makes_the_same_config_again(tmp_path):
 
     config = load(write(tmp_path, BASE + "flash_attention: true\nevaluation: {max_rows: 3}\n"), ["--seed", "7"])
     again = load(write(tmp_path, yaml.safe_dump(config.values)))
-    assert again.model_copy(update={"notes": config.notes}) == config
+    assert again.model_copy(update={"notes": config.notes, "fates": config.fates}) == config
 
 
 def test_a_file_beside_the_config_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -100,5 +100,5 @@ def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
 def test_lora_keys_without_an_adapter_are_said_to_have_no_effect(tmp_path, write_config):
     config = load(str(write_config(tmp_path, adapter=None)))
     assert config.notes == (
-        "`lora_r`, `lora_target_linear` without effect: there is no `adapter`, all weights are trained",
+        "`lora_r`, `lora_target_linear`: without effect: there is no `adapter`, all weights are trained",
     )

@@ -19,19 +19,6 @@ def broken_rules(config: Config) -> list[Problem]:
     ]
 
 
-def remarks(config: Config) -> list[str]:
-    """Return notes on keys that have no effect beside the others."""
-    adapter = config.adapter
-    idle = [
-        key for key in sorted(adapter.model_fields_set) if key.startswith(("lora_", "peft_")) and getattr(adapter, key)
-    ]
-    if adapter.adapter is None and idle:
-        return [
-            ", ".join(f"`{key}`" for key in idle) + " without effect: there is no `adapter`, all weights are trained"
-        ]
-    return []
-
-
 def _model(model: ModelSection) -> Iterator[Problem]:
     if model.load_in_4bit and model.load_in_8bit:
         yield ("load_in_8bit",), "`load_in_4bit: true` and `load_in_8bit: true`: keep one"

@@ -50,6 +50,8 @@ class Config(Section):
     tracking: TrackingSection
     values: dict[str, Any]
     """The keys that the user set, resolved, for the record of a run."""
+    fates: tuple[Any, ...] = ()
+    """What became of every key of the file; see `fates.py`."""
     notes: tuple[str, ...] = ()
     """What happened to keys that are not taken as they stand, to be printed."""
 
