@@ -39,15 +39,13 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
             {"eval_steps": 5, "eval_strategy": "epoch", "val_set_size": 0.1},
             "`eval_steps: 5.0` needs `eval_strategy: steps`, found `epoch`",
         ),
-        ({"evals_per_epoch": 2}, "`evals_per_epoch: 2` needs rows to evaluate on; set `val_set_size: 0.05`"),
-        ({"eval_steps": 2}, "`eval_steps: 2.0` needs rows to evaluate on"),
+        ({"eval_steps": 2}, "`eval_steps: 2.0` needs rows to evaluate on; set `val_set_size: 0.05`"),
         ({"early_stopping_patience": 2}, "`early_stopping_patience: 2` needs rows to evaluate on"),
         ({"load_best_model_at_end": True}, "`load_best_model_at_end: True` needs rows to evaluate on"),
         (
             {"cosine_min_lr_ratio": 0.1, "lr_scheduler": "linear"},
             "`cosine_min_lr_ratio` needs `lr_scheduler: cosine`, found `linear`",
         ),
-        ({"loss_watchdog_patience": 2}, "`loss_watchdog_patience` needs `loss_watchdog_threshold`"),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, changes, expected):
@@ -95,10 +93,3 @@ def test_rules_of_a_dataset_name_its_line(tmp_path, write_config, key, dataset, 
 )
 def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
     assert load(str(write_config(tmp_path, **changes))).notes == ()
-
-
-def test_lora_keys_without_an_adapter_are_said_to_have_no_effect(tmp_path, write_config):
-    config = load(str(write_config(tmp_path, adapter=None)))
-    assert config.notes == (
-        "`lora_r`, `lora_target_linear`: without effect: there is no `adapter`, all weights are trained",
-    )

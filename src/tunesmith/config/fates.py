@@ -78,7 +78,7 @@ def _rename(
         found.append(KeyFate(key, place, "off", f"is {value!r}"))
     for name, item in new.items():
         other = kept.get(name, values.get(name))
-        if other is not None and other != item:
+        if other not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says
             faults.append(f"{place}: `{key}: {value}` and `{name}: {other}`: keep one")
         kept[name] = _settle_inside(item, (name,), where, faults, found)
         where.renamed[name] = key

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from tunesmith.config.sections import AdapterSection, Config, DataSection, ModelSection, TrainingSection
+from tunesmith.config.sections import (
+    AdapterSection,
+    Config,
+    DataSection,
+    DistributionSection,
+    ModelSection,
+    TrainingSection,
+)
 from tunesmith.config.yaml_source import KeyPath
 
 Problem = tuple[KeyPath, str]
@@ -15,6 +22,7 @@ def broken_rules(config: Config) -> list[Problem]:
         *_model(config.model),
         *_adapter(config.adapter, config.model),
         *_data(config.data),
+        *_distribution(config.distribution),
         *_training(config.training, config.data),
     ]
 
@@ -94,7 +102,7 @@ def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]
             if key in set_keys and strategy in ("no", "epoch"):
                 yield (key,), f"`{key}: {getattr(training, key)}` needs `{kind}_strategy: steps`, found `{strategy}`"
     if not has_eval:
-        for key in ("eval_steps", "evals_per_epoch", "early_stopping_patience", "load_best_model_at_end"):
+        for key in ("eval_steps", "early_stopping_patience", "load_best_model_at_end"):
             if key in set_keys and getattr(training, key):
                 yield (
                     (key,),
@@ -106,5 +114,20 @@ def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]
             ("cosine_min_lr_ratio",),
             f"`cosine_min_lr_ratio` needs `lr_scheduler: cosine`, found `{training.lr_scheduler}`",
         )
-    if training.loss_watchdog_patience is not None and training.loss_watchdog_threshold is None:
-        yield ("loss_watchdog_patience",), "`loss_watchdog_patience` needs `loss_watchdog_threshold`"
+
+
+def _distribution(distribution: DistributionSection) -> Iterator[Problem]:
+    block, version = distribution.fsdp_config, distribution.fsdp_version
+    if distribution.sharded and distribution.deepspeed:
+        key = "fsdp" if distribution.fsdp else "fsdp_config"
+        yield ("deepspeed",), f"`deepspeed` and `{key}`: keep one; both split the model over GPUs"
+    if block.auto_wrap_policy == "SIZE_BASED_WRAP" and block.min_num_params is None:
+        yield ("fsdp_config",), "`auto_wrap_policy: SIZE_BASED_WRAP` needs `min_num_params`, such as 100000000"
+    if version is not None and block.version not in (None, version):
+        yield ("fsdp_version",), f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.version}`: keep one"
+    if block.reshard_after_forward is not None and block.sharding_strategy is not None:
+        yield (
+            ("fsdp_config",),
+            f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}` and "
+            f"`sharding_strategy: {block.sharding_strategy}`: keep one",
+        )
