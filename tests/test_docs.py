@@ -28,6 +28,7 @@ def test_every_command_and_option_in_the_documentation_exists(page):
     for name, options in commands(page.read_text()):
         assert name in COMMANDS, f"{page.name}: tunesmith {name}"
         module = (ROOT / f"src/tunesmith/cli/{name.replace('-', '_')}.py").read_text()
+        module += (ROOT / "src/tunesmith/cli/arguments.py").read_text()
         for option in re.findall(r"--([a-z][a-z-]+)", options.split("#")[0]):
             is_key = f"| `{option.replace('-', '_')}` |" in (ROOT / "docs/keys.md").read_text()
             assert f'"--{option}"' in module or is_key, f"{page.name}: tunesmith {name} --{option}"

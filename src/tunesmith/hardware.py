@@ -51,7 +51,12 @@ def detect() -> Hardware:
     if torch.backends.mps.is_available():
         return Hardware(kind="mps", count=1, name="Apple GPU", memory=_machine_memory(), bf16=True)
     return Hardware(
-        kind="cpu", count=1, name=f"CPU ({os.cpu_count()} cores)", memory=_machine_memory(), bf16=_cpu_has_bf16()
+        kind="cpu",
+        count=1,
+        name=f"CPU ({os.cpu_count()} cores)",
+        memory=_machine_memory(),
+        bf16=_cpu_has_bf16(),
+        quantised_optimizer=importlib.util.find_spec("bitsandbytes") is not None,
     )
 
 

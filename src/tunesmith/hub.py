@@ -12,10 +12,18 @@ TIMEOUT = 5
 @cache
 def is_reachable() -> bool:
     """Return whether the Hub (or what `HF_ENDPOINT` names) answers; False in offline mode (`HF_HUB_OFFLINE=1`)."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
-        return False
+    return not is_offline() and answers(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+
+
+def is_offline() -> bool:
+    """Return whether the user wants nothing from the Hub (`HF_HUB_OFFLINE=1`)."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def answers(address: str) -> bool:
+    """Return whether there is a server at an address, whatever it answers."""
     try:
-        urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", timeout=TIMEOUT).close()
+        urllib.request.urlopen(address, timeout=TIMEOUT).close()
     except urllib.error.HTTPError:
         return True
     except OSError:

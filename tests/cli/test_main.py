@@ -63,7 +63,10 @@ def test_underscores_in_a_command_are_dashes(capsys):
     assert capsys.readouterr().err == "error: none.yml: no such file\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+WITHOUT_FILE = {"config-schema", "diff", "examples", "explain", "init", "runs"}
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT_FILE])
 def test_every_command_answers_a_missing_file_in_one_line(command, capsys):
     assert main([command, "none.yml"]) == 2
     assert capsys.readouterr().err == "error: none.yml: no such file\n"

@@ -150,6 +150,7 @@ RUNS: dict[str, dict[str, Any]] = {
     | {"special_tokens": {"pad_token": "<|end_of_text|>"}, "eot_tokens": ["<|eot_id|>"], "wandb_project": "mine"},
     "2026 dpo": LORA | DPO | {"rl_beta": 0.1},
     "2026 orpo": LORA | DPO | {"rl": "orpo", "orpo_alpha": 0.1},
+    "2026 parallel": CHAT | FSDP2 | {"context_parallel_size": 2, "tensor_parallel_size": 4, "dp_shard_size": 2},
     "2026 stream": {
         "pretraining_dataset": [{"path": "some-org/some-texts", "name": "en", "type": "pretrain", "split": "train"}],
         "datasets": None,
@@ -166,14 +167,10 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["processor_type", "skip_prepare_dataset"],
     ),
     "online rl": ({"rl": "grpo", "trl": {"beta": 0.001, "use_vllm": True}}, ["rl", "trl"]),
-    "parallel": (
-        {"context_parallel_size": 2, "tensor_parallel_size": 4},
-        ["context_parallel_size", "tensor_parallel_size"],
-    ),
     "quantised training": ({"qat": {"weight_dtype": "int4", "group_size": 32}}, ["qat"]),
     "fp8": ({"fp8": True}, ["fp8"]),
     "gptq": ({"gptq": True, "gptq_groupsize": 128}, ["gptq", "gptq_groupsize"]),
-    "own plugin": ({"plugins": ["my.package.Plugin"]}, ["plugins"]),
+    "own plugin": ({"plugins": ["my.package.Own"]}, ["Own"]),
 }  # fmt: skip
 """Files that are refused, and the keys that the error names."""
 

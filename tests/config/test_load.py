@@ -37,7 +37,7 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("val_set_size: -1", "a.yml:6:1: `val_set_size` must be at least 0, found -1"),
         ("output_dir: 5", "a.yml:6:1: `output_dir` expects text, found 5"),
         ("sample_packing: 2", "a.yml:6:1: `sample_packing` expects true or false, found 2"),
-        ("save_strategy: never", "a.yml:6:1: `save_strategy` expects 'no', 'steps' or 'epoch', found 'never'"),
+        ("save_strategy: never", "a.yml:6:1: `save_strategy` expects 'no', 'steps', 'epoch' or 'best', found 'never'"),
         ("bf16: maybe", "a.yml:6:1: `bf16` expects true or false or 'auto' or 'full', found 'maybe'"),
         ("lora_target_modules: 5", "a.yml:6:1: `lora_target_modules` expects a list or text, found 5"),
         ("lora_target_modules: [a, 1]", "a.yml:6:26: `lora_target_modules.1` expects text, found 1"),
@@ -46,11 +46,14 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("test_datasets: [a.jsonl]", "a.yml:6:17: `test_datasets.0` expects a mapping, found 'a.jsonl'"),
         ("evaluation: {batch: 1}", "a.yml:6:14: unknown key `batch` in `evaluation`; did you mean `batch_size`?"),
         ("special_tokens:\n  zz: a", "a.yml:7:3: unknown key `zz` in `special_tokens`; known are bos_token, eos_token, "
-         "pad_token, unk_token"),
+         "pad_token, unk_token, additional_special_tokens"),
         ("flash_attention: maybe", "a.yml:6:1: `flash_attention` expects true or false, found 'maybe'"),
         ("noisy_embedding_alpha: x", "a.yml:6:1: `neftune_noise_alpha` expects a number, found 'x'"),
+        ("tokens: {pad_token: x}",
+         "a.yml:6:1: `tokens` is a list of new tokens; put pad_token under `special_tokens`"),
         ("plugins: 3", "a.yml:6:1: `plugins` expects a list, found 3"),
-        ("plugins:\n  - a.MyPlugin", "a.yml:7:5: plugin `a.MyPlugin` is not supported; remove it"),
+        ("plugins:\n  - a.KDPlugin", "a.yml:7:5: plugin `KDPlugin`: there is no distillation from a teacher's probabilities; "
+         "train on the teacher's answers"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_file_line_and_column(tmp_path, text, expected):
@@ -78,7 +81,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    lines = message(tmp_path, BASE + "lora_r: x\nfsdp: [full_shard]\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
+    lines = message(tmp_path, BASE + "lora_r: x\nuse_ray: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
     assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 
@@ -131,7 +134,7 @@ def test_the_record_of_values_makes_the_same_config_again(tmp_path):
 
     config = load(write(tmp_path, BASE + "flash_attention: true\nevaluation: {max_rows: 3}\n"), ["--seed", "7"])
     again = load(write(tmp_path, yaml.safe_dump(config.values)))
-    assert again.model_copy(update={"notes": config.notes, "fates": config.fates}) == config
+    assert again.model_copy(update={name: getattr(config, name) for name in ("notes", "fates", "places")}) == config
 
 
 def test_a_file_beside_the_config_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunesmith.data.pack import pack
+from tunesmith.data.pack import pack, pack_in_order
 
 lengths_and_capacity = st.integers(1, 300).flatmap(
     lambda capacity: st.tuples(st.lists(st.integers(1, capacity), max_size=200), st.just(capacity))
@@ -64,3 +64,8 @@ def test_nothing_packs_to_nothing():
 
 def test_a_sample_goes_into_the_fullest_sequence_that_has_room():
     assert pack([7, 6, 3], 10) == [[0, 2], [1]]
+
+
+def test_packing_in_order_begins_a_sequence_where_a_sample_no_longer_fits():
+    assert pack_in_order([3, 5, 2, 7, 1, 8], 8) == [[0, 1], [2], [3, 4], [5]]
+    assert pack_in_order([], 8) == []

@@ -330,3 +330,64 @@ def test_a_stream_is_read_until_it_has_given_the_tokens_of_the_run(tokenizer, tm
     whole = prepare([dataset], data, model, **options)
     assert whole.reports[0].rows == 4990
     assert whole.folder != part.folder
+
+
+def places(prepared):
+    """The first letter of the file, and the row, of each sample in order."""
+    loaded = prepared.load()
+    return [(file.rpartition("/")[2][0], row) for file, row in zip(loaded["file"], loaded["row"], strict=True)]
+
+
+@pytest.fixture
+def two_files(tmp_path, write_jsonl):
+    rows = [{"instruction": f"Say {n}.", "output": "x"} for n in range(9)]
+    files = [write_jsonl(tmp_path / f"{name}.jsonl", rows) for name in "ab"]
+    return [{"path": str(file), "type": "alpaca"} for file in files]
+
+
+def test_each_dataset_may_be_shuffled_by_itself(build, two_files):
+    order = {"shuffle_merged_datasets": False, "shuffle_before_merging_datasets": True}
+    plain = places(build(datasets=two_files, shuffle_merged_datasets=False))
+    one, again, other = (places(build(datasets=two_files, seed=seed, **order)) for seed in (1, 1, 2))
+    assert [name for name, _ in one] == [name for name, _ in plain] == ["a"] * 9 + ["b"] * 9
+    assert sorted(one) == plain
+    assert one == again != other != plain != one
+    assert [row for _, row in one[:9]] != [row for _, row in one[9:]]
+
+
+def test_samples_that_are_the_same_are_kept_once(build, two_files):
+    plain = build(datasets=two_files)
+    once = build(datasets=two_files, dataset_exact_deduplication=True, shuffle_merged_datasets=False)
+    assert (len(plain.load()), len(once.load())) == (18, 9)
+    assert places(once) == [("a", n + 1) for n in range(9)]
+    first, second = once.reports
+    assert (first.kept, first.twins, second.kept, second.twins, second.tokens) == (9, 0, 0, 9, 0)
+    assert first.tokens == sum(map(len, once.load()["input_ids"]))
+
+
+def test_the_same_tokens_with_other_labels_are_no_double(build, write_jsonl, tmp_path):
+    text = {"prompt": "a b", "completion": " c"}
+    rows = [text, text, {"prompt": "a", "completion": " b c"}]
+    path = str(write_jsonl(tmp_path / "a.jsonl", rows))
+    prepared = build(datasets=[{"path": path, "type": "prompt_completion"}], dataset_exact_deduplication=True)
+    assert sorted(prepared.load()["row"]) == [1, 3]
+
+
+def test_a_file_may_be_read_as_far_as_the_run_needs_it(tokenizer, tmp_path, write_jsonl):
+    rows = [{"text": f"line {n} of the stream"} for n in range(3000)]
+    path = str(write_jsonl(tmp_path / "rows.jsonl", rows))
+    given = {"datasets": [{"path": path, "type": "completion"}], "dataset_prepared_path": str(tmp_path / "prepared")}
+    model = ModelSection(base_model="builtin/smollm2-135m-instruct")
+    options = {"tokenizer": tokenizer, "seed": 1, "source": "config.yml", "stream_tokens": 500}
+    for streaming, read in ((True, 1000), (False, 3000)):
+        data = DataSection(**given, streaming=streaming)
+        assert prepare(data.datasets, data, model, **options).reports[0].rows == read
+
+
+def test_a_token_that_is_missing_ends_the_run_before_any_reading(build, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    with pytest.raises(DataError, match=r"`hf_use_auth_token: true`, but there is no token"):
+        build(datasets=[{"path": "a/b", "type": "alpaca"}], hf_use_auth_token=True)
+    assert build(hf_use_auth_token=True)

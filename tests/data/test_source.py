@@ -1,14 +1,18 @@
 """Rows from files of every kind, each with its file and line, and what cannot be read."""
 
+import functools
 import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import datasets
+import huggingface_hub
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from tunesmith.config.sections import Dataset
-from tunesmith.data.source import digest, read_rows
+from tunesmith.data.source import check_token, digest, read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
 
@@ -197,7 +201,7 @@ def test_data_files_chooses_the_files_of_a_folder(file, tmp_path):
 
 def test_an_empty_folder_names_the_kinds_it_looked_for(tmp_path):
     (tmp_path / "data").mkdir()
-    assert fault(tmp_path / "data").endswith("data` holds no .jsonl/.ndjson/.json/.csv/.parquet/.arrow file")
+    assert fault(tmp_path / "data").endswith("data` holds no .jsonl/.ndjson/.json/.csv/.parquet/.arrow/.txt file")
 
 
 def test_a_missing_file_gets_the_nearest_name(file, tmp_path):
@@ -208,9 +212,9 @@ def test_a_missing_file_gets_the_nearest_name(file, tmp_path):
 
 
 def test_ds_type_says_what_a_strange_name_holds(file):
-    path = file("a.txt", '{"a": 1}\n')
+    path = file("a.rows", '{"a": 1}\n')
     assert values(path, ds_type="jsonl") == [{"a": 1}]
-    assert fault(path) == "a.txt: unknown kind of file; set `ds_type` to one of jsonl, json, csv, parquet, arrow"
+    assert fault(path) == "a.rows: unknown kind of file; set `ds_type` to one of jsonl, json, csv, parquet, arrow, text"
 
 
 def test_shards_take_every_nth_row_and_miss_none(file):
@@ -224,3 +228,99 @@ def test_the_digest_follows_the_bytes_and_not_the_name(file):
     one, same, other = file("a.jsonl", "{}\n"), file("b.jsonl", "{}\n"), file("c.jsonl", "{} \n")
     a, b, c = (digest(Dataset(path=str(path), type="completion"), "config.yml") for path in (one, same, other))
     assert a == b != c
+
+
+def test_text_gives_a_row_a_line(file):
+    path = file("a.txt", b"\xef\xbb\xbfone\r\n\n  two\nbroken \xff\n")
+    first, second, bad = read(path)
+    assert (first.number, first.values, second.number, second.values) == (1, {"text": "one"}, 3, {"text": "  two"})
+    assert bad == BadRow(str(path), 4, "byte 8 of the line is not UTF-8")
+    assert values(file("a.md", "one\n"), ds_type="text") == [{"text": "one"}]
+
+
+def test_a_readme_beside_the_data_is_no_data(file, tmp_path):
+    file("a.jsonl", '{"a": 1}\n')
+    readme = file("readme.txt", "This is data.\n")
+    assert values(tmp_path) == [{"a": 1}]
+    (tmp_path / "a.jsonl").unlink()
+    assert values(tmp_path) == values(readme)
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("train", range(10)),
+        ("train[:3]", range(3)),
+        ("train[4:6]", [4, 5]),
+        ("train[8:]", [8, 9]),
+        ("train[:20%]", [0, 1]),
+        ("train[30%:60%]", [3, 4, 5]),
+        ("train[-2:]", [8, 9]),
+        ("train[:-8]", [0, 1]),
+        ("train[5:100]", range(5, 10)),
+    ],
+)
+def test_a_split_may_be_a_part_of_the_rows(file, tmp_path, split, expected):
+    path = file("a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(10)))
+    rows = read(path, split=split)
+    assert [row.values["a"] for row in rows] == list(expected)
+    assert [row.number for row in rows] == [n + 1 for n in expected]
+    datasets.Dataset.from_list([{"a": n} for n in range(10)]).save_to_disk(str(tmp_path / "saved"))
+    assert [row["a"] for row in values(tmp_path / "saved", split=split)] == list(expected)
+    asked = datasets.load_dataset("json", data_files=str(path), split=split, cache_dir=str(tmp_path / "cache"))
+    assert asked["a"] == list(expected)
+
+
+@pytest.mark.parametrize("split", ["train[5]", "train[a:b]", "train[:5%%]"])
+def test_a_part_that_cannot_be_read_is_refused(file, split):
+    assert "expected rows such as [:5%], [100:200] or [-50:]" in fault(file("a.jsonl", '{"a": 1}\n'), split=split)
+
+
+def test_the_split_chooses_files_of_a_folder_by_their_name(file, tmp_path):
+    for name in ("train", "data-test-00000", "contest"):
+        file(f"{name}.jsonl", f'{{"a": "{name}"}}\n')
+    assert values(tmp_path) == values(tmp_path, split="train[:100%]") == [{"a": "train"}]
+    assert values(tmp_path, split="test") == [{"a": "data-test-00000"}]
+    assert "has no file of `split: validation`; it has contest.jsonl, data-test" in fault(tmp_path, split="validation")
+    (tmp_path / "train.jsonl").unlink()
+    assert [row["a"] for row in values(tmp_path)] == ["contest", "data-test-00000"]
+
+
+def test_a_kind_of_file_may_stand_in_place_of_a_path(file, tmp_path, monkeypatch):
+    file("a.rows", '{"a": 1}\n')
+    monkeypatch.chdir(tmp_path)
+    assert values("json", data_files="*.rows") == values("json", data_files=[str(tmp_path / "a.rows")]) == [{"a": 1}]
+    monkeypatch.chdir("/")
+    beside = read_rows(Dataset(path="json", data_files="a.rows", type="completion"), str(tmp_path / "config.yml"))
+    assert [row.values for row in beside] == [{"a": 1}]
+
+
+def test_a_file_may_lie_on_a_web_server(file, tmp_path, monkeypatch):
+    file("a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(4)))
+    file("a.csv", "a,b\n1,x\n")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "cache"))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert values(f"{address}/a.jsonl", split="train[:50%]") == [{"a": 0}, {"a": 1}]
+        assert values(f"{address}/a.csv?raw=true") == [{"a": "1", "b": "x"}]
+        assert read(f"{address}/a.jsonl")[3].file.endswith("/a.jsonl")
+        with pytest.raises(DataError, match=r"`datasets.path: http.*/b.jsonl` cannot be had: "):
+            read(f"{address}/b.jsonl")
+        server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_the_storage_of_a_cloud_is_refused(scheme):
+    with pytest.raises(DataError, match=rf"{scheme}:// is not read; copy the files here, and set `path` to them"):
+        read(f"{scheme}://bucket/a.jsonl")
+
+
+def test_a_token_is_asked_for_only_where_one_is_needed(file, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    check_token(Dataset(path=str(file("a.jsonl", ""))), "config.yml")
+    with pytest.raises(DataError, match=r"no token for `datasets.path: a/b`; run `hf auth login`, or set HF_TOKEN"):
+        check_token(Dataset(path="a/b"), "config.yml")
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_x")
+    check_token(Dataset(path="a/b"), "config.yml")

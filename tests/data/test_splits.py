@@ -3,9 +3,9 @@
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import DataSection, TrainingSection
+from tunesmith.config.sections import DataSection, Dataset, TrainingSection
 from tunesmith.data.prepare import Prepared, Report
-from tunesmith.data.splits import describe, held_out_count, prepare_splits, tokens_of_run
+from tunesmith.data.splits import describe, held_out_count, prepare_splits, set_names, tokens_of_run
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
 
@@ -72,3 +72,55 @@ def test_a_run_of_max_steps_takes_so_many_tokens():
     assert tokens_of_run(data, training, world_size=2) == 5 * 2 * 3 * 2 * 100
     assert tokens_of_run(data, training.model_copy(update={"batch_size": 4}), world_size=1) == 5 * 4 * 100
     assert tokens_of_run(data, training.model_copy(update={"max_steps": None}), world_size=1) is None
+
+
+def test_several_test_datasets_keep_their_names(split, tmp_path, write_jsonl, chat_rows):
+    for name, count in (("easy", 3), ("hard", 2)):
+        write_jsonl(tmp_path / f"{name}.jsonl", chat_rows(count))
+    entries = [{"path": str(tmp_path / f"{name}.jsonl"), "type": "chat_template"} for name in ("easy", "hard")]
+    splits = split(test_datasets=entries)
+    assert {name: len(part) for name, part in splits.tests.items()} == {"easy": 3, "hard": 2}
+    assert (len(splits.held_out), len(splits.parts)) == (5, 3)
+    one = split(test_datasets=entries[:1])
+    assert (one.tests, len(one.held_out)) == ({}, 3)
+
+
+def test_names_of_test_datasets_are_different():
+    entries = [Dataset(path="a/x.jsonl"), Dataset(path="b/x.jsonl"), Dataset(path="bees/honey", name="dance")]
+    assert set_names([*entries, Dataset(path="x-2"), Dataset(path="x")]) == ["x", "x-2", "dance", "x-2-2", "x-3"]
+
+
+def test_a_list_of_names_stands_for_an_entry_each():
+    data = DataSection(datasets=[{"path": "a/b", "name": ["x", "y"], "split": "test"}, {"path": "c"}])
+    assert [(entry.path, entry.name, entry.split) for entry in data.datasets] == [
+        ("a/b", "x", "test"),
+        ("a/b", "y", "test"),
+        ("c", None, None),
+    ]
+
+
+def test_test_rows_have_a_length_of_their_own(split, tmp_path, write_jsonl, chat_rows):
+    path = str(write_jsonl(tmp_path / "test.jsonl", chat_rows(3)))
+    test = {"test_datasets": [{"path": path, "type": "chat_template"}]}
+    shortest = min(map(len, split(**test).held_out["input_ids"]))
+    longest = max(map(len, split().train["input_ids"]))
+    with pytest.raises(DataError, match=f"`sequence_len` is {shortest - 1}"):
+        split(**test, eval_sequence_len=shortest - 1)
+    with pytest.raises(DataError, match=r"`sequence_len` is 10"):
+        split(**test, sequence_len=10, eval_sequence_len=longest)
+    assert len(split(**test, eval_sequence_len=longest).held_out) == 3
+
+
+def test_the_parts_of_the_prepared_data_make_the_whole(split):
+    whole = list(split().train["row"])
+    parts = [list(split(dataset_shard_num=3, dataset_shard_idx=index).train["row"]) for index in range(3)]
+    assert [row for part in parts for row in part] == whole
+    assert [len(part) for part in parts] == [3, 3, 2]
+    held_out = split(dataset_shard_num=2, dataset_shard_idx=0, val_set_size=2)
+    assert [*held_out.train["row"], *held_out.held_out["row"]] == whole[:4]
+
+
+def test_an_empty_folder_of_prepared_data_is_the_default():
+    for empty in (False, ""):
+        data = DataSection(datasets=[{"path": "a"}], dataset_prepared_path=empty)
+        assert data.dataset_prepared_path == "last_run_prepared"

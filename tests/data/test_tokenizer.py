@@ -147,3 +147,53 @@ def test_a_conversation_that_the_template_refuses_is_a_fault_of_the_row(tokenize
     template = chat_template(tokenizer, "mistral_v1", None, "x")
     with pytest.raises(DataError, match="refuses the conversation: roles must alternate"):
         template.render([{"role": "assistant", "content": "a"}])
+
+
+def test_added_tokens_are_one_token_each_and_come_back(model_folder, tokenizer):
+    special = SpecialTokens(additional_special_tokens=["<tool>"])
+    changed = load_tokenizer(model_folder, special_tokens=special, tokens=["<one>", "yes"])
+    assert len(changed) == len(tokenizer) + 2  # "yes" is one already
+    ids = changed("a<one>b<tool>").input_ids
+    assert ids[1] == len(tokenizer)
+    assert changed.decode(ids) == "a<one>b<tool>"
+    assert changed.decode(ids, skip_special_tokens=True) == "a<one>b"
+    again = load_tokenizer(model_folder, special_tokens=special, tokens=["<one>", "yes"])
+    assert again("a<one>b<tool>").input_ids == ids
+
+
+def test_further_special_tokens_leave_those_of_the_model(model_folder, tokenizer):
+    changed = load_tokenizer(model_folder, special_tokens=SpecialTokens(additional_special_tokens=["<tool>"]))
+    assert set(tokenizer.extra_special_tokens) <= set(changed.extra_special_tokens)
+
+
+def reserved(tokenizer):
+    """Return an added token that nothing uses."""
+    used = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, "<|im_start|>", "<|im_end|>"}
+    tokens = {index: str(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    return next((index, text) for index, text in tokens.items() if text not in used)
+
+
+def test_a_reserved_token_can_be_renamed(model_folder, tokenizer, tmp_path):
+    index, old = reserved(tokenizer)
+    changed = load_tokenizer(model_folder, renamed={index: "<|tool|>"})
+    assert changed("a<|tool|>").input_ids == [*tokenizer("a").input_ids, index]
+    assert len(changed) == len(tokenizer)
+    assert old not in changed.get_vocab()
+    assert changed.chat_template == tokenizer.chat_template
+    assert changed("Hello there <|im_end|>").input_ids == tokenizer("Hello there <|im_end|>").input_ids
+    changed.save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path), renamed={index: "<|tool|>"})("<|tool|>").input_ids == [index]
+
+
+def test_a_special_token_that_is_renamed_stays_what_it_is(model_folder, tokenizer):
+    changed = load_tokenizer(model_folder, renamed={tokenizer.eos_token_id: "<|over|>"})
+    assert (changed.eos_token, changed.eos_token_id) == ("<|over|>", tokenizer.eos_token_id)
+
+
+@pytest.mark.parametrize(
+    ("renamed", "words"),
+    [({999999: "<x>"}, "999999 is no added token; such are "), ({0: "<|im_start|>"}, "is a token already")],
+)
+def test_what_cannot_be_renamed_is_an_error(model_folder, renamed, words):
+    with pytest.raises(ConfigError, match=words):
+        load_tokenizer(model_folder, renamed=renamed)

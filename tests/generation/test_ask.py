@@ -56,7 +56,7 @@ def test_a_text_file_holds_a_prompt_a_line(config, tmp_path, capsys):
 def test_a_chat_remembers_until_it_is_told_to_start_over(config, monkeypatch):
     from tunesmith.config.load import load
     from tunesmith.generation import ask
-    from tunesmith.generation.engine import Sampling
+    from tunesmith.modeling.generate import Sampling
 
     asker = ask.make_asker(load(config), tuned=False, base=True, system="")
     heard = []

@@ -16,8 +16,8 @@ from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.generation.ask import Asker
-from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate
 from tunesmith.generation.page import Exchange, build_page, messages_of, sampling_of, serve, tokens_html, turns_of
+from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from tunesmith.config.sections import AdapterSection
 from tunesmith.errors import ConfigError, ModelError
+from tunesmith.hardware import detect
 from tunesmith.modeling.adapters import load_adapter, lora_config, new_adapter
 
 
@@ -149,3 +150,124 @@ def test_a_damaged_adapter_is_an_error(small_model, saved_adapter, damage):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(ModelError, match=str(saved_adapter)):
         load_adapter(small_model, str(saved_adapter))
+
+
+IDS = torch.arange(20)[None]
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(IDS).logits
+
+
+def steps(model, count=3):
+    optimizer = torch.optim.AdamW(trained(model).values(), lr=1e-2)
+    for _ in range(count):
+        model(IDS, labels=IDS).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+def adapted(model):
+    """Return layer -> rank of its adapter, by the names of layers without `model.layers`."""
+    found = {name: weight for name, weight in trained(model).items() if "lora_A" in name}
+    return {name.split(".lora_A")[0].split("layers.")[-1]: len(weight) for name, weight in found.items()}
+
+
+def test_single_layers_may_have_ranks_and_alphas_of_their_own(small_model):
+    keys = {"lora_rank_pattern": {"q_proj": 2, "layers.1.mlp.up_proj": 3}, "lora_alpha_pattern": {"q_proj": 40}}
+    model = new_adapter(small_model, section(lora_target_modules=["q_proj", "up_proj"], **keys), "float32")
+    ranks = {"0.self_attn.q_proj": 2, "1.self_attn.q_proj": 2, "0.mlp.up_proj": 4, "1.mlp.up_proj": 3}
+    assert adapted(model) == ranks
+    scales = {name: module.scaling["default"] for name, module in model.named_modules() if hasattr(module, "lora_A")}
+    assert {scale for name, scale in scales.items() if "q_proj" in name} == {20}
+
+
+@pytest.mark.parametrize("keys", [{"lora_target_linear": True}, {"lora_target_modules": ["q_proj"]}])
+@pytest.mark.parametrize("pattern", [None, "layers"])
+def test_single_blocks_can_be_adapted(small_model, keys, pattern):
+    blocks = {"peft_layers_to_transform": [1], "peft_layers_pattern": pattern}
+    names = adapted(new_adapter(small_model, section(**keys, **blocks), "float32"))
+    assert names
+    assert all(name.startswith("1.") for name in names)
+
+
+@pytest.mark.parametrize("start", [True, "gaussian", "orthogonal", "olora", "pissa"])
+def test_an_adapter_begins_without_effect_and_comes_back_on_the_plain_base(small_model, tmp_path, start):
+    """Some begin by changing the base weights; the saved adapter changes them again when it is loaded."""
+    plain, base = deepcopy(small_model), logits(small_model)
+    keys = {"lora_target_linear": True, "peft_init_lora_weights": start}
+    model = new_adapter(small_model, section(**keys), "float32")
+    torch.testing.assert_close(logits(model.eval()), base, atol=1e-4, rtol=0)
+    after = logits(steps(model))
+    assert (after - base).abs().max() > 0.1
+    model.save_pretrained(tmp_path)
+    torch.manual_seed(7)
+    loaded = load_adapter(plain, str(tmp_path))
+    torch.testing.assert_close(logits(loaded.eval()), after, atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits(loaded.merge_and_unload()), after, atol=1e-4, rtol=0)
+
+
+def test_an_adapter_may_begin_at_random(small_model):
+    base = logits(small_model)
+    model = new_adapter(small_model, section(lora_target_linear=True, peft_init_lora_weights=False), "float32")
+    assert (logits(model) - base).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("keys", [{"peft": {"loftq_config": {"loftq_bits": 2}}}, {"peft_init_lora_weights": "loftq"}])
+def test_loftq_without_a_gpu_is_an_error_that_says_what_to_set(small_model, keys):
+    asked = section(lora_target_modules=["q_proj"], **keys)
+    if detect().kind == "cuda":
+        assert lora_config(asked).loftq_config["loftq_bits"] in (2, 4)
+        return
+    with pytest.raises(ConfigError, match=r"set `peft_init_lora_weights: true` and no `peft.loftq_config`"):
+        new_adapter(small_model, asked, "float32")
+
+
+def test_rows_of_single_tokens_are_trained(small_model):
+    before = small_model.model.embed_tokens.weight.detach().clone()
+    keys = {"lora_target_modules": ["q_proj"], "peft_trainable_token_indices": [3, 5]}
+    merged = steps(new_adapter(small_model, section(**keys), "float32")).merge_and_unload()
+    changed = (merged.model.embed_tokens.weight != before).any(1).nonzero()[:, 0]
+    assert changed.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize(("asked", "tied"), [(None, True), (True, True), (False, False)])
+def test_tied_embeddings_stay_so_unless_they_are_not_to(small_model, asked, tied):
+    small_model.config.tie_word_embeddings = True
+    small_model.tie_weights()
+    keys = {"lora_target_modules": ["q_proj"], "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    model = new_adapter(small_model, section(**keys, peft_ensure_weight_tying=asked), "float32")
+    merged = steps(model).merge_and_unload()
+    assert torch.equal(merged.lm_head.weight, merged.model.embed_tokens.weight) is tied
+
+
+@pytest.fixture
+def mixture():
+    """A small mixture of experts."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "moe_intermediate_size": 64, "num_hidden_layers": 1, "head_dim": 16}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = Qwen3MoeConfig(vocab_size=100, num_experts=4, num_experts_per_tok=2, **shape, **heads)
+    return Qwen3MoeForCausalLM(config)
+
+
+@pytest.mark.parametrize("names", [["mlp.experts.down_proj", "mlp.experts.gate_up_proj"], "mlp.experts.down_proj"])
+def test_bare_parameters_of_experts_are_adapted(mixture, tmp_path, names):
+    plain, before = deepcopy(mixture), deepcopy(mixture.model.layers[0].mlp.experts)
+    model = steps(new_adapter(mixture, section(lora_target_parameters=names), "float32"))
+    after = logits(model)
+    model.save_pretrained(tmp_path)
+    merged = load_adapter(plain, str(tmp_path)).merge_and_unload()
+    experts = merged.model.layers[0].mlp.experts
+    moved = [
+        name for name in ("down_proj", "gate_up_proj") if not torch.equal(getattr(experts, name), getattr(before, name))
+    ]
+    assert moved == ["down_proj", "gate_up_proj"][: 2 if isinstance(names, list) else 1]
+    torch.testing.assert_close(logits(merged), after, atol=1e-4, rtol=0)
+
+
+def test_a_parameter_that_is_not_there_is_an_error(mixture):
+    with pytest.raises(ConfigError, match=r"`lora_target_parameters`: the model has no parameter `experts.down`"):
+        new_adapter(mixture, section(lora_target_parameters=["experts.down"]), "float32")

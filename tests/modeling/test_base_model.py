@@ -106,7 +106,98 @@ def test_attention_that_needs_a_gpu_is_replaced_on_a_cpu_and_the_reason_is_given
     assert "in place of flash_attention_2, which needs a GPU; the same result" in why
 
 
-def test_attention_that_the_gpu_lacks_names_what_to_install():
-    section = ModelSection(base_model="x", attn_implementation="flash_attention_2")
-    with pytest.raises(ConfigError, match="needs pip install flash-attn; or set `attn_implementation: sdpa`"):
-        training_attention(section, GPU)
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ("flash_attention_2", "in place of flash_attention_2, which needs pip install flash-attn; the same result"),
+        ("kernels-community/flash-attn3", "needs pip install kernels; the same result"),
+        ("xformers", "in place of xformers, which is not in transformers; the same result"),
+    ],
+)
+def test_attention_that_the_gpu_lacks_is_replaced_and_the_reason_is_given(wanted, reason):
+    name, why = training_attention(ModelSection(base_model="x", attn_implementation=wanted), GPU)
+    assert name == "sdpa"
+    assert reason in why
+
+
+IDS = torch.arange(20)[None]
+
+
+def difference(one, other):
+    with torch.no_grad():
+        return (one(IDS).logits.float() - other(IDS).logits.float()).abs().max().item()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}},
+        {"rope_parameters": {"rope_theta": 50.0}},
+        {"rms_norm_eps": 0.1},
+    ],
+)
+def test_settings_of_the_model_config_change_what_it_computes(small_folder, small_model, changes):
+    loaded = load(small_folder, overrides_of_model_config=changes)
+    assert difference(loaded, small_model) > 1e-3
+    assert loaded.config.rope_parameters["rope_theta"] in (10000.0, 50.0)
+
+
+def test_a_setting_that_the_model_config_lacks_is_an_error_with_the_nearest(small_folder):
+    words = r"`overrides_of_model_config.rms_norm_ep`: LlamaConfig has no `rms_norm_ep`; did you mean `rms_norm_eps`"
+    with pytest.raises(ConfigError, match=words):
+        load(small_folder, overrides_of_model_config={"rms_norm_ep": 0.1})
+
+
+def test_arguments_of_from_pretrained_are_passed_on(small_folder):
+    assert load(small_folder, overrides_of_model_kwargs={"dtype": torch.float64}).dtype == torch.float64
+    with pytest.raises(ModelError, match="unexpected keyword argument 'no_such'"):
+        load(small_folder, overrides_of_model_kwargs={"no_such": 1})
+
+
+def test_the_config_may_lie_elsewhere(small_folder, small_model, tmp_path):
+    small_model.config.rms_norm_eps = 0.1
+    small_model.config.save_pretrained(tmp_path / "other")
+    assert load(small_folder, base_model_config=str(tmp_path / "other")).config.rms_norm_eps == 0.1
+    assert load(small_folder, base_model_config=str(small_folder)).config.rms_norm_eps != 0.1
+
+
+def test_classes_can_be_named(small_folder):
+    named = load(small_folder, type_of_model="MistralForCausalLM", cls_model_config="MistralConfig")
+    assert type(named).__name__ == "MistralForCausalLM"
+    with pytest.raises(ConfigError, match="`type_of_model: LamaForCausalLM`: transformers has no such class; did you"):
+        load(small_folder, type_of_model="LamaForCausalLM")
+
+
+def test_random_weights_have_the_shape_of_the_model(small_folder, small_model):
+    made = load(small_folder, reinit_weights=True)
+    assert {name: weight.shape for name, weight in made.state_dict().items()} == {
+        name: weight.shape for name, weight in small_model.state_dict().items()
+    }
+    assert difference(made, small_model) > 1e-3
+
+
+def test_settings_of_bitsandbytes_change_the_quantisation(small_folder):
+    usual = load(small_folder, load_in_4bit=True)
+    other = load(small_folder, load_in_4bit=True, bnb_config_kwargs={"bnb_4bit_quant_type": "fp4"})
+    assert difference(usual, other) > 1e-4
+    assert other.config.quantization_config.bnb_4bit_use_double_quant
+
+
+@pytest.fixture
+def mixture(tmp_path):
+    """A folder with a mixture of experts."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    shape = {"hidden_size": 64, "moe_intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 16}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = Qwen3MoeConfig(vocab_size=100, num_experts=4, num_experts_per_tok=2, **shape, **heads)
+    Qwen3MoeForCausalLM(config).save_pretrained(tmp_path / "mixture")
+    return tmp_path / "mixture"
+
+
+@pytest.mark.parametrize("name", ["eager", "batched_mm", "grouped_mm"])
+def test_the_code_of_experts_can_be_chosen(mixture, name):
+    loaded = load(mixture, experts_implementation=name)
+    assert loaded.config._experts_implementation == name
+    assert difference(loaded, load(mixture)) < 1e-4

@@ -3,7 +3,6 @@
 import pytest
 
 from tunesmith.config.sections import ModelSection
-from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware, detect
 from tunesmith.modeling.precision import choose_precision
 
@@ -26,6 +25,7 @@ def choose(hardware, **keys):
         ({"bf16": "full"}, machine(), ("bfloat16", "bfloat16", "bfloat16"), "bf16: full"),
         ({"bf16": False}, machine(), ("float32", "float32", "float32"), "bf16: false"),
         ({"fp16": True}, machine("cuda", bf16=False), ("float16", "float16", "float32"), "fp16: true"),
+        ({"float16": True}, machine("cuda"), ("float16", "float16", "float16"), "float16: true"),
     ],
 )
 def test_formats_follow_from_the_config_and_the_machine(keys, hardware, formats, reason):
@@ -38,9 +38,11 @@ def test_bf16_that_is_only_emulated_is_said_to_be_slow():
     assert "only emulates it, slowly; set bf16: auto" in choose(machine(bf16=False), bf16=True).reason
 
 
-def test_fp16_without_a_gpu_is_refused():
-    with pytest.raises(ConfigError, match=r"`fp16: true` needs a GPU; set `bf16: auto`"):
-        choose(machine(), fp16=True)
+@pytest.mark.parametrize("key", ["fp16", "float16"])
+def test_without_a_gpu_float16_becomes_float32(key):
+    chosen = choose(machine(), **{key: True})
+    assert (chosen.compute, chosen.frozen, chosen.trained) == ("float32", "float32", "float32")
+    assert chosen.reason == f"{key}: true needs a GPU; fp32 in its place rounds less"
 
 
 def test_this_machine_is_described():

@@ -9,8 +9,6 @@ from tunesmith.modeling.precision import Precision
 from tunesmith.training.args import (
     Schedule,
     accumulation,
-    choose_optimizer,
-    choose_scheduler,
     how_often,
     plan_steps,
     training_arguments,
@@ -42,6 +40,8 @@ def arguments(*, has_eval=True, **keys):
         ({"max_steps": 7, "num_epochs": 3}, 10, 1, Schedule(7, 10, 1)),
         ({"gradient_accumulation_steps": 64}, 10, 1, Schedule(1, 1, 64)),
         ({"batch_size": 4, "micro_batch_size": 2}, 16, 1, Schedule(4, 4, 4)),
+        ({"micro_batch_size": 3, "dataloader_drop_last": True}, 10, 1, Schedule(3, 3, 3)),
+        ({"micro_batch_size": 2, "dataloader_drop_last": True}, 11, 2, Schedule(2, 2, 4)),
     ],
 )
 def test_steps_are_planned_as_the_trainer_will_do_them(keys, sequences, world, expected):
@@ -87,55 +87,6 @@ def test_how_often_to_save_or_evaluate(strategy, steps, per_epoch, expected):
     assert how_often(strategy, steps, per_epoch, SCHEDULE, "epoch") == expected
 
 
-@pytest.mark.parametrize("name", ["adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit"])
-def test_an_8_bit_adamw_is_replaced_on_a_cpu_and_the_reason_is_given(name):
-    optimizer, why = choose_optimizer(name, CPU)
-    assert optimizer == "adamw_torch"
-    assert name in why
-
-
-@pytest.mark.parametrize("name", ["adamw_8bit", "paged_adamw_8bit", "lion_8bit"])
-def test_an_8_bit_optimizer_stays_on_a_gpu(name):
-    assert choose_optimizer(name, GPU) == (name, "")
-
-
-def test_an_optimizer_of_another_method_is_not_replaced_silently():
-    with pytest.raises(ConfigError, match="`optimizer: lion_8bit` needs bitsandbytes and a GPU"):
-        choose_optimizer("lion_8bit", CPU)
-
-
-def test_an_old_name_of_an_optimizer_is_taken():
-    assert choose_optimizer("adamw_hf", CPU)[0] == "adamw_torch"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("adamw_torhc", r"^`optimizer: adamw_torhc` is unknown; known are .*sgd.*; did you mean `adamw_torch`\?$"),
-        ("zzz", r"^`optimizer: zzz` is unknown; known are .*sgd[^?]*$"),
-    ],
-)
-def test_an_unknown_optimizer_lists_the_known_ones(name, expected):
-    with pytest.raises(ConfigError, match=expected):
-        choose_optimizer(name, CPU)
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("cosin", r"^`lr_scheduler: cosin` is unknown; known are .*linear.*; did you mean `cosine`\?$"),
-        ("zzz", r"^`lr_scheduler: zzz` is unknown; known are .*linear[^?]*$"),
-    ],
-)
-def test_an_unknown_schedule_lists_the_known_ones(name, expected):
-    with pytest.raises(ConfigError, match=expected):
-        choose_scheduler(section(lr_scheduler=name))
-
-
-def test_cosine_min_lr_ratio_chooses_its_schedule():
-    assert choose_scheduler(section(cosine_min_lr_ratio=0.1)) == ("cosine_with_min_lr", {"min_lr_rate": 0.1})
-
-
 @pytest.mark.parametrize(
     ("keys", "name", "expected"),
     [
@@ -170,6 +121,13 @@ def test_cosine_min_lr_ratio_chooses_its_schedule():
             {"use_reentrant": True},
         ),
         ({"dataloader_num_workers": 2}, "dataloader_num_workers", 2),
+        ({"dataloader_num_workers": 1, "dataloader_prefetch_factor": 3}, "dataloader_prefetch_factor", 3),
+        ({"dataloader_prefetch_factor": 3}, "dataloader_prefetch_factor", None),
+        ({"dataloader_drop_last": True}, "dataloader_drop_last", True),
+        ({"optim_target_modules": ["q_proj"]}, "optim_target_modules", ["q_proj"]),
+        ({"save_strategy": "best"}, "save_strategy", "best"),
+        ({"metric_for_best_model": "eval_perplexity"}, "metric_for_best_model", "eval_perplexity"),
+        ({"greater_is_better": True}, "greater_is_better", True),
         ({"ddp_find_unused_parameters": True}, "ddp_find_unused_parameters", True),
         ({"logging_steps": 3}, "logging_steps", 3),
         ({}, "logging_steps", 10),
@@ -180,6 +138,8 @@ def test_cosine_min_lr_ratio_chooses_its_schedule():
         ({"save_steps": 6}, "save_steps", 6),
         ({"saves_per_epoch": 2}, "save_steps", 50),
         ({"save_total_limit": 2}, "save_total_limit", 2),
+        ({"save_only_model": True}, "save_only_model", True),
+        ({"torch_empty_cache_steps": 7}, "torch_empty_cache_steps", 7),
         ({"load_best_model_at_end": True}, "load_best_model_at_end", True),
     ],
 )
@@ -191,10 +151,34 @@ def test_every_key_of_the_section_is_tested_above_or_used_elsewhere():
     table = test_a_key_arrives_in_the_arguments_of_the_trainer.pytestmark[0].args[1]
     elsewhere = {
         "output_dir",
-        "cosine_min_lr_ratio",
+        "cosine_min_lr_ratio",  # to group_by_length: test_schedules.py, test_optimizers.py, test_order.py
+        "cosine_constant_lr_ratio",
+        "lr_quadratic_warmup",
+        "lr_div_factor",
+        "jagged_restart_steps",
+        "jagged_restart_warmup_steps",
+        "jagged_restart_anneal_steps",
+        "embedding_lr",
+        "embedding_lr_scale",
+        "lr_groups",
+        "loraplus_lr_ratio",
+        "loraplus_lr_embedding",
+        "adam_beta3",
+        "adam_epsilon2",
+        "use_eaft",
+        "eaft_alpha",
+        "eaft_k",
+        "group_by_length",
+        "accelerator_config",
+        "dataloader_pin_memory",
         "resume_from_checkpoint",
         "auto_resume_from_checkpoints",
         "early_stopping_patience",
+        "save_first_step",  # to gc_collect_steps: test_callbacks.py
+        "dynamic_checkpoint",
+        "profiler_steps",
+        "profiler_steps_start",
+        "gc_collect_steps",
         "loss_watchdog_threshold",
         "loss_watchdog_patience",
     }
@@ -221,3 +205,20 @@ def test_autocast_is_on_where_weights_are_trained_in_another_format(precision, b
 def test_settings_that_the_trainer_refuses_are_an_error_of_the_config():
     with pytest.raises(ConfigError, match="save and eval strategy to match"):
         arguments(load_best_model_at_end=True, save_strategy="epoch", eval_steps=10)
+
+
+def test_dropping_the_only_batch_is_refused():
+    with pytest.raises(ConfigError, match="`dataloader_drop_last: true` leaves none of 3 sequences"):
+        plan_steps(section(micro_batch_size=4, dataloader_drop_last=True), 3, 1)
+
+
+def test_settings_of_accelerate_arrive():
+    made = arguments(accelerator_config={"even_batches": False, "use_seedable_sampler": False}).accelerator_config
+    assert (made.even_batches, made.use_seedable_sampler) == (False, False)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_memory_is_pinned_for_a_gpu_as_set(pinned):
+    gpu = Hardware(kind="cuda", count=1, name="GPU", memory=2**36, bf16=True)
+    keys = section(output_dir="out", dataloader_pin_memory=pinned)
+    assert training_arguments(keys, SCHEDULE, FP32, gpu, has_eval=False).dataloader_pin_memory is pinned

@@ -1,5 +1,7 @@
 """What watches a run beside its steps."""
 
+import gc
+import json
 import os
 import signal
 
@@ -7,7 +9,8 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
-from tunesmith.training.callbacks import CleanStop, LossWatch, duration, peak_memory
+from tunesmith.training.callbacks import CleanStop, Collect, LossWatch, Profile, Reporter, duration, peak_memory
+from tunesmith.training.record import RunRecord
 
 
 @pytest.fixture
@@ -88,3 +91,67 @@ def test_a_time_is_written_for_people(seconds, text):
 
 def test_memory_is_in_bytes():
     assert 2**26 < peak_memory() < 2**44
+
+
+def test_checkpoints_and_a_trace_are_made_when_asked_for(tmp_path, tiny_config, train):
+    keys = {
+        "save_strategy": "no",
+        "max_steps": 5,
+        "save_first_step": True,
+        "save_only_model": True,
+        "save_total_limit": 9,
+    }
+    keys |= {
+        "dynamic_checkpoint": {"enabled": True, "check_interval": 2, "trigger_file_path": "now"},
+        "profiler_steps": 1,
+        "profiler_steps_start": 1,
+    }
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/now").touch()
+    output = train(tiny_config(tmp_path, **keys))
+    assert sorted(item.name for item in output.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    assert not (output / "now").exists()
+    assert (output / "checkpoint-2/adapter_model.safetensors").exists()
+    assert not (output / "checkpoint-2/optimizer.pt").exists()
+    assert "aten::mm" in {
+        event.get("name") for event in json.loads((output / "profiler_trace.json").read_text())["traceEvents"]
+    }
+
+
+def test_the_trace_has_the_steps_that_were_asked_for(arguments, tmp_path):
+    profile = Profile(tmp_path / "trace.json", start=1, steps=2)
+    for step in range(4):
+        profile.on_step_begin(arguments, TrainerState(global_step=step, max_steps=9), TrainerControl())
+        assert (profile.profiler is not None) == (step in (1, 2))
+        profile.on_step_end(arguments, TrainerState(global_step=step + 1, max_steps=9), TrainerControl())
+        assert (tmp_path / "trace.json").exists() == (step >= 2)
+
+
+def test_python_collects_each_so_many_steps(arguments):
+    collect, runs = Collect(3), []
+    gc.callbacks.append(lambda phase, info: runs.append(phase) if info["generation"] == 2 else None)
+    gc.disable()
+    for step in range(1, 8):
+        collect.on_step_end(arguments, TrainerState(global_step=step), TrainerControl())
+    gc.enable()
+    gc.callbacks.pop()
+    assert runs.count("stop") == 2
+
+
+def test_what_a_trainer_logs_is_recorded_and_enriched(arguments, tmp_path):
+    record = RunRecord(tmp_path / "out/run")
+    record.start({}, {})
+    reporter, state = Reporter(record), TrainerState(global_step=4, max_steps=8)
+    state.num_input_tokens_seen = 0
+    reporter.on_train_begin(arguments, state, TrainerControl())
+    logs = {"loss": 2.0, "rewards/chosen": 0.5, "epoch": 1.0}
+    state.num_input_tokens_seen = 100
+    reporter.on_log(arguments, state, TrainerControl(), logs=logs)
+    reporter.on_log(arguments, state, TrainerControl(), logs={"eval_loss": 1.0, "eval_bees_loss": 3.0})
+    reporter.on_train_end(arguments, state, TrainerControl())
+    step, evaluation = record.metrics()
+    assert step == {"step": 4, **logs}
+    assert (step["rewards/chosen"], step["tokens"]) == (0.5, 100)
+    assert step["tokens_per_second"] > 0
+    assert evaluation == {"step": 4, "eval_loss": 1.0, "eval_bees_loss": 3.0}
+    assert record.about()["steps"] == 8

@@ -36,7 +36,9 @@ def evaluate(model, rows, tmp_path, *, batch, packed):
         disable_tqdm=True,
         eval_strategy="epoch",
     )
-    data = Sequences(Dataset.from_list(rows), packed=packed, sequence_len=64)
+    sets = rows if isinstance(rows, dict) else {"": rows}
+    made = {name: Sequences(Dataset.from_list(part), packed=packed, sequence_len=64) for name, part in sets.items()}
+    data = made if isinstance(rows, dict) else made[""]
     trainer = TokenMeanTrainer(
         model=model, args=arguments, eval_dataset=data, data_collator=FlatCollator(document_borders=True)
     )
@@ -73,3 +75,27 @@ def test_the_loss_is_the_mean_of_all_trained_tokens_whatever_the_batches(
 def test_the_model_is_back_in_training_mode(model, rows, tmp_path):
     evaluate(model, rows, tmp_path, batch=1, packed=False)
     assert model.training
+
+
+def test_several_sets_have_a_loss_each_and_one_together(model, rows, tmp_path):
+    sets = {"short": rows[:3], "long": rows[3:]}
+    alone = {name: evaluate(model, part, tmp_path, batch=2, packed=False) for name, part in sets.items()}
+    whole = evaluate(model, rows, tmp_path, batch=2, packed=False)
+    found = evaluate(model, sets, tmp_path, batch=2, packed=False)
+    for name, metrics in alone.items():
+        assert found[f"eval_{name}_loss"] == pytest.approx(metrics["eval_loss"], rel=1e-6)
+    assert found["eval_loss"] == pytest.approx(whole["eval_loss"], rel=1e-6)
+    assert found["eval_tokens"] == whole["eval_tokens"]
+    assert alone["short"]["eval_loss"] != pytest.approx(alone["long"]["eval_loss"], rel=1e-6)
+
+
+def test_a_run_prints_and_records_the_loss_of_each_test_dataset(
+    tmp_path, tiny_config, texts_file, write_jsonl, train, metrics, capsys
+):
+    other = write_jsonl(tmp_path / "numbers.jsonl", [{"text": f"{n} and {n} make {2 * n}."} for n in range(4)])
+    tests = [{"path": str(path), "type": "completion"} for path in (texts_file, other)]
+    output = train(tiny_config(tmp_path, test_datasets=tests, max_steps=2, eval_steps=2, eval_strategy="steps"))
+    (found,) = [entry for entry in metrics(output) if "eval_loss" in entry]
+    texts, numbers = found["eval_texts_loss"], found["eval_numbers_loss"]
+    assert min(texts, numbers) < found["eval_loss"] < max(texts, numbers)
+    assert f"  texts {texts:.4f}  numbers {numbers:.4f}" in capsys.readouterr().out

@@ -70,7 +70,10 @@ def run_checks(
         UserError: a dataset or a template is not there.
     """
     if config.data.rl:
-        raise ConfigError(f"`rl: {config.data.rl}`: preference data is not checked yet")
+        raise ConfigError(
+            f"`rl: {config.data.rl}`: preference data is not checked yet; "
+            "`tunesmith preprocess --debug` shows its tokens"
+        )
     return Examination(config, tokenizer, quick=quick, limit=limit, model_folder=model_folder).report()
 
 
@@ -103,7 +106,7 @@ class Examination:
         self.config, self.tokenizer, self.quick, self.limit = config, tokenizer, quick, limit
         self.model = model_json(config.model, model_folder, "config.json")
         self.generation = model_json(config.model, model_folder, "generation_config.json") or self.model
-        self.facts = token_facts(tokenizer, self.model)
+        self.facts = token_facts(tokenizer, {} if config.model.changes_vocabulary else self.model)
         self.tally = Tally()
         self.severities: dict[str, Severity] = {}
         self.bad: dict[str, list[Any]] = {}
@@ -240,7 +243,7 @@ class Examination:
             if length <= data.sequence_len and not self.quick:
                 self.tally.add("under-length", found)
             return None
-        ids, labels = found
+        ids, labels = found.input_ids, found.labels
         if any(label >= 0 for label in example.labels[len(ids) :]):
             self.tally.add("answer-cut", f"{length - len(ids):,} tokens are cut")
         trained = [index for index, label in enumerate(labels) if label >= 0]
@@ -249,7 +252,7 @@ class Examination:
         figures.trained += len(trained)
         figures.end_trained += bool(trained) and look.end_of(ids, trained[-1]) is not None
         self.packed.append(len(ids))
-        return found
+        return ids, labels
 
     def _together(self, items: Sequence[EncodedRow], look: Look) -> None:
         """Compare the tokens of parts with those of the whole, in the first rows of types tokenised in parts."""
@@ -312,7 +315,7 @@ class Examination:
         import datasets
 
         order = datasets.Dataset.from_dict({"sample": range(samples)})
-        if self.config.data.shuffle_merged_datasets:
+        if self.config.data.shuffles:
             order = order.shuffle(seed=self.config.training.seed, keep_in_memory=True)
         return list(order["sample"])[samples - held_out_count(samples, self.config.data.val_set_size) :]
 

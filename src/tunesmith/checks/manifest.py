@@ -17,7 +17,7 @@ from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.formats.specs import format_spec
+from tunesmith.data.formats.specs import as_chat, format_spec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.errors import DataError
@@ -78,11 +78,12 @@ def saved_template(template: ChatTemplate) -> str:
 
 
 def dataset_specs(config: Config, tokenizer: Tokenizer) -> list[FormatSpec]:
-    """Return the settings of a config's datasets, without a word; none of preference data, whose prompts are texts."""
-    if config.data.rl:
-        return []
+    """Return the settings of a config's datasets, without a word; of preference data, of those with a chat template."""
     data, source = config.data, config.source
-    datasets = with_types(data.datasets, source, quiet=True)
+    if data.rl:
+        datasets = [as_chat(entry) for entry in data.datasets if entry.kind.startswith("chat_template")]
+    else:
+        datasets = with_types(data.datasets, source, quiet=True)
     return [format_spec(dataset, data, config.model, tokenizer, source) for dataset in datasets]
 
 
@@ -90,7 +91,7 @@ def served_as_trained(config: Config, tokenizer: Tokenizer) -> dict[str, Any]:
     """Give the tokenizer the chat template that a config trains, and return the manifest of the config's prompts.
 
     The tokenizer is saved beside the weights, and servers use its template: that of the first dataset that has one. The
-    manifest is that of the first dataset, as in `inference`; it is empty for preference data.
+    manifest is that of the first dataset, as in `inference`; it is empty for preference data in a layout of its own.
     """
     specs = dataset_specs(config, tokenizer)
     template = next((spec.template for spec in specs if spec.template), None)

@@ -33,7 +33,7 @@ class TokenFacts:
         unk: id of the token for what the vocabulary lacks, or None.
         adds_bos: the tokenizer puts its begin token before a text by itself, or promises to.
         control: finds the texts of control tokens.
-        rows: rows of the model's embedding, or None where that is not known.
+        rows: rows of the model's embedding, or None where that is not known, or where they grow with the tokenizer.
         new: ids that `special_tokens` added to the vocabulary.
     """
 
@@ -143,7 +143,8 @@ def embedding_findings(
         names = ", ".join(f"{token} ({name})" for token, name in _named(sorted(beyond)[:5], tokenizer))
         yield finding("token-without-embedding", f"{names}; the embedding has {facts.rows:,} rows", count=len(beyond))
     saved = {name.rpartition(".")[2] for name in adapter.lora_modules_to_save or []}
-    untrained = sorted((used & facts.new) - beyond) if adapter.adapter and not saved & set(EMBEDDINGS) else []
+    trained = saved & set(EMBEDDINGS) or adapter.peft_trainable_token_indices
+    untrained = sorted((used & facts.new) - beyond) if adapter.adapter and not trained else []
     if untrained:
         names = ", ".join(f"{token} ({name})" for token, name in _named(untrained[:5], tokenizer))
         yield finding("new-token-untrained", names, count=len(untrained))

@@ -11,39 +11,75 @@ from pathlib import Path
 from tunesmith.config.folder import load_folder
 from tunesmith.config.load import load
 from tunesmith.config.sections import Config
-from tunesmith.errors import INTERRUPTED, RunError, UserError
+from tunesmith.errors import INTERRUPTED, ConfigError, RunError, UserError
 from tunesmith.log import note
 
-OVERRIDES = "Any key of the file can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"
+TRUST = "--allow-local-paths"
+OVERRIDES = f"""FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
+{TRUST}. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""
 
 
-def parser(name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """Return a parser whose help ends with examples. `FILE` is its first argument."""
+def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> argparse.ArgumentParser:
+    """Return a parser whose help ends with a note about its arguments, and with examples."""
     return argparse.ArgumentParser(
         prog=f"tunesmith {name}",
         description=summary,
-        epilog=f"{OVERRIDES}\n\nexamples:\n{examples}",
+        epilog=f"{about}\n\nexamples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
 
 
-def read_config(file: str, overrides: Sequence[str]) -> Config:
-    """Return the config of a YAML file, or of the folder of a run; print its notes."""
-    if Path(file).is_dir() and not any(Path(file).glob("*.y*ml")):
-        config = load_folder(file, overrides)
-    else:
-        config = load(file, overrides)
-    for text in config.notes:
+def read_config(file: str, overrides: Sequence[str], *, quiet: bool = False) -> Config:
+    """Return the config of a YAML file, an address, or the folder of a run; print its notes."""
+    given = [argument for argument in overrides if argument != TRUST]
+    if Path(file).is_dir():
+        found = sorted(item for item in Path(file).iterdir() if item.suffix in {".yml", ".yaml"})
+        if not found or (Path(file) / "run/config.yml").exists():
+            return _noted(load_folder(file, given), quiet)
+        file = str(found[0] if len(found) == 1 else _choice(file, found))
+        note(f"config: {file}")
+    return _noted(load(file, given, trusted=len(given) < len(overrides)), quiet)
+
+
+def read_recorded(file: str, overrides: Sequence[str]) -> Config:
+    """Return the config of a YAML file or an address, or of a run the one that it began with; print no notes."""
+    record = Path(file) / "run/config.yml"
+    return read_config(str(record) if record.exists() else file, overrides, quiet=True)
+
+
+def _noted(config: Config, quiet: bool) -> Config:
+    for text in () if quiet else config.notes:
         note(f"note: {text}")
     return config
 
 
-def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
-    """Run a command; print a user's error without a traceback and return its exit code."""
+def _choice(folder: str, files: list[Path]) -> Path:
+    """Return the file that the user picks of a list; where nobody can answer, say what there is."""
+    names = [file.name for file in files]
+    if not sys.stdin.isatty() or "RANK" in os.environ:
+        raise ConfigError(f"{folder} is a folder; name one of its files: {', '.join(names)}")
+    for number, name in enumerate(names, 1):
+        print(f"{number:>3}  {name}", file=sys.stderr)
+    print(f"which one, 1 to {len(names)}? ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline().strip()
+    if answer.isdecimal() and 1 <= int(answer) <= len(names):
+        return files[int(answer) - 1]
+    if answer in names:
+        return files[names.index(answer)]
+    raise ConfigError(f"{answer!r}: expected a number from 1 to {len(names)}")
+
+
+def quiet_libraries() -> None:
+    """Let libraries say only what concerns the user; for each process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' notes to developers
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it does without
+
+
+def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
+    """Run a command; print a user's error without a traceback and return its exit code."""
+    quiet_libraries()
     try:
         return command(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:

@@ -27,7 +27,7 @@ def inference(arguments: list[str]) -> int:
     config = read_config(given.file, overrides)
 
     from tunesmith.generation.ask import answer_file, ask, chat, make_asker, print_answers
-    from tunesmith.generation.engine import Sampling
+    from tunesmith.modeling.generate import Sampling
 
     sampling = Sampling(
         max_new_tokens=given.max_new_tokens,

@@ -9,12 +9,19 @@ from tunesmith import __version__
 from tunesmith.errors import did_you_mean
 
 COMMANDS = {
+    "init": "write a first config for a data file",
+    "examples": "ready-made configs to copy and change",
     "check": "look for faults of the data, the tokenizer and the chat template",
     "preprocess": "tokenise the data and look at the tokens that train",
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
     "evaluate": "loss, perplexity and your assertions on held-out rows",
+    "runs": "the runs on this disk: their curves, losses and differences",
     "merge-lora": "put an adapter into its base model",
+    "explain": "what a key means, what it takes, and an example",
+    "config": "what a file says once all is resolved, with origins",
+    "diff": "the settings in which two configs or runs differ",
+    "config-schema": "the JSON schema, for completion in editors",
 }
 """Command -> what it is for. The module is `tunesmith.cli.` and the name, with `_` for `-`."""
 

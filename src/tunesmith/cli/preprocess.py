@@ -61,11 +61,21 @@ def _show(train: Any, indices: list[int], tokenizer: Any, *, text_only: bool) ->
     console = Console(soft_wrap=True, highlight=False)
     for index in indices:
         sample = train[index]
-        ids, labels = sample["input_ids"], sample["labels"]
-        trained = sum(label != MASKED for label in labels)
-        console.print(f"{sample['file']}:{sample['row']}", style="bold")
-        console.print(token_view(ids, labels, tokenizer, text_only=text_only))
-        console.print(f"total tokens: {len(ids)}, trained: {trained}\n")
+        place = f"{sample['file']}:{sample['row']}"
+        for ids, labels, name in _documents(sample):
+            trained = sum(label != MASKED for label in labels)
+            console.print(place + name, style="bold")
+            console.print(token_view(ids, labels, tokenizer, text_only=text_only))
+            console.print(f"total tokens: {len(ids)}, trained: {trained}\n")
+
+
+def _documents(sample: dict[str, Any]) -> list[tuple[list[int], list[int], str]]:
+    """Return tokens, labels and name of a sample, or of both answers of a preference row."""
+    from tunesmith.data.types import Example
+
+    names = {None: "", True: ", chosen", False: ", rejected"}
+    example = Example(sample["input_ids"], sample["labels"], border=sample.get("border"))
+    return [(document.input_ids, document.labels, names[document.label]) for document in example.documents]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

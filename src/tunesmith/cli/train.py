@@ -1,15 +1,19 @@
 """`tunesmith train`: from a config to weights."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import parser, quiet_libraries, read_config, run
+from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError
+from tunesmith.log import note
 
 SUMMARY = "Train what the file says; weights, checkpoints and the record go to its output_dir."
 EXAMPLES = """  tunesmith train examples/honeycomb/lora.yml
   tunesmith train lora.yml --learning-rate 1e-4 --output-dir outputs/second
   tunesmith train lora.yml --resume
+  tunesmith train lora.yml --sweep sweep.yml
   torchrun --nproc_per_node 2 -m tunesmith.cli.train lora.yml"""
 
 
@@ -19,15 +23,46 @@ def train(arguments: list[str]) -> int:
     options.add_argument("file", metavar="FILE", help="YAML file, or - for standard input")
     options.add_argument("--resume", action="store_true", help="go on from the last checkpoint in output_dir")
     options.add_argument("--overwrite", action="store_true", help="move a run that is in output_dir aside")
+    options.add_argument("--sweep", metavar="SWEEP", help="YAML file with lists of values: a run for each combination")
+    options.add_argument("--dry-run", action="store_true", help="say what would be trained, and train nothing")
     given, overrides = options.parse_known_args(arguments)
     if given.resume and given.overwrite:
         raise ConfigError("--resume and --overwrite: keep one")
+    if given.sweep:
+        return _sweep(given, overrides)
     config = read_config(given.file, overrides)
+    if given.dry_run:
+        from tunesmith.training.output import starting_point
 
+        start = starting_point(config.training, resume=given.resume, overwrite=given.overwrite)
+        print(f"would train {config.model.base_model} into {config.training.output_dir}: {start or 'from the start'}")
+        return 0
+    return 0 if train_one(config, resume=given.resume, overwrite=given.overwrite) else INTERRUPTED
+
+
+def train_one(config: Config, *, resume: bool, overwrite: bool) -> bool:
+    """Train a config, also as a trial in a process of its own, and return whether it came to its end."""
+    quiet_libraries()
     from tunesmith.training.run import train as train_config
 
-    outcome = train_config(config, resume=given.resume, overwrite=given.overwrite)
-    return 0 if outcome.finished else INTERRUPTED
+    return train_config(config, resume=resume, overwrite=overwrite).finished
+
+
+def _sweep(given: argparse.Namespace, overrides: list[str]) -> int:
+    if given.overwrite:
+        raise ConfigError("--overwrite and --sweep: finished trials are kept; set another --output-dir to train anew")
+
+    from tunesmith.config.trials import read_sweep
+    from tunesmith.training.sweep import run_sweep, standings, table
+
+    trials = read_sweep(given.file, given.sweep, overrides)
+    for text in dict.fromkeys(text for trial in trials for text in trial.config.notes):
+        note(f"note: {text}")
+    if not given.dry_run:
+        return run_sweep(trials, train_one)
+    states = zip(trials, standings(trials), strict=True)
+    print(table([{"trial": trial.name, **trial.values, "status": state} for trial, state in states]))
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
+from tunesmith.config.data_rules import IDLE_DATA
+from tunesmith.config.model_rules import IDLE_MODEL
+from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.sections import Config, Dataset
+from tunesmith.config.tracking_rules import IDLE_TRACKING
+from tunesmith.config.training_rules import IDLE_TRAINING
 
 
 def _without_evaluation(config: Config) -> bool:
@@ -10,9 +15,9 @@ def _without_evaluation(config: Config) -> bool:
 
 
 IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
-    ("lora_ peft_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
+    ("lora_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
     (
-        "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch",
+        "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch generate_samples do_causal_lm_eval",
         _without_evaluation,
         "there are no rows to evaluate on; `val_set_size: 0.05` holds some out",
     ),
@@ -26,7 +31,7 @@ IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
     ("num_epochs", lambda c: c.training.max_steps is not None, "`max_steps` says when the run ends"),
     (
         "adam_beta1 adam_beta2 adam_epsilon",
-        lambda c: "adam" not in c.training.optimizer and "lion" not in c.training.optimizer,
+        lambda c: not any(name in c.training.optimizer for name in ("adam", "lion", "came", "muon", "apollo")),
         "the optimizer has no such argument",
     ),
     (
@@ -34,6 +39,29 @@ IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
         lambda c: c.model.chat_template not in (None, "jinja"),
         "`chat_template` names another template",
     ),
+    ("generate_samples do_causal_lm_eval", lambda c: c.training.eval_strategy == "no", "`eval_strategy` is no"),
+    ("generate_samples do_causal_lm_eval", lambda c: c.data.rl is not None, "a pair has no single answer"),
+    (
+        "generation_max_new_tokens generation_prompt_ratio",
+        lambda c: not c.evaluation.generate_samples and not c.evaluation.do_causal_lm_eval,
+        "there is no `generate_samples: true` and no `do_causal_lm_eval: true`",
+    ),
+    (
+        "num_generation_samples generation_do_sample generation_temperature generation_top_",
+        lambda c: not c.evaluation.generate_samples,
+        "there is no `generate_samples: true`",
+    ),
+    (
+        "generation_temperature generation_top_",
+        lambda c: c.evaluation.generate_samples and not c.evaluation.draws,
+        "`generation_do_sample: false` takes the likeliest token",
+    ),
+    ("eval_causal_lm_metrics", lambda c: not c.evaluation.do_causal_lm_eval, "there is no `do_causal_lm_eval: true`"),
+    *IDLE_MODEL,
+    *IDLE_TRAINING,
+    *IDLE_PREFERENCE,
+    *IDLE_DATA,
+    *IDLE_TRACKING,
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""
 

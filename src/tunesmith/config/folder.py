@@ -12,7 +12,7 @@ from tunesmith.config.load import load_values
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
 
-_ADAPTER_KEYS = ("adapter", "lora_", "peft_", "load_in_")
+_ADAPTER_KEYS = ("adapter", "lora_", "peft", "relora", "load_in_", "bnb_config", "model_quantization")
 
 
 def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:

@@ -8,6 +8,8 @@ ATTENTION_FLAGS = {
     "sdp_attention": "sdpa",
     "xformers_attention": "sdpa",
     "eager_attention": "eager",
+    "flex_attention": "flex_attention",
+    "sage_attention": "sage",
 }
 """Old boolean keys -> the value of `attn_implementation` that `true` stands for."""
 
@@ -24,13 +26,27 @@ def _streams(value: Any) -> list[Any]:
 
 RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     **{key: _attention(key) for key in ATTENTION_FLAGS},
+    "model_config": lambda value: {"overrides_of_model_config": value},
+    "model_kwargs": lambda value: {"overrides_of_model_kwargs": value},
+    "model_type": lambda value: {"type_of_model": value},
+    "model_revision": lambda value: {"revision_of_model": value},
+    "float32": lambda value: {"bf16": False} if value is True else {},
+    "liger_swiglu": lambda value: {"liger_glu_activation": value},
+    "relora_steps": lambda value: {"relora": True, "jagged_restart_steps": value} if value else {},
+    "relora_warmup_steps": lambda value: {"jagged_restart_warmup_steps": value} if value else {},
+    "relora_anneal_steps": lambda value: {"jagged_restart_anneal_steps": value} if value else {},
+    "dpo_beta": lambda value: {"rl_beta": value},
+    "sequence_parallel_degree": lambda value: {"context_parallel_size": value},
     "evaluation_strategy": lambda value: {"eval_strategy": value},
+    "eval_table_size": lambda value: {"generate_samples": True, "num_generation_samples": value} if value else {},
+    "eval_max_new_tokens": lambda value: {"generation_max_new_tokens": value},
+    "eval_table_max_new_tokens": lambda value: {"generation_max_new_tokens": value},
     "wandb_run_name": lambda value: {"wandb_name": value},
+    "gc_steps": lambda value: {"gc_collect_steps": value} if value != -1 else {},
+    "adam_eps": lambda value: {"adam_epsilon": value},
+    "eta_min": lambda value: {"lr_scheduler_kwargs": {"min_lr": value}},
     "noisy_embedding_alpha": lambda value: {"neftune_noise_alpha": value},
     "pretraining_dataset": lambda value: {"datasets": _streams(value)},
     "bfloat16": lambda value: {"bf16": "full"} if value is True else {},
 }
 """Old key -> the keys that it stands for, as a function of its value."""
-
-NO_EFFECT_PLUGINS = ("LigerPlugin", "CutCrossEntropyPlugin", "KernelsPlugin")
-"""Classes in `plugins` that only make a GPU run faster."""

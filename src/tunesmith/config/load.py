@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from tunesmith.config import overrides, yaml_source
+from tunesmith.config import local_paths, overrides, yaml_source
 from tunesmith.config.doctor import idle_keys
 from tunesmith.config.fates import notes, settle
 from tunesmith.config.places import Places
@@ -50,22 +50,34 @@ _PHRASES = {
 """pydantic's error type -> our words."""
 
 
-def load(file: str, arguments: Sequence[str] = ()) -> Config:
+def load(file: str, arguments: Sequence[str] = (), *, trusted: bool = False) -> Config:
     """Return the checked config of a YAML file, with `--key value` arguments in place of the file's values.
+
+    A file at an `https://` address may not name files of this machine unless it is `trusted`.
 
     Raises:
         ConfigError: names every fault that was found, each with file, line and column.
     """
     values, marks = yaml_source.read(file)
-    return load_values(values, file, overrides.parse(arguments), marks)
+    guarded = yaml_source.is_remote(file) and not trusted
+    return load_values(values, file, overrides.parse(arguments), marks, guarded=guarded)
 
 
-def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
+def load_values(
+    values: dict[str, Any],
+    file: str,
+    given: dict[KeyPath, Any],
+    marks: Marks | None = None,
+    *,
+    guarded: bool = False,
+) -> Config:
     """Return the checked config of plain values, with those in `given` put over them; see `load`."""
     overrides.apply(values, given)
     where = Places(file, marks or {}, given)
     faults: list[str] = []
     values, found = settle({str(key): value for key, value in values.items()}, where, faults)
+    if guarded:
+        faults += local_paths.refusals(values, where)
     sections: dict[str, Section] = {}
     doubtful: set[str] = set()
     for name, section in SECTIONS.items():
@@ -78,7 +90,7 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
             doubtful |= {str(path[0]) for path in by_key}
             rest = {key: value for key, value in own.items() if key not in doubtful}
             sections[name] = section.model_validate(_REQUIRED.get(name, {}) | rest)
-    parts: dict[str, Any] = {"source": file, "values": values, "fates": tuple(found), **sections}
+    parts: dict[str, Any] = {"source": file, "values": values, "fates": tuple(found), "places": where, **sections}
     config = Config.model_construct(**parts)
     faults += [
         f"{where(*key)}: {text}" for key, text in broken_rules(config) if not any(f"`{key}" in text for key in doubtful)

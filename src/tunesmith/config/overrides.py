@@ -30,11 +30,12 @@ def parse(arguments: Sequence[str]) -> dict[KeyPath, Any]:
         else:
             value = not name.startswith("no-")
             name = name.removeprefix("no-")
-        found[_path(name)] = value
+        found[key_path(name)] = value
     return found
 
 
-def _path(name: str) -> KeyPath:
+def key_path(name: str) -> KeyPath:
+    """Return the path that a key with dots names: `datasets.0.path` is ("datasets", 0, "path")."""
     return tuple(int(part) if part.isdigit() else part.replace("-", "_") for part in name.split("."))
 
 

@@ -1,19 +1,14 @@
 """Rules across keys. Each says which keys do not go together, with their values, and what to set instead."""
 
+import re
 from collections.abc import Iterator
 
-from tunesmith.config.sections import (
-    AdapterSection,
-    Config,
-    DataSection,
-    DistributionSection,
-    ModelSection,
-    TrainingSection,
-)
-from tunesmith.config.yaml_source import KeyPath
-
-Problem = tuple[KeyPath, str]
-"""The key at which the problem is shown, and the text."""
+from tunesmith.config.data_rules import data_problems
+from tunesmith.config.model_rules import what_trains
+from tunesmith.config.preference_rules import preference_problems
+from tunesmith.config.sections import AdapterSection, Config, ModelSection
+from tunesmith.config.tracking_rules import tracking_problems
+from tunesmith.config.training_rules import Problem, training_problems
 
 
 def broken_rules(config: Config) -> list[Problem]:
@@ -21,9 +16,12 @@ def broken_rules(config: Config) -> list[Problem]:
     return [
         *_model(config.model),
         *_adapter(config.adapter, config.model),
-        *_data(config.data),
-        *_distribution(config.distribution),
-        *_training(config.training, config.data),
+        *what_trains(config),
+        *data_problems(config),
+        *training_problems(config),
+        *preference_problems(config),
+        *tracking_problems(config),
+        *_answers(config),
     ]
 
 
@@ -54,10 +52,16 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         and not adapter.lora_model_dir
         and not adapter.lora_target_linear
         and not adapter.lora_target_modules
+        and not adapter.lora_target_parameters
     ):
         yield ("adapter",), f"`adapter: {adapter.adapter}` needs `lora_target_linear: true` or `lora_target_modules`"
     if adapter.lora_model_dir and not adapter.adapter:
         yield ("lora_model_dir",), f"`lora_model_dir: {adapter.lora_model_dir}` needs `adapter: lora` (or qlora)"
+    if isinstance(adapter.lora_target_modules, str) and (fault := _regex_fault(adapter.lora_target_modules)):
+        yield (
+            ("lora_target_modules",),
+            f"`lora_target_modules: {adapter.lora_target_modules}` is no regular expression: {fault}",
+        )
     if adapter.lora_target_linear and isinstance(adapter.lora_target_modules, str):
         yield (
             ("lora_target_modules",),
@@ -65,69 +69,20 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         )
 
 
-def _data(data: DataSection) -> Iterator[Problem]:
-    if data.val_set_size and data.test_datasets:
-        yield ("val_set_size",), f"`val_set_size: {data.val_set_size}` and `test_datasets`: keep one"
-    for name in ("datasets", "test_datasets"):
-        for index, dataset in enumerate(getattr(data, name)):
-            if dataset.chat_template == "jinja" and not dataset.chat_template_jinja:
-                yield (name, index, "chat_template"), "`chat_template: jinja` needs `chat_template_jinja`"
-            if dataset.shards is not None and dataset.shards_idx >= dataset.shards:
-                yield (
-                    (name, index, "shards_idx"),
-                    f"`shards_idx: {dataset.shards_idx}` must be below `shards: {dataset.shards}`",
-                )
+def _answers(config: Config) -> Iterator[Problem]:
+    split = "fsdp" if config.distribution.sharded else "deepspeed" if config.distribution.deepspeed else None
+    for key in ("generate_samples", "do_causal_lm_eval"):
+        if split and config.values.get(key):
+            yield (
+                (key,),
+                f"`{key}: true` and `{split}`: a model that is split over processes does not answer; remove `{key}`, "
+                "and run tunesmith evaluate afterwards",
+            )
 
 
-def _training(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
-    has_eval = bool(data.val_set_size or data.test_datasets)
-    set_keys = training.model_fields_set
-    for one, other in (
-        ("warmup_steps", "warmup_ratio"),
-        ("save_steps", "saves_per_epoch"),
-        ("eval_steps", "evals_per_epoch"),
-        ("batch_size", "gradient_accumulation_steps"),
-    ):
-        if one in set_keys and other in set_keys:
-            yield (other,), f"`{one}: {getattr(training, one)}` and `{other}: {getattr(training, other)}`: keep one"
-    if training.batch_size is not None and training.batch_size % training.micro_batch_size:
-        yield (
-            ("batch_size",),
-            f"`batch_size: {training.batch_size}` must be a multiple of "
-            f"`micro_batch_size: {training.micro_batch_size}`",
-        )
-    for kind in ("save", "eval"):
-        strategy = getattr(training, f"{kind}_strategy")
-        for key in (f"{kind}_steps", f"{kind}s_per_epoch"):
-            if key in set_keys and strategy in ("no", "epoch"):
-                yield (key,), f"`{key}: {getattr(training, key)}` needs `{kind}_strategy: steps`, found `{strategy}`"
-    if not has_eval:
-        for key in ("eval_steps", "early_stopping_patience", "load_best_model_at_end"):
-            if key in set_keys and getattr(training, key):
-                yield (
-                    (key,),
-                    f"`{key}: {getattr(training, key)}` needs rows to evaluate on; "
-                    "set `val_set_size: 0.05`, or remove it",
-                )
-    if training.cosine_min_lr_ratio is not None and training.lr_scheduler != "cosine":
-        yield (
-            ("cosine_min_lr_ratio",),
-            f"`cosine_min_lr_ratio` needs `lr_scheduler: cosine`, found `{training.lr_scheduler}`",
-        )
-
-
-def _distribution(distribution: DistributionSection) -> Iterator[Problem]:
-    block, version = distribution.fsdp_config, distribution.fsdp_version
-    if distribution.sharded and distribution.deepspeed:
-        key = "fsdp" if distribution.fsdp else "fsdp_config"
-        yield ("deepspeed",), f"`deepspeed` and `{key}`: keep one; both split the model over GPUs"
-    if block.auto_wrap_policy == "SIZE_BASED_WRAP" and block.min_num_params is None:
-        yield ("fsdp_config",), "`auto_wrap_policy: SIZE_BASED_WRAP` needs `min_num_params`, such as 100000000"
-    if version is not None and block.version not in (None, version):
-        yield ("fsdp_version",), f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.version}`: keep one"
-    if block.reshard_after_forward is not None and block.sharding_strategy is not None:
-        yield (
-            ("fsdp_config",),
-            f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}` and "
-            f"`sharding_strategy: {block.sharding_strategy}`: keep one",
-        )
+def _regex_fault(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return ""

@@ -1,4 +1,4 @@
-"""Reads a YAML file or standard input into plain values, and remembers the line of every key."""
+"""Reads a YAML file, an address or standard input into plain values, and remembers the line of every key."""
 
 import re
 import sys
@@ -14,25 +14,56 @@ Marks = dict[KeyPath, tuple[int, int]]
 """Path of a key, such as ("datasets", 0, "path") -> its line and column, counted from 1."""
 
 
+MOST_KEYS = 100_000
+
+
 class Loader(yaml.SafeLoader):
     """Plain values only, and `1e-4` is a number, as in YAML 1.2; YAML 1.1 reads it as text."""
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+class Dumper(yaml.SafeDumper):
+    """Writes what `Loader` reads: quotes the text `1e-4`, and keeps a text of several lines in one."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what stands twice twice."""
+        return True
+
+
+for _class in (Loader, Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+    )
+Dumper.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if "\n" in text else None)
 )
 
 
+def flow(value: Any) -> str:
+    """Return a value as one line of YAML."""
+    text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+    return str(text).removesuffix("\n").removesuffix("\n...")
+
+
+def is_remote(file: str) -> bool:
+    """Return whether a name is an address, not a file here."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", file) is not None
+
+
 def read(file: str) -> tuple[dict[str, Any], Marks]:
-    """Return the values of a YAML file (`-` is standard input) and the place of each key.
+    """Return the values of a YAML file (`-` is standard input, or an `https://` address) and the place of each key.
 
     Raises:
         ConfigError: the file is missing, a folder, empty, no UTF-8, no YAML, no mapping, or repeats a key.
     """
-    text = _text(file)
+    marks: Marks = {}
+    faults: list[str] = []
     try:
-        node = yaml.compose(text, Loader=Loader)
-        values = yaml.load(text, Loader)
+        loader = Loader(_text(file))
+        node = loader.get_single_node()
+        _collect(node, (), marks, faults)
+        values = loader.construct_document(node) if node else None
+    except RecursionError:
+        raise ConfigError(f"{file}: nested too deeply, or an alias (`*name`) holds itself or too much") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
@@ -49,9 +80,6 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
         raise ConfigError(f"{file} is empty; start from a file in examples/")
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: expected `key: value` lines, found {type(values).__name__}")
-    marks: Marks = {}
-    faults: list[str] = []
-    _collect(node, (), marks, faults)
     if faults:
         raise ConfigError("\n".join(f"{file}:{fault}" for fault in faults))
     return values, marks
@@ -60,6 +88,10 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
 def _text(file: str) -> str:
     if file == "-":
         return sys.stdin.read()
+    if is_remote(file):
+        from tunesmith.config.remote import fetch  # it takes a tenth of a second to import
+
+        return fetch(file)
     path = Path(file)
     if path.is_dir():
         found = sorted(item.name for item in path.iterdir() if item.suffix in {".yml", ".yaml"})
@@ -77,6 +109,8 @@ def _text(file: str) -> str:
 
 def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[str]) -> None:
     """Fill `marks` for every key below `node`; a key that stands twice is a fault."""
+    if len(marks) > MOST_KEYS:  # aliases of aliases of aliases
+        raise RecursionError
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*path, str(key.value))

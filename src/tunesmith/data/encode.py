@@ -11,7 +11,7 @@ from tunesmith.data.formats.preference import preference_example
 from tunesmith.data.formats.prompt_completion import prompt_and_completion
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.tokenize import encode as encode_rendered
-from tunesmith.data.tokenizer import Tokenizer, load_tokenizer
+from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError
 
@@ -48,14 +48,13 @@ def encode(
     streams = keys.pop("pretraining_dataset", None)
     if streams:
         given |= {"text_column": streams[0].get("text_column") or "text"}
-    checked = load_values(
-        {"base_model": "none", "learning_rate": 1.0, **keys, "datasets": [{"path": "row", **given}]}, "config", {}
-    )
+    asked_of_any = {"base_model": "none", "learning_rate": 1.0, "micro_batch_size": 2}
+    checked = load_values({**asked_of_any, **keys, "datasets": [{"path": "row", **given}]}, "config", {})
     section = checked.data.datasets[0]
     if asked.get("train_on_eos", "turn") is None:  # a null that is meant, in Axolotl's older way of masking
         section = section.model_copy(update={"train_on_eos": None})
     if isinstance(tokenizer, str):
-        tokenizer = load_tokenizer(tokenizer, special_tokens=checked.model.special_tokens)
+        tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
     if checked.data.rl:
         upstream = (section.mask or checked.data.mask) == "axolotl"
         rl = checked.data.rl

@@ -1,4 +1,4 @@
-"""Puts samples into sequences of a fixed length with little waste: best-fit decreasing."""
+"""Puts samples into sequences of a fixed length: with little waste (best-fit decreasing), or in their order."""
 
 from collections.abc import Sequence
 
@@ -30,6 +30,19 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         while waiting:
             sequences.append([])
             _fill([len(sequences) - 1], capacity, length, waiting, sequences, with_room)
+    return sequences
+
+
+def pack_in_order(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Return the samples of each sequence, in their order: a sample that no longer fits begins the next sequence."""
+    sequences: list[list[int]] = []
+    room = 0
+    for index, length in enumerate(lengths):
+        if length > room:
+            sequences.append([])
+            room = capacity
+        sequences[-1].append(index)
+        room -= length
     return sequences
 
 

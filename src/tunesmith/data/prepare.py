@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,16 +18,30 @@ from filelock import FileLock
 
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
+from tunesmith.data.formats.answers import answer_specs
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Row
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.errors import DataError
 from tunesmith.log import progress
 
 DATA_VERSION = 3
 """Raise it whenever the same rows and settings would give other tokens."""
+DECIDING = {
+    "sequence_len",
+    "excess_length_strategy",
+    "min_sample_len",
+    "train_on_inputs",
+    "bad_rows",
+    "shuffle_merged_datasets",
+    "curriculum_sampling",
+    "shuffle_before_merging_datasets",
+    "dataset_exact_deduplication",
+    "rl",
+}
+"""Keys of the file that decide the prepared tokens."""
 
 
 @dataclass
@@ -37,6 +52,7 @@ class Report:
         name: path of the dataset.
         rows: rows read, good and bad.
         kept: samples written.
+        twins: samples left out since an earlier one is the same.
         tokens: tokens of these.
         trained: tokens of these that are trained.
         bad: places and reasons of rows at fault.
@@ -48,6 +64,7 @@ class Report:
     kept: int = 0
     tokens: int = 0
     trained: int = 0
+    twins: int = 0
     bad: list[BadRow] = field(default_factory=list)
     dropped: list[BadRow] = field(default_factory=list)
 
@@ -80,15 +97,15 @@ def prepare(
 ) -> Prepared:
     """Return the prepared form of `datasets`, from the cache if it was made before.
 
-    Several processes may ask at once: one builds, the others wait for it. With `stream_tokens`, a dataset of type
-    pretrain is read only until it has given so many tokens.
+    Several processes may ask at once: one builds, the others wait for it. With `stream_tokens`, a stream is read only
+    until it has given so many tokens.
 
     Raises:
         DataError: nothing is left to train on, over a tenth of a dataset is bad, or a row is with `bad_rows: error`.
     """
-    if data.rl:
-        raise ConfigError(f"`rl: {data.rl}`: training on preferences is not supported yet; only its layouts are read")
-    specs = format_specs(datasets, data, model, tokenizer, source)
+    for dataset in datasets if data.hf_use_auth_token else ():
+        data_source.check_token(dataset, source)
+    specs = (answer_specs if data.rl else format_specs)(datasets, data, model, tokenizer, source)
     folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -111,17 +128,15 @@ def _key(
     specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str, stream: int | None
 ) -> str:
     """Return the hash of everything that decides the prepared tokens."""
-    settings = data.model_dump(
-        include={"sequence_len", "excess_length_strategy", "min_sample_len", "shuffle_merged_datasets", "bad_rows"}
-    )
+    settings = data.model_dump(include=DECIDING)
     parts = [
         DATA_VERSION,
-        settings | {"seed": seed if data.shuffle_merged_datasets else None, "train_on_inputs": data.train_on_inputs},
+        settings | {"seed": seed if data.shuffles or data.shuffle_before_merging_datasets else None},
         [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
         [data_source.digest(spec.dataset, source) for spec in specs],
         [_file_hash(spec.dataset.kind, source) for spec in specs],
-        stream if any(spec.dataset.kind == "pretrain" for spec in specs) else None,
+        stream if any(data_source.is_stream(spec.dataset) for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
@@ -150,31 +165,62 @@ def _build(
     import pyarrow
 
     tokens = pyarrow.list_(pyarrow.int32())
-    schema = pyarrow.schema(
-        [("input_ids", tokens), ("labels", tokens), ("file", pyarrow.string()), ("row", pyarrow.int64())]
-    )
-    reports = []
+    fields = [("input_ids", tokens), ("labels", tokens), ("file", pyarrow.string()), ("row", pyarrow.int64())]
+    schema = pyarrow.schema([*fields, *([("border", pyarrow.int64())] if data.rl else [])])
+    reports: list[Report] = []
+    seen: set[bytes] = set()
     datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal
     unshuffled = folder / "unshuffled.arrow"
     with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
         for spec in specs:
             report = Report(spec.dataset.path)
             for batch in _encoded(spec, data, tokenizer, source, report):
-                columns = list(zip(*batch, strict=True)) or [(), (), (), ()]
-                writer.write_batch(pyarrow.record_batch([list(column) for column in columns], schema=schema))
-                if stream_tokens and spec.dataset.kind == "pretrain" and report.tokens >= stream_tokens:
+                if data.dataset_exact_deduplication:
+                    batch = [sample for sample in batch if _is_new(sample, seen, report)]
+                columns = list(zip(*batch, strict=True)) or [()] * 5
+                arrays = [list(column) for column in columns[: len(schema)]]
+                writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+                if stream_tokens and data_source.is_stream(spec.dataset) and report.tokens >= stream_tokens:
                     break
             _judge(report, data)
             reports.append(report)
     dataset = datasets.Dataset.from_file(str(unshuffled))
-    if data.shuffle_merged_datasets:
+    if data.shuffle_before_merging_datasets:
+        dataset = dataset.select(_each_shuffled([report.kept for report in reports], seed), keep_in_memory=True)
+    if data.shuffles:
         dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
     dataset.save_to_disk(str(folder / "dataset"))
     (folder / "dataset/report.json").write_text(json.dumps([asdict(report) for report in reports], indent=1))
     return reports
 
 
-Sample = tuple[list[int], list[int], str, int]
+def _each_shuffled(counts: Sequence[int], seed: int) -> list[int]:
+    """Return the places of all samples, those of each dataset shuffled among themselves."""
+    import numpy
+
+    order, first = numpy.random.default_rng(seed), 0
+    places: list[int] = []
+    for count in counts:
+        places += (first + order.permutation(count)).tolist()
+        first += count
+    return places
+
+
+Sample = tuple[list[int], list[int], str, int, int | None]
+
+
+def _is_new(sample: Sample, seen: set[bytes], report: Report) -> bool:
+    """Return whether no sample with these tokens and labels was seen before, and take out of the count one that was."""
+    ids, labels, *_, border = sample
+    mark = hashlib.blake2b(array("i", [*ids, *labels, border or 0]).tobytes(), digest_size=16).digest()
+    if mark not in seen:
+        seen.add(mark)
+        return True
+    report.kept -= 1
+    report.twins += 1
+    report.tokens -= len(ids)
+    report.trained -= sum(label >= 0 for label in labels)
+    return False
 
 
 def _encoded(
@@ -212,11 +258,11 @@ def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> It
     if isinstance(found, str):
         report.dropped.append(BadRow(row.file, row.number, found))
         return
-    ids, labels = found
+    ids, labels = found.input_ids, found.labels
     report.kept += 1
     report.tokens += len(ids)
     report.trained += sum(label >= 0 for label in labels)
-    yield ids, labels, row.file, row.number
+    yield ids, labels, row.file, row.number, found.border
 
 
 def _judge(report: Report, data: DataSection) -> None:
@@ -226,7 +272,7 @@ def _judge(report: Report, data: DataSection) -> None:
         raise DataError(f"`datasets.path: {report.name}` holds no rows")
     if len(report.bad) * 10 > report.rows:
         raise DataError(f"{len(report.bad)} of {report.rows} rows of {report.name} are bad, over a tenth:\n{examples}")
-    if report.kept == 0:
+    if report.kept + report.twins == 0:
         raise DataError(f"no row of {report.name} is left; `sequence_len` is {data.sequence_len}:\n{examples}")
 
 

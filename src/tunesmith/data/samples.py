@@ -3,7 +3,7 @@
 `prepare` writes what comes out of here, and the data doctor looks at it: both see the same samples.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ def encoded_rows(
         source: the config's file, beside which relative paths are looked for.
         limit: read only so many rows.
     """
-    render = find_format(spec.dataset.kind, source)
+    render = spec.answers or find_format(spec.dataset.kind, source)
     for batch in _batches(islice(read_rows(spec.dataset, source), limit), BATCH):
         found: list[EncodedRow | BadRow] = []
         for row in batch:
@@ -60,7 +60,8 @@ def encoded_rows(
         texts = [rendered for item in good for rendered in item.rendered]
         encoded = iter(encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream))
         for item in good:
-            item.examples.extend(_usable(examples) for examples in islice(encoded, len(item.rendered)))
+            own = islice(encoded, len(item.rendered))
+            item.examples.extend([_joined(own)] if spec.answers else map(_usable, own))
         yield found
 
 
@@ -71,26 +72,43 @@ def _usable(examples: list[Example] | DataError) -> list[Example] | str:
     return examples if trained else NOTHING_TRAINED
 
 
+def _joined(texts: Iterable[list[Example] | DataError]) -> list[Example] | str:
+    """Return the two texts of a preference row, of which one may be empty, as one example."""
+    parts = []
+    for found in texts:
+        if isinstance(found, DataError) or (found[0].input_ids and isinstance(_usable(found), str)):
+            return _usable(found)
+        parts.append(found[0])
+    return [_end_to_end(parts, len(parts[0].input_ids))]
+
+
+def _end_to_end(parts: Sequence[Example], border: int | None) -> Example:
+    ids = [token for part in parts for token in part.input_ids]
+    return Example(ids, [label for part in parts for label in part.labels], border=border)
+
+
 NOTHING_TRAINED = "none of its tokens is trained"
 
 
 def too_long(example: Example, data: DataSection) -> str:
     """Return that the example is over `sequence_len`, in words, or an empty text."""
-    length = len(example.input_ids)
+    length = max(len(document.input_ids) for document in example.documents)
     return f"{length} tokens, over sequence_len {data.sequence_len}" if length > data.sequence_len else ""
 
 
-def fitted(example: Example, data: DataSection) -> tuple[list[int], list[int]] | str:
-    """Return the ids and labels of an example in a fitting length, or the reason why it has none."""
-    ids, labels = example.input_ids[: data.sequence_len], example.labels[: data.sequence_len]
+def fitted(example: Example, data: DataSection) -> Example | str:
+    """Return an example in a fitting length, or the reason why it has none."""
     if reason := too_long(example, data):
         if data.excess_length_strategy != "truncate":
             return reason
-        if all(label < 0 for label in labels):
+        size, border = data.sequence_len, example.border
+        cut = [Example(document.input_ids[:size], document.labels[:size]) for document in example.documents]
+        if any(all(label < 0 for label in document.labels) for document in cut):
             return f"{reason}; nothing trained is left after truncation"
-    if len(ids) < data.min_sample_len:
-        return f"{len(ids)} tokens, under min_sample_len {data.min_sample_len}"
-    return ids, labels
+        example = _end_to_end(cut, border and min(border, size))
+    if len(example.input_ids) < data.min_sample_len:
+        return f"{len(example.input_ids)} tokens, under min_sample_len {data.min_sample_len}"
+    return example
 
 
 def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

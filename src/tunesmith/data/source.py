@@ -1,4 +1,4 @@
-"""Reads the rows of a dataset: JSONL, JSON, CSV, Parquet, Arrow, a saved `datasets` folder, or the Hub.
+"""Reads the rows of a dataset: JSONL, JSON, CSV, Parquet, Arrow, text, a saved `datasets` folder, the Hub, or a URL.
 
 Every row carries its file and line. A line that cannot be read becomes a `BadRow`; it does not end the reading.
 """
@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from glob import glob
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from tunesmith import hub
 from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import Dataset
+from tunesmith.data.download import download
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
 
@@ -27,10 +28,12 @@ SUFFIXES = {
     ".csv": "csv",
     ".parquet": "parquet",
     ".arrow": "arrow",
+    ".txt": "text",
 }
 """File suffix -> kind of file."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_URL = re.compile(r"(\w+)://")
 
 
 def read_rows(dataset: Dataset, source: str) -> Iterator[Row | BadRow]:
@@ -40,21 +43,51 @@ def read_rows(dataset: Dataset, source: str) -> Iterator[Row | BadRow]:
         DataError: nothing is found at the path, or it is of an unknown kind.
     """
     found = locate(dataset, source)
-    rows: Iterator[Row | BadRow]
-    if isinstance(found, list):
-        rows = (row for file in found for row in READERS[_kind(file, dataset)](file))
-    else:
-        rows = _from_dataset(str(dataset.path), found)
+
+    def every_row() -> Iterator[Row | BadRow]:
+        if isinstance(found, list):
+            return (row for file in found for row in READERS[_kind(file, dataset)](file))
+        return _from_dataset(str(dataset.path), found)
+
+    part = _split(dataset)[1]
+    rows = islice(every_row(), *_bounds(part, every_row)) if part else every_row()
     if dataset.shards is not None:
         rows = (row for index, row in enumerate(rows) if index % dataset.shards == dataset.shards_idx)
     return islice(rows, dataset.skip, None) if dataset.skip else rows
+
+
+def _split(dataset: Dataset) -> tuple[str, str]:
+    """Return the name of the split, and what stands in brackets after it: train and :5% for train[:5%]."""
+    name, _, part = (dataset.split or "train").partition("[")
+    return name, part.removesuffix("]")
+
+
+def _bounds(part: str, every_row: Callable[[], Iterator[Any]]) -> tuple[int, int | None]:
+    """Return the first row of a part such as `:5%`, and the row after its last; counts the rows only if it must."""
+    first, colon, last = part.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        total = sum(1 for _ in every_row()) if "%" in part or "-" in part else None
+        start, stop = (_row_number(end, total or 0) for end in (first, last))
+    except ValueError:
+        raise DataError(f"`split: ...[{part}]`: expected rows such as [:5%], [100:200] or [-50:]") from None
+    if total is None:
+        return start or 0, stop
+    return slice(start, stop).indices(total)[:2]
+
+
+def _row_number(text: str, total: int) -> int | None:
+    if not text:
+        return None
+    return round(float(text[:-1]) * total / 100) if text.endswith("%") else int(text)
 
 
 def digest(dataset: Dataset, source: str) -> str:
     """Return a hash of the bytes of the dataset's files; of a Hub dataset, those of its cache, or a stream's name."""
     found = locate(dataset, source)
     total = hashlib.blake2b(digest_size=16)
-    if _is_stream(dataset) and not isinstance(found, list):  # nothing of it is here: its name has to do
+    if is_stream(dataset) and not isinstance(found, list):  # nothing of it is here: its name has to do
         total.update(repr((dataset.path, dataset.name, dataset.split, dataset.revision, dataset.data_files)).encode())
         return total.hexdigest()
     files = found if isinstance(found, list) else [Path(item["filename"]) for item in found.cache_files]
@@ -78,7 +111,16 @@ def locate(dataset: Dataset, source: str) -> Any:
     Raises:
         DataError: nothing is found.
     """
+    if url := _URL.match(dataset.path):
+        if url[1] not in ("https", "http"):
+            raise DataError(
+                f"`datasets.path: {dataset.path}`: {url[0]} is not read; copy the files here, and set `path` to them"
+            )
+        return [download(dataset.path)]
     path = Path(resolve_file(dataset.path, source))
+    if dataset.path in READERS and dataset.data_files and not path.exists():  # `path: json`, as `datasets` has it
+        here = any(glob(pattern, recursive=True) for pattern in _patterns(dataset))
+        return _files_in(Path() if here else Path(source).parent, dataset)
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -90,9 +132,21 @@ def locate(dataset: Dataset, source: str) -> Any:
     return _hub_dataset(dataset)
 
 
-def _is_stream(dataset: Dataset) -> bool:
-    """Whether a Hub dataset is read as it comes, without downloading it whole."""
-    return dataset.kind == "pretrain"
+def is_stream(dataset: Dataset) -> bool:
+    """Return whether a dataset is read only as far as the run needs it, of the Hub without downloading it whole."""
+    return bool(dataset.streaming) or dataset.kind == "pretrain"
+
+
+def check_token(dataset: Dataset, source: str) -> None:
+    """Raise a DataError if a dataset is of the Hub and there is no token for it."""
+    from huggingface_hub import get_token
+
+    local = _URL.match(dataset.path) or Path(resolve_file(dataset.path, source)).exists() or dataset.path in READERS
+    if not local and get_token() is None:
+        raise DataError(
+            f"`hf_use_auth_token: true`, but there is no token for `datasets.path: {dataset.path}`; "
+            "run `hf auth login`, or set HF_TOKEN"
+        )
 
 
 def _near(path: Path) -> str:
@@ -104,13 +158,26 @@ def _near(path: Path) -> str:
 def _files_in(folder: Path, dataset: Dataset) -> list[Path]:
     if dataset.data_files is None:
         files = sorted(item for item in folder.iterdir() if item.suffix in SUFFIXES)
+        files = [item for item in files if item.suffix != ".txt"] or files  # a readme beside the data is no data
+        files = _of_split(files, _split(dataset)[0], folder)
     else:
-        patterns = [dataset.data_files] if isinstance(dataset.data_files, str) else dataset.data_files
-        names = [name for pattern in patterns for name in sorted(glob(pattern, root_dir=folder, recursive=True))]
-        files = [folder / name for name in names if (folder / name).is_file()]
+        matches = [sorted(glob(pattern, root_dir=folder, recursive=True)) for pattern in _patterns(dataset)]
+        files = [folder / name for names in matches for name in names if (folder / name).is_file()]
     if not files:
         raise DataError(f"`datasets.path: {folder}` holds no {dataset.data_files or '/'.join(SUFFIXES)} file")
     return files
+
+
+def _patterns(dataset: Dataset) -> list[str]:
+    return [dataset.data_files] if isinstance(dataset.data_files, str) else dataset.data_files or []
+
+
+def _of_split(files: list[Path], split: str, folder: Path) -> list[Path]:
+    """Return the files that have the split in their name; all of them for train, where none has."""
+    named = [file for file in files if split in re.split("[^A-Za-z]+", file.stem)]
+    if not named and files and split != "train":
+        raise DataError(f"{folder} has no file of `split: {split}`; it has {', '.join(file.name for file in files)}")
+    return named or files
 
 
 def _saved_dataset(folder: Path, dataset: Dataset) -> Any:
@@ -122,7 +189,7 @@ def _saved_dataset(folder: Path, dataset: Dataset) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder} is not what `save_to_disk` writes: {str(error).splitlines()[0]}") from None
     if isinstance(loaded, datasets.DatasetDict):
-        split = dataset.split or "train"
+        split = _split(dataset)[0]
         if split not in loaded:
             raise DataError(f"{folder} has no split `{split}`; set `split` to one of {', '.join(loaded)}")
         return loaded[split]
@@ -142,10 +209,10 @@ def _hub_dataset(dataset: Dataset) -> Any:
         return datasets.load_dataset(
             dataset.path,
             dataset.name,
-            split=dataset.split or "train",
+            split=_split(dataset)[0],
             revision=dataset.revision,
             data_files=dataset.data_files,
-            streaming=_is_stream(dataset),
+            streaming=is_stream(dataset),
         )
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise DataError(
@@ -154,7 +221,7 @@ def _hub_dataset(dataset: Dataset) -> Any:
 
 
 def _kind(file: Path, dataset: Dataset) -> str:
-    kind = dataset.ds_type or SUFFIXES.get(file.suffix)
+    kind = dataset.ds_type or SUFFIXES.get(file.suffix) or (dataset.path if dataset.path in READERS else None)
     if kind is None:
         raise DataError(f"{file}: unknown kind of file; set `ds_type` to one of {', '.join(READERS)}")
     return kind
@@ -232,6 +299,19 @@ def _csv_row(file: Path, number: int, values: dict[Any, Any]) -> Row | BadRow:
     return Row(str(file), number, values)
 
 
+def _text(file: Path) -> Iterator[Row | BadRow]:
+    """A row a line, in the column `text`; blank lines are no rows."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                yield BadRow(str(file), number, f"byte {error.start + 1} of the line is not UTF-8")
+                continue
+            if text.strip():
+                yield Row(str(file), number, {"text": text})
+
+
 def _parquet(file: Path) -> Iterator[Row | BadRow]:
     import pyarrow
     import pyarrow.parquet
@@ -274,5 +354,5 @@ def _from_dataset(name: str, dataset: Any) -> Iterator[Row | BadRow]:
         yield Row(name, number, values)
 
 
-READERS = {"jsonl": _json_lines, "json": _json, "csv": _csv, "parquet": _parquet, "arrow": _arrow}
+READERS = {"jsonl": _json_lines, "json": _json, "csv": _csv, "parquet": _parquet, "arrow": _arrow, "text": _text}
 """Kind of file -> its reader."""

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import Config, DataSection, TrainingSection
+from tunesmith.config.sections import Config, DataSection, Dataset, TrainingSection
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -19,12 +21,14 @@ class Splits:
     Attributes:
         train: `datasets.Dataset` to train on.
         held_out: the same for evaluation, or None.
+        tests: the sets that `held_out` is made of, by name, if there are several.
         parts: the prepared datasets that they come from.
     """
 
     train: Any
     held_out: Any | None
     parts: list[Prepared]
+    tests: dict[str, Any] = field(default_factory=dict)
 
 
 def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = False, world_size: int = 1) -> Splits:
@@ -48,15 +52,43 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
         "stream_tokens": tokens_of_run(data, config.training, world_size),
     }
     main = prepare(data.datasets, data, config.model, **settings)
-    train = main.load()
+    train = _shard(main.load(), data)
     if data.test_datasets:
-        test = prepare(data.test_datasets, data, config.model, **settings)
-        return Splits(train, test.load(), [main, test])
+        parts = [prepare([dataset], data.for_tests(), config.model, **settings) for dataset in data.test_datasets]
+        return _with_tests(train, [main, *parts], data)
     held_out = held_out_count(len(train), data.val_set_size)
     if not held_out:
         return Splits(train, None, [main])
     border = len(train) - held_out
     return Splits(train.select(range(border)), train.select(range(border, len(train))), [main])
+
+
+def _shard(prepared: Any, data: DataSection) -> Any:
+    """Return the part of a prepared dataset that `dataset_shard_idx` names."""
+    if data.dataset_shard_num is None:
+        return prepared
+    return prepared.shard(data.dataset_shard_num, data.dataset_shard_idx)
+
+
+def _with_tests(train: Any, parts: list[Prepared], data: DataSection) -> Splits:
+    """Return the training set with the test sets, all but the first of `parts`."""
+    import datasets
+
+    loaded = [_shard(part.load(), data) for part in parts[1:]]
+    tests = dict(zip(set_names(data.test_datasets), loaded, strict=True))
+    if len(loaded) == 1:
+        return Splits(train, loaded[0], parts)
+    return Splits(train, datasets.concatenate_datasets(loaded), parts, tests)
+
+
+def set_names(entries: Sequence[Dataset]) -> list[str]:
+    """Return a name for each dataset, all different: its `name`, or that of its file or of the Hub dataset."""
+    names: list[str] = []
+    for entry in entries:
+        wanted = str(entry.name or Path(entry.path).stem)
+        numbered = (f"{wanted}-{number}" for number in count(2))
+        names.append(wanted if wanted not in names else next(name for name in numbered if name not in names))
+    return names
 
 
 def tokens_of_run(data: DataSection, training: TrainingSection, world_size: int) -> int | None:
@@ -99,6 +131,8 @@ def _describe(report: Report) -> list[str]:
         f"{report.name}: {report.rows:,} rows -> {report.kept:,} samples, {report.tokens:,} tokens, "
         f"{report.trained:,} of them trained ({share:.0f}%)"
     ]
+    if report.twins:
+        lines.append(f"  {report.twins:,} samples left out that are the same as an earlier one")
     for rows, what in ((report.bad, "bad"), (report.dropped, "left out for their length")):
         if rows:
             lines.append(f"  {len(rows):,} rows {what}:")

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -12,7 +13,7 @@ from typing import Any
 
 from tunesmith import hub
 from tunesmith.config.load import resolve_file
-from tunesmith.config.sections import SpecialTokens
+from tunesmith.config.sections import ModelSection, SpecialTokens
 from tunesmith.data.sentencepiece import from_sentencepiece, has_only_sentencepiece
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
 from tunesmith.log import note
@@ -31,6 +32,8 @@ def load_tokenizer(
     name: str,
     *,
     special_tokens: SpecialTokens | None = None,
+    tokens: Sequence[str] = (),
+    renamed: Mapping[int, str] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Tokenizer:
@@ -40,8 +43,11 @@ def load_tokenizer(
     plain fast tokenizer keeps them. `add_bos_token` of tokenizer_config.json holds for the classes that always heeded
     it, also where transformers 5 does not.
 
+    New `special_tokens` and `tokens` are added to the vocabulary; `renamed` gives added tokens other texts, by id.
+
     Raises:
         ModelError: there is no tokenizer at `name`.
+        ConfigError: an id in `renamed` is that of no added token, or its text is another token.
     """
     from transformers import PreTrainedTokenizerFast
 
@@ -66,12 +72,62 @@ def load_tokenizer(
     if heeds and bos_disagrees(tokenizer, folder):
         tokenizer.add_bos_token = not adds_bos(tokenizer)
         note(f"{name}: add_bos_token is {tokenizer.add_bos_token} by tokenizer_config.json, against tokenizer.json")
-    changes = special_tokens.model_dump(exclude_none=True) if special_tokens else {}
-    if changes:
-        tokenizer.add_special_tokens(changes)
+    if renamed:
+        tokenizer = _rename_tokens(tokenizer, renamed)
+    _add_tokens(tokenizer, special_tokens or SpecialTokens(), tokens)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def vocabulary_changes(section: ModelSection) -> dict[str, Any]:
+    """Return the arguments of `load_tokenizer` by which a config changes the vocabulary."""
+    return {
+        "special_tokens": section.special_tokens,
+        "tokens": section.tokens,
+        "renamed": section.added_tokens_overrides,
+    }
+
+
+def _add_tokens(tokenizer: Tokenizer, special_tokens: SpecialTokens, tokens: Sequence[str]) -> None:
+    """Set special tokens and add ordinary ones; in Axolotl's order, so that new ones have the same ids."""
+    from tokenizers import AddedToken
+
+    changes = special_tokens.model_dump(exclude_none=True)
+    further = changes.pop("additional_special_tokens")
+    if changes:
+        tokenizer.add_special_tokens(changes)
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in tokens if token not in added])
+    if further:
+        tokenizer.add_special_tokens({"extra_special_tokens": further}, replace_extra_special_tokens=False)
+
+
+def _rename_tokens(tokenizer: Tokenizer, renamed: Mapping[int, str]) -> Tokenizer:
+    """Return the tokenizer with other texts for some added tokens, wherever its files name them."""
+    from transformers import PreTrainedTokenizerFast
+
+    texts = {index: str(token) for index, token in tokenizer.added_tokens_decoder.items()}
+    known = tokenizer.get_vocab()
+    new = {index: text for index, text in renamed.items() if texts.get(index) != text}
+    for index, text in new.items():
+        key = f"`added_tokens_overrides.{index}: {text}`"
+        if index not in texts:
+            some = ", ".join(f"{number} {name}" for number, name in list(texts.items())[-5:])
+            raise ConfigError(f"{key}: {index} is no added token; such are {some or 'none here'}")
+        if text in known or list(new.values()).count(text) > 1:
+            raise ConfigError(f"{key}: that text is a token already ({known.get(text, 'given twice')})")
+    with tempfile.TemporaryDirectory() as folder:
+        for path in map(Path, tokenizer.save_pretrained(folder)):
+            if path.suffix == ".json":
+                content = path.read_text(encoding="utf-8")
+                for index, text in new.items():
+                    old, now = (json.dumps(item, ensure_ascii=False) for item in (texts[index], text))
+                    content = content.replace(old, now)
+                path.write_text(content, encoding="utf-8")
+        changed = PreTrainedTokenizerFast.from_pretrained(folder)
+    changed.name_or_path = tokenizer.name_or_path
+    return changed
 
 
 def _converted(name: str, where: dict[str, Any], trust_remote_code: bool, first: Exception) -> Tokenizer:

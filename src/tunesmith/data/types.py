@@ -89,6 +89,7 @@ class Example(NamedTuple):
         rejected: preference rows: the worse answer.
         completion: rows of prompt and completion: the answer.
         label: KTO: whether the completion is a good one.
+        border: preference rows as tokens: where those of the good answer, prompt included, end and the bad one's begin.
     """
 
     input_ids: list[int]
@@ -99,3 +100,16 @@ class Example(NamedTuple):
     rejected: str | None = None
     completion: str | None = None
     label: bool | None = None
+    border: int | None = None
+
+    @property
+    def documents(self) -> list["Example"]:
+        """The example itself; of a preference row the good answer and the bad one, of which kto's rows lack one."""
+        if self.border is None:
+            return [self]
+        good, bad = slice(self.border), slice(self.border, None)
+        return [
+            Example(self.input_ids[part], self.labels[part], label=part is good)
+            for part in (good, bad)
+            if self.input_ids[part]
+        ]

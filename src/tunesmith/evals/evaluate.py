@@ -9,16 +9,16 @@ from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import Question, question
-from tunesmith.data.splits import prepare_splits
+from tunesmith.data.splits import Splits, prepare_splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
 from tunesmith.evals.assertions import judge, load_assertions
 from tunesmith.evals.report import Answer, Judged, Report
-from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
+from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.training.args import plan_steps, training_arguments
@@ -40,6 +40,11 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
     Raises:
         ConfigError: the config has no held-out rows, or an assertion is at fault.
     """
+    if config.data.rl:
+        raise ConfigError(
+            f"`rl: {config.data.rl}`: pairs of answers are not evaluated here; `train` reports their held-out loss. "
+            "Take a file without `rl`, whose rows are questions with answers"
+        )
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
     assertions = []
@@ -48,12 +53,12 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
-    held_out = prepare_splits(config, tokenizer).held_out
+    splits = prepare_splits(config, tokenizer)
     report = Report(assertions=[assertion.__name__ for assertion in assertions])
     for voice in voices:
-        report.losses[voice.name] = held_out_loss(voice, held_out, config, hardware)
+        report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
-    asked = list(_questions(config, held_out, tokenizer))
+    asked = list(_questions(config, splits.held_out, tokenizer))
     answers = {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
     for index, item in enumerate(asked):
         judged = {}
@@ -66,10 +71,10 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
     return report
 
 
-def held_out_loss(voice: Voice, held_out: Any, config: Config, hardware: Hardware) -> dict[str, float]:
+def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:
     """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
-    sequences = held_out_sequences(held_out, config.data)
-    schedule = plan_steps(config.training, len(sequences), 1)
+    sequences = held_out_sequences(splits, config.data)
+    schedule = plan_steps(config.training, 1, 1)
     arguments = training_arguments(
         config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
     )
@@ -87,7 +92,8 @@ def _questions(config: Config, held_out: Any, tokenizer: Tokenizer) -> Iterator[
     wanted = set(zip(held_out["file"], held_out["row"], strict=True))
     limit = config.evaluation.evaluation.max_rows or len(wanted)
     datasets = config.data.test_datasets or config.data.datasets
-    specs = format_specs(datasets, config.data, config.model, tokenizer, config.source)
+    data = config.data.for_tests() if config.data.test_datasets else config.data
+    specs = format_specs(datasets, data, config.model, tokenizer, config.source)
     count = 0
     for spec in specs:
         for row in data_source.read_rows(spec.dataset, config.source):

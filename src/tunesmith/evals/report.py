@@ -101,6 +101,9 @@ def table(report: Report) -> str:
         ["held-out loss", *(f"{report.losses[voice]['loss']:.4f}" for voice in voices)],
         ["perplexity", *(f"{report.losses[voice]['perplexity']:.3f}" for voice in voices)],
     ]
+    for key in next(iter(report.losses.values()), {}):  # of each evaluation set, where there are several
+        if key.endswith("_loss"):
+            lines.append([f"loss of {key.removesuffix('_loss')}", *(f"{report.losses[v][key]:.4f}" for v in voices)])
     count = len(report.rows)
     if count and report.assertions:
         lines.append([f"pass all assertions, of {count}", *(_share(report.passed(voice), count) for voice in voices)])

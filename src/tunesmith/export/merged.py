@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 from safetensors import SafetensorError
+from transformers.trainer_utils import align_special_tokens
 
 from tunesmith.checks.manifest import changed_prompts, save_manifest, served_as_trained
 from tunesmith.config.sections import Config
@@ -57,6 +58,7 @@ def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
     with_adapter = load_adapter(model, adapter).eval()
     expected = _logits(with_adapter, probe)
     merged = with_adapter.merge_and_unload().to(getattr(torch, dtype))
+    align_special_tokens(merged, tokenizer)  # whoever serves it looks there for the end of an answer
     difference = (_logits(merged, probe) - expected).abs().max().item()
     try:
         _write(merged, tokenizer, config, manifest, folder)

@@ -10,15 +10,15 @@ from tunesmith.checks.manifest import changed_prompts, prompt_manifest
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.formats.specs import format_specs
+from tunesmith.data.formats.specs import as_chat, format_specs
 from tunesmith.data.question import Turn, conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
-from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import detect
 from tunesmith.log import note, progress
+from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.tokenizer import model_tokenizer
 
 
@@ -55,7 +55,8 @@ def make_asker(config: Config, *, tuned: bool, base: bool, system: str | None) -
     ones are only warned of: a person may want to try another template, and sees what comes of it.
     """
     tokenizer = model_tokenizer(config.model)
-    spec = format_specs(config.data.datasets[:1], config.data, config.model, tokenizer, config.source)[0]
+    first = as_chat(config.data.datasets[0]) if config.data.rl else config.data.datasets[0]
+    spec = format_specs([first], config.data, config.model, tokenizer, config.source)[0]
     if system is None and (system := shared_system_turn(spec, config.source)):
         note(f"system turn, as in the training rows: {system}")
     weights = config.adapter.lora_model_dir or config.training.output_dir

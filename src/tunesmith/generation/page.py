@@ -15,7 +15,7 @@ from tunesmith.data.question import PLAIN_TEXT, Turn, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.ask import Asker
-from tunesmith.generation.engine import Sampling, Voice, stream
+from tunesmith.modeling.generate import Sampling, Voice, stream
 
 Updates = dict[Any, Any]
 """Component -> what it shall show."""

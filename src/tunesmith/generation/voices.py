@@ -5,10 +5,10 @@ from typing import Any
 
 from tunesmith.config.sections import Config
 from tunesmith.errors import ModelError
-from tunesmith.generation.engine import Voice
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.adapters import load_adapter
-from tunesmith.modeling.load import load_base_model
+from tunesmith.modeling.generate import Voice
+from tunesmith.modeling.load import load_base_model, trained_model
 from tunesmith.modeling.precision import choose_precision
 
 
@@ -36,7 +36,7 @@ def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base:
         return voices if base else voices[1:]
     if not (Path(output) / "config.json").exists():
         raise ModelError(f"`output_dir: {output}` holds no trained model yet; run tunesmith train first")
-    trained = config.model.model_copy(update={"base_model": output, "revision_of_model": None})
+    trained = trained_model(config.model, output)
     voices = [Voice("base", _ready(load_base_model(config.model, dtype), hardware))] if base else []
     return [*voices, Voice("tuned", _ready(load_base_model(trained, dtype), hardware))]
 

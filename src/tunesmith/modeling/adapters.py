@@ -7,13 +7,25 @@ from typing import Any
 
 from tunesmith.config.sections import AdapterSection
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
+from tunesmith.hardware import detect
 from tunesmith.modeling.precision import Format
+
+KEPT = "kept"
+"""Folder in a checkpoint of ReLoRA with what was learnt before the last restart; peft's name of that adapter."""
 
 
 def lora_config(section: AdapterSection) -> Any:
     """Return peft's config of a LoRA adapter."""
-    from peft import LoraConfig
+    from peft import LoftQConfig, LoraConfig
 
+    loftq = section.peft.loftq_config
+    by_loftq = loftq is not None or section.peft_init_lora_weights == "loftq"
+    if by_loftq and detect().kind != "cuda":
+        raise ConfigError(
+            "LoftQ is computed on an NVIDIA GPU only, and the adapter that begins otherwise is another one; set "
+            "`peft_init_lora_weights: true` and no `peft.loftq_config`, or run it there"
+        )
+    parameters = section.lora_target_parameters
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=section.lora_r,
@@ -24,6 +36,15 @@ def lora_config(section: AdapterSection) -> Any:
         fan_in_fan_out=section.lora_fan_in_fan_out,
         use_dora=section.peft_use_dora,
         use_rslora=section.peft_use_rslora,
+        target_parameters=[parameters] if isinstance(parameters, str) else parameters,
+        rank_pattern=section.lora_rank_pattern,
+        alpha_pattern=section.lora_alpha_pattern,
+        layers_to_transform=section.peft_layers_to_transform,
+        layers_pattern=section.peft_layers_pattern,
+        init_lora_weights="loftq" if by_loftq else section.peft_init_lora_weights,
+        loftq_config=LoftQConfig(loftq_bits=loftq.loftq_bits if loftq else 4) if by_loftq else {},
+        trainable_token_indices=section.peft_trainable_token_indices,
+        ensure_weight_tying=bool(section.peft_ensure_weight_tying),
     )
 
 
@@ -35,7 +56,8 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
     """Return `model` with a fresh adapter, whose weights are in the format `trained`.
 
     Raises:
-        ConfigError: a name in `lora_target_modules` or `lora_modules_to_save` is that of no layer.
+        ConfigError: a name in `lora_target_modules`, `lora_target_parameters` or `lora_modules_to_save` fits nothing,
+            or a package is missing.
     """
     from peft import get_peft_model
 
@@ -43,11 +65,17 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
     make = ADAPTERS[section.adapter]
     _check_names("lora_target_modules", section.lora_target_modules, model)
     _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
-    if section.lora_target_linear and isinstance(section.lora_target_modules, list):
-        both = sorted({*_linear_names(model), *section.lora_target_modules})
+    _check_names("lora_target_parameters", section.lora_target_parameters, model)
+    if section.lora_target_linear and (section.lora_target_modules or section.peft_layers_to_transform):
+        both = sorted({*_linear_names(model), *(section.lora_target_modules or [])})
         section = section.model_copy(update={"lora_target_linear": False, "lora_target_modules": both})
+    if section.peft_ensure_weight_tying is None:
+        ties = model.config.get_text_config().tie_word_embeddings and len(section.lora_modules_to_save or []) > 1
+        section = section.model_copy(update={"peft_ensure_weight_tying": ties})
     try:
-        return _in_format(get_peft_model(model, make(section)), trained)
+        return in_format(get_peft_model(model, make(section)), trained)
+    except ImportError as error:
+        raise ConfigError(f"LoftQ rounds by k-means of another package: pip install scipy ({error})") from error
     except ValueError as error:
         if "target module" not in str(error).lower():
             raise
@@ -59,17 +87,20 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
 
 def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
     """Refuse a name that fits nothing; peft passes over it as long as another one fits."""
-    layers = [name for name, _ in model.named_modules()]
+    bare = key == "lora_target_parameters"
+    layers = [name for name, _ in (model.named_parameters() if bare else model.named_modules())]
     for name in names if isinstance(names, list) else []:
         if not any(f".{layer}".endswith(f".{name}") for layer in layers):
             known = {layer.rsplit(".", 1)[-1] for layer in layers if layer}
+            if bare:
+                raise ConfigError(f"`{key}`: the model has no parameter `{name}`{did_you_mean(name, layers)}")
             raise ConfigError(
                 f"`{key}`: the model has no layer `{name}`; its linear layers are "
                 f"{', '.join(sorted(_linear_names(model)))}{did_you_mean(name, known)}"
             )
 
 
-def _in_format(model: Any, trained: Format) -> Any:
+def in_format(model: Any, trained: Format) -> Any:
     """Put what is trained into one format; peft leaves `modules_to_save` in that of the frozen weights."""
     import torch
 
@@ -116,7 +147,11 @@ def load_adapter(model: Any, folder: str, *, trained: Format | None = None) -> A
         raise ModelError(
             f"the adapter in {folder} does not fit the base model: it was made for {made_for}. {reason:.300}"
         ) from error
-    return _in_format(loaded, trained) if trained else loaded
+    if (config.parent / KEPT).is_dir():
+        loaded.load_adapter(str(config.parent / KEPT), KEPT)
+        loaded.base_model.set_adapter(["default", KEPT], inference_mode=trained is None)
+        loaded.set_requires_grad(KEPT, False)
+    return in_format(loaded, trained) if trained else loaded
 
 
 def _check_layers(model: Any, folder: str) -> None:

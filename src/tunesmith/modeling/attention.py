@@ -7,6 +7,8 @@ passes from a model's `forward` to its attention, says where the documents begin
 from itertools import pairwise
 from typing import Any
 
+from tunesmith.errors import ConfigError
+
 DOCUMENTS = "tunesmith_documents"
 """Name for `attn_implementation`."""
 
@@ -31,10 +33,10 @@ def document_attention(
     sliding_window: int | None = None,
     **kwargs: Any,
 ) -> tuple[Any, None]:
-    """Return causal attention within each document.
+    """Return causal attention within each document, of shape (1, tokens, heads, head size), and no weights.
 
     Args:
-        module: the model's attention layer; unused.
+        module: the model's attention layer.
         query: shape (1, heads, tokens, head size).
         key: shape (1, key-value heads, tokens, head size); `value` too.
         value: see `key`.
@@ -45,18 +47,18 @@ def document_attention(
         sliding_window: how many tokens back a token sees, itself included.
         kwargs: what transformers passes besides, which has done its work before.
 
-    Returns:
-        The output, shape (1, tokens, heads, head size), and no weights.
+    Raises:
+        ConfigError: the model wants scores that are bounded, or sinks, which only its own code computes.
     """
     import torch
-    from torch.nn.functional import scaled_dot_product_attention
 
-    borders = cu_seq_lens_q.tolist()
+    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
+        raise ConfigError(f"{type(module).__name__} bounds its scores or has sinks; set `attn_implementation: eager`")
     outputs = []
-    for start, end in pairwise(borders):
+    for start, end in pairwise(cu_seq_lens_q.tolist()):
         window = _window(end - start, sliding_window, query.device)
         outputs.append(
-            scaled_dot_product_attention(
+            torch.nn.functional.scaled_dot_product_attention(
                 query[:, :, start:end],
                 key[:, :, start:end],
                 value[:, :, start:end],

@@ -1,19 +1,20 @@
 """Loads a base model: from the Hub, a folder, or the built-in one; in bf16, fp32, or 4 or 8 bits."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tunesmith import hub
 from tunesmith.config.sections import ModelSection
-from tunesmith.errors import ConfigError, ModelError
+from tunesmith.config.sections.model import EXPERTS, NOT_IN_TRANSFORMERS
+from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.attention import DOCUMENTS, register_document_attention
 from tunesmith.modeling.builtin import local_base_model
+from tunesmith.modeling.embeddings import fit_embeddings
 from tunesmith.modeling.precision import Format
-
-PLAIN_ATTENTION = ("sdpa", "flash_attention_2", "flash_attention_3", "flex_attention", None)
-"""Settings of `attn_implementation` that only say how fast; document attention computes the same."""
+from tunesmith.modeling.tokenizer import model_tokenizer
 
 
 def load_base_model(section: ModelSection, dtype: Format, *, attention: str | None = None) -> Any:
@@ -26,10 +27,10 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
 
     Raises:
         ModelError: there is no such model, it is not a language model, or its weights do not load.
+        ConfigError: a key names what transformers does not have.
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
@@ -37,20 +38,81 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
     name = local_base_model(section.base_model)
     if attention == DOCUMENTS:
         register_document_attention()
+    where = {
+        "revision": section.revision_of_model,
+        "trust_remote_code": section.trust_remote_code,
+        "local_files_only": Path(name).is_dir() or not hub.is_reachable(),
+    }
+    form = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    loader = _named(section.type_of_model, "type_of_model")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name,
-            revision=section.revision_of_model,
-            trust_remote_code=section.trust_remote_code,
-            local_files_only=Path(name).is_dir() or not hub.is_reachable(),
-            dtype=getattr(torch, dtype),
-            attn_implementation=attention,
-            quantization_config=_quantisation(section),
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        config = _model_config(section, name, where)
+        if section.reinit_weights:
+            model = _named("AutoModelForCausalLM", "type_of_model").from_config(config, **form)
+        else:
+            if section.experts_implementation in EXPERTS:
+                form["experts_implementation"] = section.experts_implementation
+            arguments = form | {"quantization_config": _quantisation(section)} | section.overrides_of_model_kwargs
+            model = loader.from_pretrained(name, config=config, **where, **arguments)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(_reason(section.base_model, error)) from error
     model.config.use_cache = True
+    if section.changes_vocabulary:
+        fit_embeddings(model, section, model_tokenizer(section))
     return model
+
+
+def trained_model(section: ModelSection, folder: str) -> ModelSection:
+    """Return the section that loads the whole model which a run with `section` saved in `folder`."""
+    before = {
+        "revision_of_model": None,
+        "base_model_config": None,
+        "reinit_weights": False,
+        "fix_untrained_tokens": None,
+    }
+    return section.model_copy(update={"base_model": folder, **before})
+
+
+def _named(name: str, key: str) -> Any:
+    """Return a class of transformers."""
+    import transformers
+
+    if name not in dir(transformers):
+        raise ConfigError(f"`{key}: {name}`: transformers has no such class{did_you_mean(name, dir(transformers))}")
+    return getattr(transformers, name)
+
+
+def _model_config(section: ModelSection, name: str, where: dict[str, Any]) -> Any:
+    """Return the model's config, with the settings that the user's config changes."""
+    other = section.base_model_config
+    if other and other != section.base_model:
+        name = local_base_model(other)
+        where = where | {"revision": None, "local_files_only": Path(name).is_dir() or not hub.is_reachable()}
+    config = _named(section.cls_model_config or "AutoConfig", "cls_model_config").from_pretrained(name, **where)
+    _override(config, section.overrides_of_model_config)
+    return config
+
+
+def _override(config: Any, changes: dict[str, Any]) -> None:
+    """Set attributes of a model's config; a block changes only what it names."""
+    from transformers import PreTrainedConfig
+
+    for key, value in changes.items():
+        if not hasattr(config, key):
+            known = [name for name in config.to_dict() if not name.startswith("_")]
+            raise ConfigError(
+                f"`overrides_of_model_config.{key}`: {type(config).__name__} has no `{key}`{did_you_mean(key, known)}"
+            )
+        before = getattr(config, key)
+        if isinstance(before, PreTrainedConfig):
+            _override(before, value)
+        elif isinstance(before, dict) and isinstance(value, dict):
+            old_name = {"rope_type": value["type"]} if "type" in value else {}  # of rope_scaling, in transformers 4
+            setattr(config, key, before | value | old_name)
+        else:
+            setattr(config, key, value)
 
 
 def _reason(name: str, error: Exception) -> str:
@@ -64,40 +126,40 @@ def _reason(name: str, error: Exception) -> str:
 
 def _quantisation(section: ModelSection) -> Any:
     """Return the bitsandbytes settings, or None: nf4 with double quantisation, as in the QLoRA paper (2305.14314)."""
+    if section.model_quantization_config:
+        made = _named(section.model_quantization_config, "model_quantization_config")
+        return made(**section.model_quantization_config_kwargs)
     if not (section.load_in_4bit or section.load_in_8bit):
         return None
-    import importlib.util
-
     import torch
     from transformers import BitsAndBytesConfig
 
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if find_spec("bitsandbytes") is None:
         raise ConfigError("`load_in_4bit` and `load_in_8bit` need bitsandbytes: pip install 'tunesmith[qlora]'")
     if section.load_in_8bit:
         return BitsAndBytesConfig(load_in_8bit=True)
     compute = torch.float32 if section.bf16 is False else torch.bfloat16
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute,
-    )
+    settings = {
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
+        "bnb_4bit_compute_dtype": compute,
+    }
+    return BitsAndBytesConfig(load_in_4bit=True, **(settings | section.bnb_config_kwargs))
 
 
-def training_attention(section: ModelSection, hardware: Hardware) -> tuple[str | None, str]:
-    """Return the attention code for training, and why.
-
-    Raises:
-        ConfigError: FlashAttention is asked for by name on a GPU that lacks it.
-    """
+def training_attention(section: ModelSection, hardware: Hardware) -> tuple[str, str]:
+    """Return the attention code for training, and why. What is not to be had is replaced by what computes the same."""
     wanted = section.attn_implementation
-    if hardware.kind == "cpu" and wanted in PLAIN_ATTENTION:
+    if wanted == "eager":
+        return wanted, "as set"
+    if hardware.kind == "cpu":
         instead = f" in place of {wanted}, which needs a GPU; the same result" if wanted not in ("sdpa", None) else ""
         return DOCUMENTS, f"sdpa of each document alone{instead}"
-    if wanted and wanted.startswith("flash_attention") and not hardware.flash_attention:
-        raise ConfigError(
-            f"`attn_implementation: {wanted}` needs pip install flash-attn; or set `attn_implementation: sdpa`"
-        )
-    if wanted is None and hardware.flash_attention:
-        return "flash_attention_2", "flash_attn is installed"
-    return wanted or "sdpa", "as set" if wanted else "the default"
+    if wanted is None:
+        return ("flash_attention_2", "flash_attn is installed") if hardware.flash_attention else ("sdpa", "the default")
+    package = "kernels" if "/" in wanted else "flash_attn" if wanted.startswith("flash_attention") else ""
+    if package and not (hardware.flash_attention if package == "flash_attn" else find_spec(package)):
+        return "sdpa", f"in place of {wanted}, which needs pip install {package.replace('_', '-')}; the same result"
+    if wanted in NOT_IN_TRANSFORMERS:
+        return "sdpa", f"in place of {wanted}, which is not in transformers; the same result"
+    return wanted, "as set"

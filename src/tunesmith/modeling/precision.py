@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tunesmith.config.sections import ModelSection
-from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware
 
 Format = Literal["float32", "bfloat16", "float16"]
@@ -30,20 +29,17 @@ class Precision:
 
 
 def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
-    """Return the number formats for a run on this machine.
-
-    Raises:
-        ConfigError: fp16 is asked for on a machine without a GPU.
-    """
+    """Return the number formats for a run on this machine."""
     wanted = None if model.tf32 == "auto" or hardware.kind != "cuda" else model.tf32
     return replace(_formats(model, hardware), tf32=wanted)
 
 
 def _formats(model: ModelSection, hardware: Hardware) -> Precision:
-    if model.fp16:
+    if model.fp16 or model.float16:
+        asked = "fp16: true" if model.fp16 else "float16: true"
         if hardware.kind == "cpu":
-            raise ConfigError("`fp16: true` needs a GPU; set `bf16: auto`")
-        return Precision("float16", "float16", "float32", "fp16: true")
+            return Precision("float32", "float32", "float32", f"{asked} needs a GPU; fp32 in its place rounds less")
+        return Precision("float16", "float16", "float32" if model.fp16 else "float16", asked)
     if model.bf16 == "full":
         return Precision("bfloat16", "bfloat16", "bfloat16", "bf16: full")
     if model.bf16 is True:

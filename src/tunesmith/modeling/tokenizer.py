@@ -1,19 +1,37 @@
 """The tokenizer that belongs to a config's model."""
 
+from typing import Any
+
 from tunesmith.config.sections import ModelSection
-from tunesmith.data.tokenizer import Tokenizer, load_tokenizer
+from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.modeling.builtin import local_base_model
 
 
 def model_tokenizer(section: ModelSection) -> Tokenizer:
-    """Return the tokenizer of `tokenizer_config`, else of `base_model`, with the config's special tokens.
+    """Return the tokenizer of `tokenizer_config`, else of `base_model`, with the config's changes of its vocabulary.
 
     Raises:
         ModelError: there is none.
     """
+    return _load(section, **vocabulary_changes(section))
+
+
+def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
+    """Return the tokens, with their ids, that a config adds and that texts may hold, so that they must be trained.
+
+    Those for padding and for what is unknown stand in no text.
+    """
+    special = section.special_tokens
+    names = [*section.tokens, *special.additional_special_tokens, special.bos_token, special.eos_token]
+    wanted = [name for name in names if name]
+    known = _load(section).get_vocab() if wanted else {}
+    return {name: tokenizer.convert_tokens_to_ids(name) for name in wanted if name not in known}
+
+
+def _load(section: ModelSection, **changes: Any) -> Tokenizer:
     return load_tokenizer(
         section.tokenizer_config or local_base_model(section.base_model),
-        special_tokens=section.special_tokens,
         revision=None if section.tokenizer_config else section.revision_of_model,
         trust_remote_code=section.trust_remote_code,
+        **changes,
     )

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from transformers import TrainingArguments
-from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from tunesmith.config.sections import TrainingSection
-from tunesmith.errors import ConfigError, did_you_mean
+from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.precision import Precision
+from tunesmith.training.schedules import transformers_schedule
 
 
 class Decision(NamedTuple):
@@ -38,9 +38,16 @@ class Schedule:
 
 
 def plan_steps(training: TrainingSection, sequences: int, world_size: int) -> Schedule:
-    """Return the steps of a run over `sequences` sequences."""
+    """Return the steps of a run over `sequences` sequences.
+
+    Raises:
+        ConfigError: `dataloader_drop_last` drops all there is.
+    """
     per_step = training.micro_batch_size * accumulation(training) * world_size
-    batches = math.ceil(sequences / (training.micro_batch_size * world_size))
+    batches = sequences / (training.micro_batch_size * world_size)
+    batches = math.floor(batches) if training.dataloader_drop_last else math.ceil(batches)
+    if not batches:
+        raise ConfigError(f"`dataloader_drop_last: true` leaves none of {sequences} sequences; set it to false")
     per_epoch = max(1, math.ceil(batches / accumulation(training)))
     steps = training.max_steps or math.ceil(per_epoch * training.num_epochs)
     return Schedule(steps, per_epoch, per_step)
@@ -53,48 +60,11 @@ def accumulation(training: TrainingSection) -> int:
     return training.gradient_accumulation_steps
 
 
-_OPTIMIZERS = {"adamw_hf": "adamw_torch", "adamw_bnb_8bit": "adamw_8bit"}
-"""Names of old files -> names of transformers 5."""
-
-
-def choose_optimizer(name: str, hardware: Hardware) -> tuple[str, str]:
-    """Return transformers' name of the optimizer, and why it is not the one asked for, if so.
-
-    Raises:
-        ConfigError: there is no such optimizer.
-    """
-    known = [item.value for item in OptimizerNames]
-    found = _OPTIMIZERS.get(name, name)
-    if found not in known:
-        raise ConfigError(f"`optimizer: {name}` is unknown; known are {', '.join(known)}{did_you_mean(name, known)}")
-    if ("8bit" in found or found.startswith("paged")) and not hardware.quantised_optimizer:
-        if "adam" not in found:
-            raise ConfigError(f"`optimizer: {name}` needs bitsandbytes and a GPU; set `optimizer: adamw_torch`")
-        return "adamw_torch", f"{name} needs bitsandbytes and a GPU; the same method with unrounded state"
-    return found, "" if found == name else f"the present name of {name}"
-
-
-def choose_scheduler(training: TrainingSection) -> tuple[str, dict[str, Any]]:
-    """Return transformers' name of the learning rate schedule and its arguments.
-
-    Raises:
-        ConfigError: there is no such schedule.
-    """
-    known = [item.value for item in SchedulerType]
-    if training.lr_scheduler not in known:
-        raise ConfigError(
-            f"`lr_scheduler: {training.lr_scheduler}` is unknown; known are {', '.join(known)}"
-            f"{did_you_mean(training.lr_scheduler, known)}"
-        )
-    if training.cosine_min_lr_ratio is not None:
-        return "cosine_with_min_lr", training.lr_scheduler_kwargs | {"min_lr_rate": training.cosine_min_lr_ratio}
-    return training.lr_scheduler, training.lr_scheduler_kwargs
-
-
 def warmup_steps(training: TrainingSection, steps: int) -> int:
     """Return the steps over which the learning rate rises; by default 3% of the run, at most 100."""
     if training.warmup_steps is not None:
-        return training.warmup_steps
+        is_share = isinstance(training.warmup_steps, float)
+        return math.ceil(training.warmup_steps * steps) if is_share else int(training.warmup_steps)
     if training.warmup_ratio is not None:
         return math.ceil(training.warmup_ratio * steps)
     return min(100, math.ceil(0.03 * steps))
@@ -104,6 +74,8 @@ def how_often(
     strategy: str | None, steps: float | None, per_epoch: int | None, schedule: Schedule, default: str
 ) -> tuple[str, int | None]:
     """Return transformers' strategy ("no", "steps" or "epoch") and the steps between two events."""
+    if per_epoch == 0:
+        return "no", None
     if per_epoch is not None:
         return "steps", max(1, schedule.per_epoch // per_epoch)
     if steps is not None:
@@ -114,15 +86,22 @@ def how_often(
 
 
 def training_arguments(
-    training: TrainingSection, schedule: Schedule, precision: Precision, hardware: Hardware, *, has_eval: bool
+    training: TrainingSection,
+    schedule: Schedule,
+    precision: Precision,
+    hardware: Hardware,
+    *,
+    has_eval: bool,
+    in_order: bool = False,
+    others: dict[str, Any] | None = None,
 ) -> TrainingArguments:
-    """Return transformers' arguments for a run.
+    """Return transformers' arguments for a run, `in_order` of the data, with those that others decided.
 
     Raises:
-        ConfigError: the optimizer or the schedule is unknown, or the Trainer refuses a combination of keys.
+        ConfigError: the Trainer refuses a combination of keys.
     """
     mixed = precision.trained == "float32"
-    groups = _optimization(training, schedule, hardware) | _events(training, schedule, has_eval)
+    groups = optimization(training, schedule) | _events(training, schedule, has_eval) | _loading(training)
     try:
         return TrainingArguments(
             output_dir=training.output_dir,
@@ -133,30 +112,31 @@ def training_arguments(
             tf32=precision.tf32,
             per_device_train_batch_size=training.micro_batch_size,
             per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,
-            gradient_checkpointing=training.gradient_checkpointing,
+            gradient_checkpointing=bool(training.gradient_checkpointing),
             gradient_checkpointing_kwargs=training.gradient_checkpointing_kwargs or {"use_reentrant": False},
-            dataloader_num_workers=training.dataloader_num_workers,
+            train_sampling_strategy="sequential" if in_order else "random",
             ddp_find_unused_parameters=training.ddp_find_unused_parameters,
             include_num_input_tokens_seen="all",
             remove_unused_columns=False,
             disable_tqdm=True,
-            report_to="none",
             **groups,
+            **(others or {}),
         )
     except ValueError as error:
         reason = " ".join(str(error).split()).replace("--", "")
         raise ConfigError(f"these keys do not go together: {reason}") from error
 
 
-def _optimization(training: TrainingSection, schedule: Schedule, hardware: Hardware) -> dict[str, Any]:
-    """Return the arguments that decide the steps themselves."""
-    scheduler, scheduler_arguments = choose_scheduler(training)
+def optimization(training: TrainingSection, schedule: Schedule) -> dict[str, Any]:
+    """Return the arguments that decide the steps themselves; `optimizers.py` adds what transformers lacks."""
+    scheduler, scheduler_arguments = transformers_schedule(training)
     return {
         "gradient_accumulation_steps": accumulation(training),
         "num_train_epochs": training.num_epochs,
         "max_steps": training.max_steps or -1,
         "learning_rate": training.learning_rate,
-        "optim": choose_optimizer(training.optimizer, hardware)[0],
+        "optim": training.optimizer if training.optimizer in set(OptimizerNames) else "adamw_torch",
+        "optim_target_modules": training.optim_target_modules,
         "optim_args": _optimizer_arguments(training.optim_args),
         "lr_scheduler_type": scheduler,
         "lr_scheduler_kwargs": scheduler_arguments,
@@ -187,9 +167,23 @@ def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> di
         "save_strategy": save,
         "save_steps": save_steps or 500,
         "save_total_limit": training.save_total_limit,
+        "save_only_model": training.save_only_model,
+        "torch_empty_cache_steps": training.torch_empty_cache_steps,
         "load_best_model_at_end": training.load_best_model_at_end,
-        "metric_for_best_model": "eval_loss" if has_eval else None,
-        "greater_is_better": False if has_eval else None,
+        "metric_for_best_model": training.metric_for_best_model if has_eval else None,
+        "greater_is_better": training.greater_is_better if has_eval else None,
+    }
+
+
+def _loading(training: TrainingSection) -> dict[str, Any]:
+    """Return the arguments that decide how batches are loaded."""
+    workers = training.dataloader_num_workers
+    return {
+        "dataloader_num_workers": workers,
+        "dataloader_prefetch_factor": training.dataloader_prefetch_factor if workers else None,
+        "dataloader_pin_memory": training.dataloader_pin_memory,
+        "dataloader_drop_last": training.dataloader_drop_last,
+        "accelerator_config": training.accelerator_config,
     }
 
 

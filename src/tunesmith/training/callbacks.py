@@ -1,10 +1,12 @@
-"""What happens beside the steps: a line and a record of each logged step, a clean stop, a watch on the loss."""
+"""What happens beside the steps: a line and a record of each logged step, a clean stop, a watch on the loss, ..."""
 
+import gc
 import math
 import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -12,7 +14,9 @@ import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from tunesmith.config.sections import TrainingSection
 from tunesmith.errors import RunError
+from tunesmith.log import is_main_process
 from tunesmith.training.record import RunRecord
 
 
@@ -27,6 +31,7 @@ class Reporter(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock and the bar."""
+        self.record.update({"steps": state.max_steps})
         self.begun = self.last_time = time.monotonic()
         self.first_step = state.global_step
         self.last_tokens = state.num_input_tokens_seen
@@ -52,11 +57,11 @@ class Reporter(TrainerCallback):
         if "loss" in logs:
             self._step(state, logs)
         elif "eval_loss" in logs:
-            entry = {"step": state.global_step, "epoch": state.epoch, **_without_prefix(logs)}
-            self.record.add_metrics(entry)
+            self.record.add_metrics({"step": state.global_step, **logs})
+            perplexity = f"  perplexity {logs['eval_perplexity']:.3f}" if "eval_perplexity" in logs else ""
             self._print(
                 f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  held-out loss "
-                f"{logs['eval_loss']:.4f}  perplexity {logs['eval_perplexity']:.3f}"
+                f"{logs['eval_loss']:.4f}{perplexity}{_rewards(logs, 'eval_')}{_by_set(logs)}{_scores(logs)}"
             )
             # Evaluating is not part of the training speed.
             self.last_time = time.monotonic()
@@ -75,21 +80,19 @@ class Reporter(TrainerCallback):
         done = state.global_step - self.first_step
         left = (now - self.begun) / max(done, 1) * (state.max_steps - state.global_step)
         self.last_time, self.last_tokens = now, state.num_input_tokens_seen
-        entry = {
-            "step": state.global_step,
-            "epoch": state.epoch,
-            "loss": logs["loss"],
-            "learning_rate": logs.get("learning_rate"),
-            "grad_norm": logs.get("grad_norm"),
+        # Trackers come after this and get what is left and what is added here.
+        for key in ("num_input_tokens_seen", "train_runtime", "train_tokens_per_second"):
+            logs.pop(key, None)
+        logs |= {
             "tokens": state.num_input_tokens_seen,
             "tokens_per_second": round(speed, 1),
             "peak_memory": peak_memory(),
         }
-        self.record.add_metrics(entry)
+        self.record.add_metrics({"step": state.global_step, **logs})
         self._print(
-            f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  loss {logs['loss']:.4f}  "
-            f"lr {logs.get('learning_rate', 0):.2e}  {speed:,.0f} tokens/s  {peak_memory() / 2**30:.1f} GiB  "
-            f"{duration(left)} left"
+            f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  loss {logs['loss']:.4f}"
+            f"{_rewards(logs)}  lr {logs.get('learning_rate', 0):.2e}  {speed:,.0f} tokens/s  "
+            f"{peak_memory() / 2**30:.1f} GiB  {duration(left)} left"
         )
 
     def _print(self, line: str) -> None:
@@ -97,8 +100,22 @@ class Reporter(TrainerCallback):
         sys.stdout.flush()
 
 
-def _without_prefix(logs: dict[str, float]) -> dict[str, float]:
-    return {key: value for key, value in logs.items() if key.startswith("eval_")}
+def _by_set(logs: dict[str, float]) -> str:
+    """The losses of several evaluation sets, by name."""
+    names = [key for key in logs if key.startswith("eval_") and key.endswith("_loss") and key != "eval_loss"]
+    return "".join(f"  {key[len('eval_') : -len('_loss')]} {logs[key]:.4f}" for key in names)
+
+
+def _scores(logs: dict[str, float]) -> str:
+    """What answers to held-out prompts are worth."""
+    names = [name for name in ("sacrebleu", "chrf", "ter") if f"eval_{name}" in logs]
+    return "".join(f"  {name} {logs[f'eval_{name}']:.1f}" for name in names)
+
+
+def _rewards(logs: dict[str, float], prefix: str = "") -> str:
+    """What training on preferences measures besides the loss."""
+    names = [name for name in ("reward_accuracy", "reward_margin") if prefix + name in logs]
+    return "".join(f"  {name.replace('_', ' ')} {logs[prefix + name]:.3f}" for name in names)
 
 
 def peak_memory() -> int:
@@ -114,6 +131,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _in_any_process(flag: bool, args: TrainingArguments) -> bool:
+    """Return whether a flag is set in at least one process; all must ask at the same step."""
+    if args.world_size == 1:
+        return flag
+    shared = torch.tensor(int(flag), device=args.device)
+    torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MAX)
+    return bool(shared.item())
 
 
 class CleanStop(TrainerCallback):
@@ -138,13 +164,17 @@ class CleanStop(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save and stop if a signal came to any process; all must stop at the same step."""
-        if args.world_size > 1:
-            flag = torch.tensor(int(self.requested), device=args.device)
-            torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-            self.requested = bool(flag.item())
+        self.requested = _in_any_process(self.requested, args)
         if self.requested and state.global_step < state.max_steps:
             control.should_save = True
             control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Do not evaluate: transformers ends the epoch where the run is stopped, but the run that goes on does not."""
+        if self.requested and state.global_step < state.max_steps:
             control.should_evaluate = False
 
     def on_train_end(
@@ -186,3 +216,69 @@ class LossWatch(TrainerCallback):
                     f"the loss was above loss_watchdog_threshold {self.threshold} {self.broken} times in a row "
                     f"(now {loss:.3f} at step {state.global_step}); look at the data, or lower `learning_rate`"
                 )
+
+
+def asked_for(training: TrainingSection) -> list[TrainerCallback]:
+    """Return the callbacks that only some configs ask for."""
+    output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
+    found: list[TrainerCallback] = []
+    if training.save_first_step or (dynamic and dynamic.enabled):
+        trigger = output / dynamic.trigger_file_path if dynamic and dynamic.enabled else None
+        found.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
+    if training.profiler_steps and is_main_process():
+        file = output / "profiler_trace.json"
+        found.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
+    if training.gc_collect_steps:
+        found.append(Collect(training.gc_collect_steps))
+    return found
+
+
+class ExtraSaves(TrainerCallback):
+    """Saves a checkpoint after the first step, or whenever somebody makes a file, which is then removed."""
+
+    def __init__(self, first: bool, trigger: Path | None, interval: int) -> None:
+        self.first, self.trigger, self.interval = first, trigger, interval
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save if it is time to."""
+        if self.first and state.global_step == 1:
+            control.should_save = True
+        due = self.trigger is not None and state.global_step % self.interval == 0
+        if self.trigger and due and _in_any_process(self.trigger.exists(), args):
+            control.should_save = True
+            self.trigger.unlink(missing_ok=True)
+
+
+class Profile(TrainerCallback):
+    """Writes a trace of some steps, for chrome://tracing or ui.perfetto.dev."""
+
+    def __init__(self, file: Path, start: int, steps: int) -> None:
+        self.file, self.start, self.end = file, start, start + steps
+        self.profiler: torch.profiler.profile | None = None
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin with the first of the steps, which are counted from 0."""
+        if state.global_step == self.start:
+            self.profiler = torch.profiler.profile(record_shapes=True, profile_memory=True)
+            self.profiler.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the trace after the last of the steps."""
+        if self.profiler and state.global_step in (self.end, state.max_steps):
+            self.profiler.stop()
+            self.profiler.export_chrome_trace(str(self.file))
+            self.profiler = None
+
+
+class Collect(TrainerCallback):
+    """Frees what Python no longer uses each so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Collect if it is time to."""
+        if state.global_step % self.steps == 0:
+            gc.collect()

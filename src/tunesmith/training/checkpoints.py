@@ -7,6 +7,11 @@ from pathlib import Path
 
 from tunesmith.errors import RunError
 
+WEIGHTS = ("*.safetensors", "pytorch_model_fsdp_*", "global_step*")
+"""What weights are saved as: whole, split by FSDP, and by DeepSpeed."""
+OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
+"""The same of the optimizer's state; `.bin` is FSDP's whole one."""
+
 
 def step_of(checkpoint: Path) -> int:
     """Return the optimizer step at which a whole checkpoint was saved, whatever its folder is called now."""
@@ -20,18 +25,26 @@ def whole_checkpoints(output_dir: Path) -> list[Path]:
 
 
 def _is_whole(checkpoint: Path) -> bool:
+    """With `save_only_model` a checkpoint has no optimizer: it was saved to the end, but no run can go on from it."""
+    return _is_saved(checkpoint) and _holds(checkpoint, OPTIMIZER)
+
+
+def _is_saved(checkpoint: Path) -> bool:
     """The Trainer writes its state last, after weights, optimizer and random state."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())
     except (OSError, ValueError):
         return False
-    return any(checkpoint.glob("*.safetensors")) and (checkpoint / "optimizer.pt").exists()
+    return _holds(checkpoint, WEIGHTS)
+
+
+def _holds(folder: Path, patterns: tuple[str, ...]) -> bool:
+    return any(item for pattern in patterns for item in folder.glob(pattern))
 
 
 def remove_broken(output_dir: Path) -> list[str]:
     """Remove checkpoints that were not saved to the end and return their names; they can't be resumed from."""
-    whole = set(whole_checkpoints(output_dir))
-    broken = [item for item in output_dir.glob("checkpoint-*") if item.is_dir() and item not in whole]
+    broken = [item for item in output_dir.glob("checkpoint-*") if item.is_dir() and not _is_saved(item)]
     for item in broken:
         shutil.rmtree(item)
     return [item.name for item in broken]

@@ -14,18 +14,29 @@ from typing import Any
 import torch
 
 from tunesmith.config.sections import DataSection
-from tunesmith.data.pack import pack
+from tunesmith.data.pack import pack, pack_in_order
+from tunesmith.data.splits import Splits
 from tunesmith.data.types import MASKED, Example
 
 
 class Sequences(torch.utils.data.Dataset[list[Example]]):
     """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
 
-    def __init__(self, prepared: Any, *, packed: bool, sequence_len: int) -> None:
-        """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels."""
-        self.samples = prepared.select_columns(["input_ids", "labels"])
+    def __init__(self, prepared: Any, *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
+        """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels.
+
+        Args:
+            prepared: the samples.
+            packed: put many samples into one sequence.
+            sequence_len: tokens of a packed sequence.
+            in_order: pack the samples in their order, rather than with little waste.
+        """
+        columns = ("input_ids", "labels", "border")
+        self.samples = prepared.select_columns([name for name in columns if name in prepared.column_names])
         lengths = _lengths(prepared)
-        self.plan = pack(lengths, sequence_len) if packed else [[index] for index in range(len(lengths))]
+        packing = pack_in_order if in_order else pack
+        self.plan = packing(lengths, sequence_len) if packed else [[index] for index in range(len(lengths))]
+        self.lengths = [sum(lengths[index] for index in samples) for samples in self.plan]
         self.tokens = sum(lengths)
 
     def __len__(self) -> int:
@@ -33,13 +44,28 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
 
     def __getitem__(self, index: int) -> list[Example]:
         rows = self.samples[self.plan[index]]
-        return [Example(ids, labels) for ids, labels in zip(rows["input_ids"], rows["labels"], strict=True)]
+        samples = (dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True))
+        return [document for sample in samples for document in Example(**sample).documents]
 
 
-def held_out_sequences(prepared: Any, data: DataSection) -> Sequences:
-    """Return the held-out set as sequences, packed by `eval_sample_packing`, or else as the training set is."""
+def training_sequences(prepared: Any, data: DataSection) -> Sequences:
+    """Return the training set as sequences."""
+    in_order = data.sample_packing_sequentially or data.curriculum_sampling
+    return Sequences(prepared, packed=data.sample_packing, sequence_len=data.sequence_len, in_order=in_order)
+
+
+def held_out_sequences(splits: Splits, data: DataSection) -> Sequences | dict[str, Sequences] | None:
+    """Return what is held out as sequences, by name if there are several sets; None if nothing is.
+
+    They are packed by `eval_sample_packing`, or else as the training set is.
+    """
     packed = data.sample_packing if data.eval_sample_packing is None else data.eval_sample_packing
-    return Sequences(prepared, packed=packed, sequence_len=data.sequence_len)
+    length = data.for_tests().sequence_len if data.test_datasets else data.sequence_len
+    if splits.tests:
+        return {name: Sequences(part, packed=packed, sequence_len=length) for name, part in splits.tests.items()}
+    if splits.held_out is None:
+        return None
+    return Sequences(splits.held_out, packed=packed, sequence_len=length)
 
 
 def _lengths(prepared: Any) -> list[int]:

@@ -1,7 +1,9 @@
 """The record of a run, in `run/` of its output folder: config, versions, metrics, and the loss curve."""
 
 import json
+import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +43,9 @@ class RunRecord:
             | {
                 "status": "running",
                 "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "command": " ".join(sys.argv),
+                "command": re.sub(r"(api[-_]key[= ])\S+", r"\1***", " ".join(sys.argv)),
+                "host": platform.node(),
+                "process": os.getpid(),
                 "python": platform.python_version(),
                 "versions": {name: found for name in PACKAGES if (found := _version(name))},
             }
@@ -82,11 +86,18 @@ class RunRecord:
         with self.metrics_file.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
 
+    def add_sample(self, entry: dict[str, Any]) -> None:
+        """Append what the model answered to a held-out prompt."""
+        with (self.folder / "samples.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+
     def forget_after(self, step: int) -> None:
-        """Drop metrics of steps after `step`: a run that resumes from there does them again."""
-        kept = [entry for entry in self.metrics() if entry["step"] <= step]
-        if self.metrics_file.exists():
-            self.metrics_file.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+        """Drop metrics and samples of steps after `step`: a run that resumes from there does them again."""
+        for file in (self.metrics_file, self.folder / "samples.jsonl"):
+            if file.exists():
+                lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+                kept = [line for line in lines if json.loads(line)["step"] <= step]
+                file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def plot(self) -> Path | None:
         """Draw the losses against the steps; None when there are none yet."""
@@ -100,7 +111,7 @@ class RunRecord:
                 axes.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.4)
         if not axes.lines:
             return None
-        axes.set(xlabel="step", ylabel="loss per trained token", title=self.folder.parent.name)
+        axes.set(xlabel="step", ylabel="loss", title=self.folder.parent.name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()

@@ -1,6 +1,5 @@
 """The story of a training run: data, model, steps, weights, record."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,31 +10,40 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from tunesmith.checks.doctor import quick_checks
 from tunesmith.checks.manifest import save_manifest, served_as_trained
 from tunesmith.config.sections import Config, DataSection, TrainingSection
+from tunesmith.config.sections.tracking import without_secrets
 from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
-from tunesmith.hardware import Hardware, detect
+from tunesmith.hardware import detect
 from tunesmith.log import is_main_process, note
-from tunesmith.modeling.adapters import load_adapter, new_adapter
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.builtin import local_base_model
-from tunesmith.modeling.load import load_base_model, training_attention
-from tunesmith.modeling.precision import Precision, choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.training.answering import answers_during_training
 from tunesmith.training.args import (
     Decision,
     Schedule,
-    choose_optimizer,
-    choose_scheduler,
     plan_steps,
     training_arguments,
 )
-from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter
+from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
-from tunesmith.training.collate import FlatCollator, Sequences, held_out_sequences, takes_logits_to_keep
+from tunesmith.training.collate import (
+    FlatCollator,
+    Sequences,
+    held_out_sequences,
+    takes_logits_to_keep,
+    training_sequences,
+)
+from tunesmith.training.distribution import fit_fsdp, save_whole
 from tunesmith.training.launch import check_launch, check_world
+from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.output import changed_settings, check_disk, full_disk_explained, move_aside, starting_point
+from tunesmith.training.plan import Plan, make_plan, world_size
+from tunesmith.training.preference import objective
+from tunesmith.training.publish import publish
 from tunesmith.training.record import RunRecord
+from tunesmith.training.trackers import tracked
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
@@ -62,54 +70,67 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     """
     hardware = detect()
     check_launch(hardware.kind)
-    training = config.training
-    output = Path(training.output_dir)
-    checkpoint = starting_point(training, resume=resume, overwrite=overwrite)
-    precision = choose_precision(config.model, hardware)
-    attention, attention_why = training_attention(config.model, hardware)
-    replaced = _replaced_names(training, hardware)
+    output = Path(config.training.output_dir)
+    checkpoint = starting_point(config.training, resume=resume, overwrite=overwrite)
+    plan = make_plan(config, hardware)
     tokenizer = model_tokenizer(config.model)
     splits = _checked_splits(config, tokenizer)
     prompts = served_as_trained(config, tokenizer)
-    sequences = Sequences(splits.train, packed=config.data.sample_packing, sequence_len=config.data.sequence_len)
-    held_out = None if splits.held_out is None else held_out_sequences(splits.held_out, config.data)
-    schedule = plan_steps(training, len(sequences), _world_size())
-    arguments = training_arguments(training, schedule, precision, hardware, has_eval=held_out is not None)
-    check_world(arguments.world_size)
+    record, stop = RunRecord(output / "run"), CleanStop()
+    trainer = _trainer(config, plan, splits, tokenizer, record)
+    check_disk(output, _checkpoint_bytes(trainer.model), config.training.save_total_limit)
+    with full_disk_explained(output):
+        if is_main_process():
+            _open_record(config, record, splits, prompts, checkpoint, overwrite=overwrite)
+        _set_callbacks(trainer, plan.training, record, stop)
+        with record.failure_noted(is_main_process()), tracked(trainer, plan.trackers, config):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        outcome = _finish(trainer, record, interrupted=stop.requested)
+    if outcome.finished and is_main_process():
+        publish(config, record)
+    return outcome
 
-    set_seed(training.seed)
-    model = build_model(config, precision, attention)
+
+def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord) -> TokenMeanTrainer:
+    """Return the trainer with model and data; print what was decided."""
+    sequences, held_out = training_sequences(splits.train, config.data), held_out_sequences(splits, config.data)
+    schedule = plan_steps(plan.training, len(sequences), world_size())
+    arguments = training_arguments(
+        plan.training,
+        schedule,
+        plan.precision,
+        plan.hardware,
+        has_eval=held_out is not None,
+        in_order=config.data.curriculum_sampling,
+        others=plan.arguments,
+    )
+    check_world(arguments.world_size)
+    set_seed(plan.training.seed)
+    model = build_model(config, plan.precision, plan.attention)
+    if "fsdp" in plan.arguments:
+        fit_fsdp(arguments, model)
     _print_decisions(
-        Decision("hardware", str(hardware), "detected"),
-        Decision("precision", f"{precision.compute}, trained weights {precision.trained}", precision.reason),
-        Decision("attention", str(attention), attention_why),
-        *replaced,
+        *plan.decisions,
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
-    check_disk(output, _checkpoint_bytes(model), training.save_total_limit)
-    record, stop = RunRecord(output / "run"), CleanStop()
-    trainer = TokenMeanTrainer(
+    return objective(config)(
         model=model,
         args=arguments,
         train_dataset=sequences,
         eval_dataset=held_out,
-        data_collator=FlatCollator(attention == DOCUMENTS, keep_logits=takes_logits_to_keep(model)),
+        data_collator=FlatCollator(plan.attention == DOCUMENTS, keep_logits=takes_logits_to_keep(model)),
         processing_class=tokenizer,
+        callbacks=model_callbacks(config, model),
+        training=plan.training,
+        answers=answers_during_training(config, splits, tokenizer, plan.attention, record),
     )
-    with full_disk_explained(output):
-        if is_main_process():
-            _open_record(config, record, splits, prompts, checkpoint, overwrite=overwrite)
-        _set_callbacks(trainer, training, record, stop)
-        with record.failure_noted(is_main_process()):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        return _finish(trainer, record, interrupted=stop.requested)
 
 
 def _checked_splits(config: Config, tokenizer: Tokenizer) -> Splits:
     """Look at the data, prepare it, and say what became of it."""
     quick_checks(config, tokenizer, model_folder=local_base_model(config.model.base_model))
-    splits = prepare_splits(config, tokenizer, world_size=_world_size())
+    splits = prepare_splits(config, tokenizer, world_size=world_size())
     note("\n".join(describe(splits.parts)))
     return splits
 
@@ -122,24 +143,10 @@ def _set_callbacks(trainer: TokenMeanTrainer, training: TrainingSection, record:
     trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
     if is_main_process():
         trainer.add_callback(Reporter(record))
+    for callback in asked_for(training):
+        trainer.add_callback(callback)
     if training.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
-
-
-def build_model(config: Config, precision: Precision, attention: str | None) -> Any:
-    """Return the model to train: all weights, or frozen ones with an adapter."""
-    adapter = config.adapter
-    dtype = precision.frozen if adapter.adapter else precision.trained
-    model = load_base_model(config.model, dtype, attention=attention)
-    if config.training.gradient_checkpointing:
-        model.enable_input_require_grads()  # reentrant checkpoints pass no gradient where no input needs one
-    if adapter.lora_model_dir:
-        return load_adapter(model, adapter.lora_model_dir, trained=precision.trained)
-    return new_adapter(model, adapter, precision.trained) if adapter.adapter else model
-
-
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _parameters(model: Any) -> str:
@@ -160,13 +167,6 @@ def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -
     return f"{len(sequences):,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
 
 
-def _replaced_names(training: TrainingSection, hardware: Hardware) -> list[Decision]:
-    """Check the names of optimizer and schedule before anything slow, and say which optimizer is replaced."""
-    choose_scheduler(training)
-    optimizer, why = choose_optimizer(training.optimizer, hardware)
-    return [Decision("optimizer", optimizer, why)] if why else []
-
-
 def _print_decisions(*decisions: Decision) -> None:
     width = max(len(item.key) for item in decisions)
     for item in decisions:
@@ -183,7 +183,7 @@ def _open_record(
     overwrite: bool,
 ) -> None:
     """Start the record anew, or take up that of the run that goes on."""
-    output = record.folder.parent
+    output, values = record.folder.parent, without_secrets(config.values)
     prepared = [part.folder.name for part in splits.parts]
     if checkpoint is None:
         if overwrite and (aside := move_aside(output)):
@@ -198,13 +198,13 @@ def _open_record(
             )
         if record.config_file.exists():
             old = yaml.safe_load(record.config_file.read_text())
-            for change in changed_settings(old, config.values):
+            for change in changed_settings(old, values):
                 note(f"warning: resuming with another setting: {change}")
         record.forget_after(step_of(checkpoint))
         note(f"going on from {checkpoint}")
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
-    record.start(config.values, {"source": config.source, "prepared": prepared})
+    record.start(values, {"source": config.source, "prepared": prepared})
     save_manifest(prompts, record.folder)
 
 
@@ -213,8 +213,9 @@ def _finish(trainer: TokenMeanTrainer, record: RunRecord, *, interrupted: bool) 
     state = trainer.state
     output = record.folder.parent
     finished = not interrupted or state.global_step >= state.max_steps
+    trainer.args.push_to_hub = False  # the last push is that of the whole record
     if finished:
-        trainer.save_model(str(output))
+        save_whole(trainer, output)
     if is_main_process():
         record.update({"status": "finished" if finished else "interrupted", "step": state.global_step})
         plot = record.plot()

@@ -1,49 +1,132 @@
-"""transformers' Trainer with one change: evaluation gives the mean loss per trained token, whatever the batches."""
+"""transformers' Trainer with the config's methods, and the mean loss per trained token whatever the batches."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from tunesmith.config.sections import TrainingSection
 from tunesmith.data.types import MASKED
+from tunesmith.training.optimizers import Methods
 
 
-class TokenMeanTrainer(Trainer):
+class ByLength(torch.utils.data.Sampler[int]):
+    """Sequences of like length after each other, in another order each epoch, which depends on the seed alone."""
+
+    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
+        """Group `batch` sequences of `lengths` tokens."""
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch; accelerate calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return iter(get_length_grouped_indices(self.lengths, self.batch, generator=generator))
+
+
+class EntropyWeighted:
+    """The loss of entropy-aware fine-tuning: a token counts by the entropy of the likeliest `k`, to the power alpha."""
+
+    def __init__(self, alpha: float, k: int) -> None:
+        """Set the exponent, and over how many tokens the entropy goes."""
+        self.alpha, self.k = alpha, k
+
+    def __call__(self, outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Return the sum of the weighted losses divided by the number of trained tokens."""
+        trained = targets != MASKED
+        logits = outputs.logits[trained].float()
+        with torch.no_grad():
+            likeliest = logits.topk(min(self.k, logits.shape[-1])).values.log_softmax(-1)
+            weights = (-(likeliest.exp() * likeliest).sum(-1)) ** self.alpha
+        losses = torch.nn.functional.cross_entropy(logits, targets[trained], reduction="none") * weights
+        items = trained.sum() if num_items_in_batch is None else num_items_in_batch
+        return torch.as_tensor(losses.sum() / items)
+
+
+class TokenMeanTrainer(Methods):
     """A Trainer whose `eval_loss` is the sum over trained tokens divided by their number."""
+
+    def __init__(
+        self,
+        *args: Any,
+        training: TrainingSection | None = None,
+        answers: Callable[[Any, int], dict[str, float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take besides what a Trainer takes the section `training`, and what answers prompts at each evaluation."""
+        self.answers = answers
+        if training and training.use_eaft:
+            kwargs["compute_loss_func"] = EntropyWeighted(training.eaft_alpha, training.eaft_k)
+        super().__init__(*args, training=training, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Return the order of the sequences: that of transformers, or by length."""
+        if not self.training or not self.training.group_by_length:
+            return super()._get_train_sampler(train_dataset)
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return ByLength(self.train_dataset.lengths, batch, self.args.seed)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Return loss and perplexity per trained token of the evaluation set."""
-        batches = self._batches(eval_dataset if eval_dataset is not None else self.eval_dataset)
+        """Return what `named` says of the evaluation set; of several, by name, each loss too."""
+        given = eval_dataset if eval_dataset is not None else self.eval_dataset
+        sets = given if isinstance(given, dict) else {"": given}
+        sums = {name: self._summed(part) for name, part in sets.items()}
+        whole = self.named([sum(values) for values in zip(*sums.values(), strict=True)])
+        metrics = {f"{metric_key_prefix}_{key}": value for key, value in whole.items()}
+        for name, values in sums.items():
+            if name:
+                metrics[f"{metric_key_prefix}_{name}_loss"] = self.named(values)["loss"]
+        if self.answers:
+            self.model.eval()
+            with self.compute_loss_context_manager():
+                found = self.answers(self.model, self.state.global_step)
+            self.model.train()
+            metrics |= {f"{metric_key_prefix}_{name}": score for name, score in found.items()}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def measure(self, inputs: dict[str, Any]) -> list[float]:
+        """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""
+        trained = int((inputs["shift_labels"] != MASKED).sum())
+        return [self.model(**inputs).loss.item() * trained, trained] if trained else [0.0, 0.0]
+
+    def named(self, sums: list[float]) -> dict[str, float]:
+        """Return the metrics that the sums of a set stand for."""
+        mean = sums[0] / max(sums[1], 1)
+        return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "tokens": sums[1]}
+
+    def _summed(self, dataset: Any) -> list[float]:
+        """Return what `measure` gives, summed up over a set and all processes."""
+        batches = self._batches(dataset)
         mine = batches[self.args.process_index :: self.args.world_size]
         # Every process runs as many batches; one that has too few repeats a batch and does not count it.
         rounds = math.ceil(len(batches) / self.args.world_size)
-        total = torch.zeros(
-            2, dtype=torch.float64, device=self.args.device if self.args.device.type != "mps" else "cpu"
-        )
+        found = []
         self.model.eval()
         for index in range(rounds):
             counts = index < len(mine)
             inputs = self._prepare_inputs(self.data_collator(mine[index] if counts else batches[0]))
-            trained = int((inputs["shift_labels"] != MASKED).sum())
             with torch.no_grad(), self.compute_loss_context_manager():
-                mean_of_batch = self.compute_loss(self.model, inputs)
-            if counts and trained:
-                batch_sum = mean_of_batch.item() * trained
-                total += torch.tensor([batch_sum, trained], dtype=total.dtype, device=total.device)
+                measured = self.measure(inputs)
+            found.append(measured if counts else [0.0] * len(measured))
         self.model.train()
-        loss_sum, tokens = self.accelerator.reduce(total, reduction="sum").tolist()
-        mean = loss_sum / max(tokens, 1)
-        metrics = {
-            f"{metric_key_prefix}_loss": mean,
-            f"{metric_key_prefix}_perplexity": math.exp(min(mean, 700)),
-            f"{metric_key_prefix}_tokens": tokens,
-        }
-        self.log(metrics)
-        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return self.total(found)
+
+    def total(self, rows: list[list[float]]) -> list[float]:
+        """Return the sums of columns over the rows of all processes."""
+        device = self.args.device if self.args.device.type != "mps" else "cpu"
+        mine = torch.tensor(rows, dtype=torch.float64, device=device).sum(dim=0)
+        return [float(value) for value in self.accelerator.reduce(mine, reduction="sum").tolist()]
 
     def _batches(self, dataset: Any) -> list[list[Any]]:
         """The evaluation set in batches of sequences, in order."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunesmith.config.sections.adapter import AdapterSection
 from tunesmith.config.sections.data import ROLES, DataSection, Dataset
-from tunesmith.config.sections.distribution import DistributionSection
+from tunesmith.config.sections.distribution import DistributionSection, FsdpConfig
 from tunesmith.config.sections.evaluation import Evaluation, EvaluationSection
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
@@ -27,6 +27,7 @@ __all__ = [
     "DistributionSection",
     "Evaluation",
     "EvaluationSection",
+    "FsdpConfig",
     "ModelSection",
     "PreferenceSection",
     "Section",
@@ -52,8 +53,15 @@ class Config(Section):
     """The keys that the user set, resolved, for the record of a run."""
     fates: tuple[Any, ...] = ()
     """What became of every key of the file; see `fates.py`."""
+    places: Any = None
+    """Gives the place of a key of the file; see `places.py`."""
     notes: tuple[str, ...] = ()
     """What happened to keys that are not taken as they stand, to be printed."""
+
+    def settings(self, *, exclude_unset: bool = False) -> dict[str, Any]:
+        """Return the value of every key, in the order of the sections."""
+        values = self.model_dump(include=set(SECTIONS), exclude_unset=exclude_unset)
+        return {key: value for name in SECTIONS for key, value in values[name].items()}
 
 
 SECTIONS: dict[str, type[Section]] = {

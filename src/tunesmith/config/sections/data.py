@@ -15,15 +15,17 @@ class Dataset(Section):
     """One entry of `datasets` or `test_datasets`."""
 
     path: str
-    """File, folder, or Hub dataset."""
+    """File, folder, Hub dataset, or `https://` address of a file."""
     type: str | dict[str, Any] | None = None
     """Layout of the rows: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
-    ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow"] | None = None
+    ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow", "text"] | None = None
     """Kind of file, where its name does not tell."""
-    name: str | None = None
-    """Configuration of a Hub dataset."""
+    name: list[str] | str | None = None
+    """Configuration of a Hub dataset, or several, each read in turn; for `test_datasets`, name of its loss too."""
     split: str | None = None
-    """Split of a Hub dataset, such as train or train[:5%]."""
+    """Split, such as train; with a part of it in brackets: train[:5%], train[100:200]."""
+    streaming: bool | None = None
+    """Read a Hub dataset as it comes, only as far as the run needs it; by default as the file's `streaming`."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset."""
     data_files: list[str] | str | None = None
@@ -115,22 +117,32 @@ class Dataset(Section):
 class DataSection(Section):
     """Which rows are trained, and how they become tokens."""
 
+    streaming: bool = False
+    """Read `datasets` only as far as `max_steps` needs them, and those of the Hub without downloading them whole."""
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Data to train on."""
     mask: Literal["served", "axolotl"] = "served"
     """Whose labels: `served` trains what the model must emit when served; `axolotl` repeats Axolotl's."""
     test_datasets: list[Dataset] = []
-    """Data to evaluate on, in place of `val_set_size`."""
+    """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
     val_set_size: NonNegative = 0.0
     """Rows to hold out from the training data: a share up to 1, a number above."""
     rl: Literal["dpo", "ipo", "kto", "orpo", "simpo"] | None = None
-    """Kind of preference data. Its layouts are read; its training is not supported yet."""
+    """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: str = "last_run_prepared"
     """Folder of prepared (tokenised) data."""
+    hf_use_auth_token: bool = False
+    """Data of the Hub needs a token: stop early if there is none. A token that is there is used in any case."""
     sequence_len: Count = 512
     """Longest row in tokens; with packing, the length of a packed row."""
+    eval_sequence_len: Count | None = None
+    """The same for `test_datasets`; by default `sequence_len`."""
     sample_packing: bool = False
     """Put many rows into one sequence; they do not see each other."""
+    sample_packing_sequentially: bool = False
+    """Fill the sequences with rows in their order, in place of the packing that wastes least."""
+    curriculum_sampling: bool = False
+    """Train on the rows in the order of the files, neither shuffled nor, if they are packed, rearranged."""
     eval_sample_packing: bool | None = None
     """The same for evaluation; by default as `sample_packing`."""
     train_on_inputs: bool = False
@@ -145,9 +157,57 @@ class DataSection(Section):
     """What `train` does with faults of the tokenizer, template and first rows: stop, only warn, or not look."""
     shuffle_merged_datasets: bool = True
     """Shuffle the rows of all datasets together, by `seed`."""
+    shuffle_before_merging_datasets: bool = False
+    """Shuffle the rows of each dataset by themselves, by `seed`, before they are put one after the other."""
+    dataset_exact_deduplication: bool = False
+    """Keep the first of samples with the same tokens and labels, in the training and in the test data."""
+    dataset_shard_num: Count | None = None
+    """Train and evaluate on one of this many equal parts of the prepared data."""
+    dataset_shard_idx: Annotated[int, Field(ge=0)] | None = None
+    """Which part, counted from 0."""
+    pretrain_multipack_attn: bool = True
+    """Documents in one sequence do not see each other; they never do here, so that only true is taken."""
 
     @field_validator("rl", "data_checks", mode="before")
     @classmethod
     def _bare_off(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads a bare `off` as false."""
+        if value in ("grpo", "gdpo", "ebft"):
+            raise ValueError(
+                f"is {value}: online reinforcement learning needs a generation server; it is not supported. "
+                "`rl: dpo` trains on pairs of answers"
+            )
         return ("off" if info.field_name == "data_checks" else None) if value is False else value
+
+    @field_validator("dataset_prepared_path", mode="before")
+    @classmethod
+    def _default_folder(cls, value: Any) -> Any:
+        return value or "last_run_prepared"
+
+    @field_validator("pretrain_multipack_attn")
+    @classmethod
+    def _only_apart(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError("takes true only: documents in one sequence never see each other here")
+        return value
+
+    @field_validator("datasets", "test_datasets")
+    @classmethod
+    def _one_by_one(cls, entries: list[Dataset], info: ValidationInfo) -> list[Dataset]:
+        """Return an entry for each name of a list of names, and give those to train on the file's `streaming`."""
+        found = []
+        for entry in entries:
+            if info.field_name == "datasets" and entry.streaming is None and info.data.get("streaming"):
+                entry = entry.model_copy(update={"streaming": True})
+            names = entry.name if isinstance(entry.name, list) else []
+            found += [entry.model_copy(update={"name": name}) for name in names] or [entry]
+        return found
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether the rows of all datasets are shuffled together."""
+        return self.shuffle_merged_datasets and not self.curriculum_sampling
+
+    def for_tests(self) -> "DataSection":
+        """Return the settings with which `test_datasets` are prepared."""
+        return self.model_copy(update={"sequence_len": self.eval_sequence_len or self.sequence_len})

@@ -1,6 +1,10 @@
 """How the trained model is judged."""
 
-from tunesmith.config.sections.section import Count, Section
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from tunesmith.config.sections.section import Count, NonNegative, Section, Share
 
 
 class Evaluation(Section):
@@ -17,7 +21,40 @@ class Evaluation(Section):
 
 
 class EvaluationSection(Section):
-    """How `evaluate` judges the model."""
+    """How the model is judged by what it answers: by `evaluate`, and during training at each evaluation."""
 
     evaluation: Evaluation = Evaluation()
     """Assertions and how answers are generated."""
+    generate_samples: bool = False
+    """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
+    num_generation_samples: Count = 3
+    """To how many prompts, taken from all over the held-out rows; the same ones each time."""
+    generation_max_new_tokens: Count | None = None
+    """Longest answer, in tokens; by default 50, and 128 for `do_causal_lm_eval`."""
+    generation_do_sample: bool | None = None
+    """Draw tokens at random; by default only where a temperature, top_p or top_k is set, else take the likeliest."""
+    generation_temperature: NonNegative = 0.7
+    """Spread of the random choice."""
+    generation_top_p: Share | None = None
+    """Draw from the likeliest tokens that together have this probability."""
+    generation_top_k: Count | None = None
+    """Draw from this many of the likeliest tokens."""
+    generation_prompt_ratio: Share = 0.5
+    """Where a sample is trained from its first token on (`completion`), the share of it that is the prompt."""
+    do_causal_lm_eval: bool = False
+    """At each evaluation, answer the held-out prompts (all, or `evaluation.max_rows`) and score the answers."""
+    eval_causal_lm_metrics: list[Literal["sacrebleu", "chrf", "ter", "perplexity"]] = ["sacrebleu", "chrf", "ter"]
+    """How answers are scored against the rows' own; needs the package sacrebleu. The perplexity is always reported."""
+
+    @field_validator("eval_causal_lm_metrics", mode="before")
+    @classmethod
+    def _no_comet(cls, value: Any) -> Any:
+        if isinstance(value, list) and "comet" in value:
+            raise ValueError("does not take `comet`, which needs a large model of its own; `chrf` comes nearest")
+        return value
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are drawn at random."""
+        asked = {"generation_temperature", "generation_top_p", "generation_top_k"} & self.model_fields_set
+        return bool(asked) if self.generation_do_sample is None else self.generation_do_sample

@@ -25,6 +25,7 @@ class FormatSpec:
         eot_tokens: texts that end a turn besides the end token.
         default_system_message: system text of `sharegpt` layouts without one.
         tokenizer: the model's; only layouts whose labels hang on tokens use it.
+        answers: of preference data, its layout: the prompt with the good answer, and with the bad one.
     """
 
     dataset: Dataset
@@ -35,6 +36,7 @@ class FormatSpec:
     eot_tokens: tuple[str, ...] | None = None
     default_system_message: str | None = None
     tokenizer: Tokenizer | None = None
+    answers: "Format | None" = None
 
     @property
     def upstream(self) -> bool:

@@ -28,6 +28,11 @@ def format_specs(
     return specs
 
 
+def as_chat(dataset: Dataset) -> Dataset:
+    """Return a preference dataset as one of conversations, which is how its model is asked."""
+    return dataset.model_copy(update={"type": "chat_template"})
+
+
 def format_spec(
     dataset: Dataset, data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
 ) -> FormatSpec:

@@ -6,7 +6,7 @@ import torch
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
-from tunesmith.generation.engine import Sampling, Voice, end_tokens, generate, stream
+from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 
 BASE = ModelSection(base_model="builtin/smollm2-135m-instruct")

@@ -1,0 +1,102 @@
+"""`tunesmith config`: what a file says once everything is resolved, and where each value comes from."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tunesmith.cli.arguments import parser, read_recorded, run
+from tunesmith.config.doctor import idle_keys
+from tunesmith.config.load import resolve_file
+from tunesmith.config.sections import Config
+from tunesmith.config.yaml_source import KeyPath, flow
+
+SUMMARY = "Print the config as it is taken, as YAML, with the origin of each value; nothing is loaded or trained."
+EXAMPLES = """  tunesmith config lora.yml
+  tunesmith config lora.yml --learning-rate 1e-4 --all
+  tunesmith config lora.yml --seed 7 | tunesmith train -
+  tunesmith config outputs/honeycomb-lora"""
+
+BESIDE = {"path", "chat_template_jinja", "deepspeed", "assertions"}
+"""Keys whose files are looked for beside the config too."""
+
+
+def config(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("config", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE", help="YAML file, - for standard input, or the folder of a run")
+    options.add_argument("--all", action="store_true", help="every other key too, with its default, as a comment")
+    given, overrides = options.parse_known_args(arguments)
+    found = read_recorded(given.file, overrides)
+    values = _from_here(found.values, set(), found.source)
+    rows = [(text, _origin(found, path)) for text, path in _lines(values, (), "")]
+    if given.all:
+        unset = {key: value for key, value in found.settings().items() if key not in found.values}
+        rows += [("", ""), *((f"# {key}: {flow(value)}", "default") for key, value in unset.items())]
+    width = min(max(len(text) for text, _ in rows), 60)
+    print("\n".join(f"{text:<{width}}  # {origin}" if origin else text for text, origin in rows))
+    if tail := [*_left_out(found)]:
+        print("\n" + "\n".join("# " + line.replace("\n", "\\n") for line in tail))
+    sys.stdout.flush()
+    return 0
+
+
+def _from_here(value: Any, names: set[str], source: str) -> Any:
+    """Return a value with the files beside the config `source` as seen from here, so that the output can be piped."""
+    if isinstance(value, dict):
+        return {key: _from_here(item, {*names, str(key)}, source) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_from_here(item, names, source) for item in value]
+    if not isinstance(value, str) or "{" in value or "\n" in value:
+        return value
+    if code := re.fullmatch(r"(.*\.py)(:\w+)", value):
+        return resolve_file(code[1], source) + code[2]
+    return resolve_file(value, source) if names & BESIDE else value
+
+
+def _lines(value: Any, path: KeyPath, indent: str) -> Iterator[tuple[str, KeyPath]]:
+    """Yield the lines of a mapping or a list of mappings as YAML, each with the path of its key."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            for number, (text, inner) in enumerate(_lines(item, (*path, index), indent + "  ")):
+                yield (f"{indent}- {text.removeprefix(indent + '  ')}" if number == 0 else text), inner
+        return
+    for key, item in value.items():
+        inner = (*path, str(key))
+        is_list = isinstance(item, list) and all(isinstance(entry, dict) and entry for entry in item)
+        if item and (isinstance(item, dict) or is_list):
+            yield f"{indent}{flow(key)}:", inner
+            yield from _lines(item, inner, indent + "  ")
+        else:
+            yield f"{indent}{flow(key)}: {flow(item)}", inner
+
+
+def _origin(config: Config, path: KeyPath) -> str:
+    """Return where a value comes from: `lora.yml:12`, `--seed`, `from flash_attention, lora.yml:9`."""
+    place = config.places(*path)
+    old = config.places.renamed.get(path[0])
+    if not place.startswith("--") and place.count(":") >= 2 and place.rpartition(":")[2].isdigit():
+        place = place.rpartition(":")[0]
+    return f"from {old}, {place}" if old else place
+
+
+def _left_out(config: Config) -> Iterator[str]:
+    """Yield a line for every key of the file that is not in the result, and for those that do nothing in this run."""
+    left = [item for item in config.fates if item.fate != "supported"]
+    if left:
+        yield "keys that do not stand above under their name:"
+    for item in left:
+        reason = f"without effect: {item.text}" if item.fate == "idle" else item.text
+        yield f"  {item.place}: {item.key}: {reason}"
+    if idle := idle_keys(config):
+        yield "keys above that change nothing in this run:"
+        yield from (f"  {line}" for line in idle)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(config, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

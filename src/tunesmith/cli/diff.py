@@ -1,0 +1,62 @@
+"""`tunesmith diff`: the settings in which two configs or runs differ."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tunesmith.cli.arguments import parser, read_recorded, run
+from tunesmith.config.yaml_source import flow
+
+SUMMARY = "Show the keys whose values differ, with defaults and old names resolved. Exit code 1 if any do, as of diff."
+EXAMPLES = """  tunesmith diff lora.yml qlora.yml
+  tunesmith diff lora.yml outputs/honeycomb-lora
+  tunesmith diff outputs/first outputs/second --json"""
+WIDTH = 60
+
+
+def diff(arguments: list[str]) -> int:
+    """Run the command and return its exit code: 0 if both say the same, 1 if not."""
+    options = parser("diff", SUMMARY, EXAMPLES)
+    options.add_argument("a", metavar="A", help="YAML file, address, or the folder of a run")
+    options.add_argument("b", metavar="B", help="the other one")
+    options.add_argument("--json", action="store_true", help="as JSON: {key: {a: value, b: value}}")
+    given, overrides = options.parse_known_args(arguments)
+    configs = [read_recorded(file, overrides) for file in (given.a, given.b)]
+    a, b = (dict(_flat(config.settings())) for config in configs)
+    asked = {key for config in configs for key, _ in _flat(config.settings(exclude_unset=True))}
+    changed = [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in asked)]
+    if given.json:
+        sides = {key: {side: of[key] for side, of in (("a", a), ("b", b)) if key in of} for key in changed}
+        print(json.dumps(sides, indent=1, ensure_ascii=False), flush=True)
+    elif changed:
+        rows = [("key", given.a, given.b), *((key, _cell(a, key), _cell(b, key)) for key in changed)]
+        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        print("\n".join(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows), flush=True)
+    return 1 if changed else 0
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting with its path, such as `datasets[0].type`."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for index, item in enumerate(value):
+            yield from _flat(item, f"{name}[{index}]")
+    else:
+        yield name, value
+
+
+def _cell(values: dict[str, Any], key: str) -> str:
+    text = flow(values[key]) if key in values else "-"
+    return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(diff, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

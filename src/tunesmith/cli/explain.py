@@ -1,0 +1,173 @@
+"""`tunesmith explain`: what a key means, what it takes, and what became of one that is not supported."""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+
+from tunesmith.cli.arguments import parser, run
+from tunesmith.config.doctor import IDLE
+from tunesmith.config.fates import reasons
+from tunesmith.config.keys import RENAMED
+from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
+from tunesmith.config.sections import SECTIONS
+from tunesmith.config.yaml_source import flow
+from tunesmith.errors import ConfigError
+
+SUMMARY = "Say what a key means, what it takes, its default, and an example; without KEY, list all keys."
+ABOUT = "A key inside a block is written as datasets.path; its last word alone is found too."
+EXAMPLES = """  tunesmith explain learning_rate
+  tunesmith explain datasets.type flash_attention
+  tunesmith explain | grep lora"""
+
+VALUES: dict[str, Any] = {
+    "base_model": "builtin/smollm2-135m-instruct",
+    "datasets": [{"path": "data/train.jsonl", "type": "chat_template"}],
+    "datasets[].path": "data/train.jsonl",
+    "datasets[].type": "chat_template",
+    "datasets[].split": "train[:5%]",
+    "test_datasets": [{"path": "data/eval.jsonl", "type": "chat_template"}],
+    "val_set_size": 0.05,
+    "learning_rate": 2e-4,
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_target_modules": ["q_proj", "v_proj"],
+    "lora_modules_to_save": ["embed_tokens", "lm_head"],
+    "lora_model_dir": "outputs/first",
+    "resume_from_checkpoint": "outputs/first/checkpoint-100",
+    "chat_template": "chatml",
+    "chat_template_jinja": "template.jinja",
+    "warmup_steps": 100,
+    "max_steps": 1000,
+    "deepspeed": "ds_config.json",
+    "evaluation.assertions": "assertions.py",
+    "mlflow_tracking_uri": "sqlite:///mlflow.db",
+    "hub_model_id": "my-name/my-model",
+}
+"""Examples where the default, the type and the text under the field give no good one."""
+
+
+def explain(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("explain", SUMMARY, EXAMPLES, ABOUT)
+    options.add_argument("keys", metavar="KEY", nargs="*", help="name of a key, of Tunesmith or of Axolotl")
+    given = options.parse_args(arguments)
+    if given.keys:
+        print("\n\n".join("\n".join(_about(name)) for key in given.keys for name in _names(key)), flush=True)
+    else:
+        print("\n".join(_overview()), flush=True)
+    return 0
+
+
+def _names(key: str) -> list[str]:
+    """Return the full names that a key stands for."""
+    known = [*supported(), *RENAMED, *reasons()]
+    wanted = _plain(key.lstrip("-").replace("-", "_"))
+    if found := [name for name in known if _plain(name) == wanted]:
+        return found
+    if found := [name for name in known if name.rpartition(".")[2] == wanted]:
+        return [name for name in found if not name.startswith("test_")] or found
+    near = difflib.get_close_matches(wanted, {_plain(name) for name in known}, n=3)
+    hint = f"; near are {', '.join(f'`{name}`' for name in near)}" if near else ""
+    raise ConfigError(f"unknown key `{key}`{hint}; `tunesmith explain` lists all")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\[\]|\.\d+", "", name)
+
+
+def _about(name: str) -> Iterator[str]:
+    """Yield the lines about a key."""
+    if name in supported():
+        yield from _supported(supported()[name])
+    elif name in RENAMED:
+        new = [key for key, olds in old_names().items() if name in olds]
+        taken = ", ".join(f"`{key}: {flow(value)}`" for key, value in RENAMED[name](True).items())
+        is_flag = all(isinstance(value, str | bool) and value is not True for value in RENAMED[name](True).values())
+        yield f"{name}: old name; " + (f"true is taken as {taken}" if is_flag else f"taken as `{'`, `'.join(new)}`")
+        for key in new:
+            yield ""
+            yield from _supported(supported()[key])
+    else:
+        reason = reasons()[name]
+        yield f"{name}: {'accepted without effect' if reason.fate == 'idle' else 'refused'}: {reason.text}"
+
+
+def _supported(key: Key) -> Iterator[str]:
+    block, _, last = key.name.rpartition(".")
+    place = f", inside `{block}`" if block else ""
+    facts = {
+        "takes": kind(key.field.annotation, key.field.metadata),
+        "default": default(key.field) or "nothing",
+        "example": _example(key).replace("\n", "\n" + " " * 12),
+        "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
+        "old names": ", ".join(old_names().get(key.name, [])),
+        "no effect": "; ".join(
+            f"if {why}" for names, _, why in IDLE if not block and last.startswith((*names.split(),))
+        ),
+    }
+    yield f"{key.name} (section {key.section}{place})"
+    yield f"  {key.field.description}"
+    yield from (f"  {name:<10}{text}" for name, text in facts.items() if text)
+
+
+def _example(key: Key) -> str:
+    """Return lines of YAML that set a key."""
+    *outer, last = key.name.split(".")
+    lines = [f"{last}: {flow(example(key))}"]
+    for name in reversed(outer):
+        first = "- " if name.endswith("[]") else ""
+        lines = [
+            f"{name.removesuffix('[]')}:",
+            *(f"  {'  ' if first and n else first}{line}" for n, line in enumerate(lines)),
+        ]
+    return "\n".join(lines)
+
+
+def example(key: Key) -> Any:
+    """Return a value for a key: of the table, its default, of the text under it, or of its type."""
+    name = key.name.removeprefix("test_") if "." in key.name else key.name
+    if name in VALUES:
+        return VALUES[name]
+    value = key.field.default
+    if value and not key.field.is_required() and not isinstance(value, BaseModel):
+        return value
+    if found := re.search(r"\{.*\}|\[.*\]", key.field.description or ""):
+        return yaml.safe_load(found[0])
+    return _of_type(key.field.annotation, name.rpartition(".")[2])
+
+
+def _of_type(annotation: Any, name: str) -> Any:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return inner[0]
+    if origin is list:
+        return [_of_type(inner[0], name)]
+    if origin is Annotated or (inner and origin is not dict):
+        return _of_type(next(item for item in inner if item is not NoneType), name)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {key: _of_type(field.annotation, key) for key, field in [*annotation.model_fields.items()][:1]}
+    of: dict[Any, Any] = {bool: True, int: 8, float: 0.1, str: f"my-{name.rpartition('_')[2]}"}
+    return of.get(annotation, {})
+
+
+def _overview() -> Iterator[str]:
+    """Yield a line for each key of the top level, by section."""
+    for section, model in SECTIONS.items():
+        yield f"{section}: {model.__doc__}"
+        yield from (f"  {name:<36} {field.description}" for name, field in model.model_fields.items())
+    yield f"`explain` tells of {len(RENAMED)} old names and of {len(reasons())} keys without effect or refused, too"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(explain, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""`tunesmith init`: five questions, or flags, to a config that runs."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunesmith.cli.arguments import parser, run
+from tunesmith.cli.examples import SCHEMA, next_steps, write_schema
+from tunesmith.errors import ConfigError, DataError, ModelError, RunError, UserError, did_you_mean
+
+SUMMARY = "Write a first config for a data file: its columns say the type, its lengths the sequence_len."
+ABOUT = "Without --data it asks, if there is a terminal. FILE (or --output) is finetune.yml by default."
+EXAMPLES = """  tunesmith init
+  tunesmith init bees.yml --data bees.jsonl
+  tunesmith init --data bees.jsonl --model mistralai/Mistral-7B-v0.1 --hardware gpu --adapter qlora"""
+
+HARDWARE = ("laptop", "gpu", "multi-gpu")
+ADAPTERS = ("lora", "qlora", "none")
+MODEL = "builtin/smollm2-135m-instruct"
+
+
+def init(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("init", SUMMARY, EXAMPLES, ABOUT)
+    options.add_argument("file", metavar="FILE", nargs="?", help="YAML file to write")
+    options.add_argument("--model", help=f"built-in model, Hub repository or folder (default {MODEL})")
+    options.add_argument("--data", help="data to train on: a file, a folder or a Hub dataset")
+    options.add_argument("--hardware", help=f"{', '.join(HARDWARE)} (default: this machine)")
+    options.add_argument("--adapter", help=f"{', '.join(ADAPTERS)} (default lora)")
+    options.add_argument("--output", metavar="FILE", help="the same as FILE")
+    options.add_argument("--overwrite", action="store_true", help="write over a file that is there")
+    given = options.parse_args(arguments)
+    if given.file and given.output:
+        raise ConfigError(f"{given.file} and --output {given.output}: keep one")
+    given.output = given.output or given.file
+
+    from tunesmith.planning.draft import Answers, draft, fitting, measure
+
+    answers = Answers(**_answers(given))
+    print(answers.data)
+    tokenizer = _tokenizer(answers.model)
+    length = fitting(measure(answers, tokenizer) if tokenizer else [], answers)
+    print(f"sequence_len {length[0]}: {length[1]}")
+    answers.output.parent.mkdir(parents=True, exist_ok=True)
+    answers.output.write_text(draft(answers, length, tokenizer), encoding="utf-8")
+    write_schema(answers.output.parent)
+    print(f"written: {answers.output}, and {SCHEMA} beside it for your editor")
+    if not answers.data.rl:
+        print(f"first:\n  tunesmith check {answers.output}  # what is wrong with the data")
+    print(next_steps(answers.output, several_gpus=answers.hardware == "multi-gpu"))
+    return 0
+
+
+def _answers(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what flags say; the rest is asked for where there is no data and a terminal, else a default."""
+    asks = given.data is None and sys.stdin.isatty()
+    questions: dict[str, tuple[str, Callable[[], str], Callable[[str], Any]]] = {
+        "model": ("model: built-in, Hub repository or folder", lambda: MODEL, _model),
+        "data": ("data: file, folder or Hub dataset", _some_file, _data),
+        "hardware": (
+            f"hardware: {', '.join(HARDWARE)}",
+            _this_machine,
+            lambda text: _one_of("hardware", text, HARDWARE),
+        ),
+        "adapter": (f"adapter: {', '.join(ADAPTERS)}", lambda: "lora", lambda text: _one_of("adapter", text, ADAPTERS)),
+        "output": ("file to write", lambda: "finetune.yml", lambda text: _output(text, given.overwrite)),
+    }
+    flags = vars(given)
+    if not asks and given.data is None:
+        raise ConfigError("--data is missing: the file to train on; --help shows examples")
+    found = {name: take(flags[name]) for name, (_, _, take) in questions.items() if flags[name] is not None}
+    for name, (text, default, take) in questions.items():
+        if name not in found:
+            found[name] = _ask(text, default(), take) if asks else take(default())
+    return found
+
+
+def _ask(text: str, default: str, take: Callable[[str], Any]) -> Any:
+    """Ask until the answer will do."""
+    while True:
+        print(f"{text} [{default}]: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise ConfigError("the input ended before the last answer; nothing is written")
+        try:
+            return take(line.strip() or default)
+        except UserError as error:
+            print(f"  {error}", file=sys.stderr)
+
+
+def _model(text: str) -> str:
+    from tunesmith.modeling.builtin import local_base_model
+
+    local_base_model(text)  # an unknown built-in one is an error
+    if not Path(text).is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", text):
+        raise ModelError(f"{text}: no such folder, and no name of a Hub repository")
+    return text
+
+
+def _data(text: str) -> Any:
+    """Return what the data is."""
+    from tunesmith.planning.draft import look_at
+
+    if not text:
+        raise DataError("name the data to train on")
+    return look_at(text)
+
+
+def _some_file() -> str:
+    """Return the first data file of the working folder."""
+    return next((str(item) for item in sorted(Path().iterdir()) if item.suffix in (".jsonl", ".csv", ".parquet")), "")
+
+
+def _this_machine() -> str:
+    from tunesmith.hardware import detect
+
+    found = detect()
+    return "laptop" if found.kind != "cuda" else "gpu" if found.count == 1 else "multi-gpu"
+
+
+def _one_of(name: str, text: str, known: Iterable[str]) -> str:
+    if text not in known:
+        raise ConfigError(f"--{name} {text}: expected {', '.join(known)}{did_you_mean(text, known)}")
+    return text
+
+
+def _output(text: str, overwrite: bool) -> Path:
+    file = Path(text)
+    if file.is_dir():
+        raise RunError(f"{file} is a folder; name a file in it, such as {file / 'finetune.yml'}")
+    if file.exists() and not overwrite:
+        raise RunError(f"{file} is there already; name another file, or write over it by --overwrite")
+    return file
+
+
+def _tokenizer(model: str) -> Any:
+    """Return the tokenizer of a model on this machine; one of the Hub is not fetched only to measure."""
+    from tunesmith.config.sections import ModelSection
+    from tunesmith.modeling.tokenizer import model_tokenizer
+
+    is_here = model.startswith("builtin/") or Path(model).is_dir()
+    return model_tokenizer(ModelSection(base_model=model)) if is_here else None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(init, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""`tunesmith runs`: the runs on this disk side by side, or one of them in full."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunesmith.cli.arguments import run
+from tunesmith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tunesmith.training.runs import Run
+
+SUMMARY = "Show the runs in folders: a table of them, or all about one."
+EXAMPLES = """examples:
+  tunesmith runs
+  tunesmith runs outputs/sweep --sort --page sweep.html
+  tunesmith runs outputs/honeycomb-lora"""
+STYLES = {"finished": "green", "running": "blue", "interrupted": "yellow", "failed": "red", "killed": "red"}
+WIDTH, HEIGHT = 64, 12
+"""Characters of the curve of a run."""
+
+
+def runs(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = argparse.ArgumentParser(
+        prog="tunesmith runs",
+        description=SUMMARY,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    options.add_argument("folders", metavar="FOLDER", nargs="*", help="a run, or a folder with runs (default: outputs)")
+    options.add_argument("--sort", action="store_true", help="the lowest held-out loss first, not the oldest run")
+    options.add_argument("--json", action="store_true", help="print JSON")
+    options.add_argument("--page", metavar="FILE", help="write an HTML page with the curves of all of them")
+    given = options.parse_args(arguments)
+
+    from tunesmith.training.runs import find_runs, write_page
+
+    folders = [Path(name) for name in given.folders] or [Path("outputs") if Path("outputs").is_dir() else Path(".")]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: no such folder")
+    found = find_runs(folders)
+    if not found:
+        names = ", ".join(map(str, folders))
+        raise ConfigError(f"no runs in {names}; a run is a folder that `tunesmith train` wrote, with run/run.json")
+    if given.sort:
+        found.sort(key=lambda item: (item.summary["eval_loss"] is None, item.summary["eval_loss"] or 0))
+    if given.page:
+        write_page(found, Path(given.page))
+        print(f"{len(found)} runs: {given.page}")
+    elif given.json:
+        print(json.dumps([item.as_dict() for item in found], indent=1, ensure_ascii=False, default=str))
+    elif len(found) == 1 and folders[0].resolve() == found[0].folder.resolve():
+        print("\n".join(_in_full(found[0])))
+    else:
+        _print_table(found)
+    return 0
+
+
+def _print_table(found: "list[Run]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from tunesmith.training.runs import differences
+
+    differ = differences(found)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("run", "status", "started", "steps", "loss", "eval loss", "tokens/s", "differs in"):
+        justify: Literal["left", "right"] = "right" if name in {"steps", "loss", "eval loss", "tokens/s"} else "left"
+        table.add_column(name, justify=justify, no_wrap=name != "differs in")
+    for index, item in enumerate(found):
+        about = item.summary
+        table.add_row(
+            Text(item.name, "bold"),
+            Text(about["status"], STYLES.get(about["status"], "")),
+            _when(about["started"]),
+            _steps(about),
+            _number(about["loss"], ".4f"),
+            _number(about["eval_loss"], ".4f"),
+            _number(about["tokens_per_second"], ",.0f"),
+            Text(" ".join(f"{key}={_short(values[index])}" for key, values in differ.items()), "dim"),
+        )
+    # A file or a pipe has no width.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
+
+
+def _in_full(item: "Run") -> Iterator[str]:
+    """The lines about one run."""
+    import yaml
+
+    about = item.summary
+    yield f"{item.folder}: {about['status']}, begun {_when(about['started'])}, step {_steps(about)}"
+    yield f"{_number(about['tokens_per_second'], ',.0f')} tokens/s, last training loss {_number(about['loss'], '.4f')}"
+    curves = {mark: item.metrics[key] for mark, key in (("·", "loss"), ("o", "eval_loss")) if key in item.metrics}
+    if curves:
+        yield from (
+            "",
+            *chart(curves),
+            "",
+            "· training loss  o held-out loss" if len(curves) > 1 else "· training loss",
+        )
+    for key, points in item.metrics.items():
+        if key.startswith("eval_") and key.endswith("loss"):
+            yield ""
+            yield from (f"step {step:>6}  {key} {value:.4f}" for step, value in points)
+    evaluation = item.folder / "run/evaluation.json"
+    if evaluation.exists():
+        for voice, losses in json.loads(evaluation.read_text()).get("losses", {}).items():
+            yield f"evaluate: {voice}: " + ", ".join(f"{key} {value:,.4g}" for key, value in losses.items())
+    yield from ("", "config:", yaml.safe_dump(item.config, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def chart(curves: dict[str, list[tuple[int, float]]]) -> Iterator[str]:
+    """Yield the lines of a drawing of curves, each with its mark."""
+    points = [point for curve in curves.values() for point in curve]
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    rows = [[" "] * WIDTH for _ in range(HEIGHT)]
+    for mark, curve in curves.items():
+        for x, y in curve:
+            down, across = (high - y) / ((high - low) or 1), (x - left) / ((right - left) or 1)
+            rows[round(down * (HEIGHT - 1))][round(across * (WIDTH - 1))] = mark
+    for index, row in enumerate(rows):
+        label = f"{high - index / (HEIGHT - 1) * (high - low):.4g}" if index % 4 == 0 or index == HEIGHT - 1 else ""
+        yield f"{label:>9} │{''.join(row)}".rstrip()
+    yield f"{'':>9} └{'─' * WIDTH}"
+    yield f"{'':>11}{left:<{WIDTH // 2}}{right:>{WIDTH // 2}}"
+
+
+def _when(started: str | None) -> str:
+    return (started or "-")[:16].replace("T", " ")
+
+
+def _steps(about: dict[str, Any]) -> str:
+    step, steps = about["step"], about["steps"]
+    return f"{step or 0}" if steps in (None, step) else f"{step or 0}/{steps}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"…{text[-39:]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(runs, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

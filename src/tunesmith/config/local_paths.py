@@ -1,0 +1,66 @@
+"""What a config from the web may not do unless it is allowed: open files of this machine, or run code."""
+
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tunesmith.config.places import Places
+from tunesmith.config.yaml_source import KeyPath
+
+OPENED = {
+    "assertions",
+    "base_model",
+    "base_model_config",
+    "chat_template_jinja",
+    "deepspeed",
+    "lora_model_dir",
+    "path",
+    "resume_from_checkpoint",
+    "tokenizer_config",
+}
+"""Keys, also inside blocks, whose values may be opened as files; names of Hub repositories are fine."""
+BELOW = {"data_files", "dataset_prepared_path", "mlflow_tracking_uri", "output_dir", "trigger_file_path"}
+"""Keys of files that are written, or lie inside another: relative paths are fine."""
+CODE = {"overrides_of_model_kwargs"}
+"""Keys, besides `trust_remote_code`, that can let code run that a repository brings."""
+
+_ELSEWHERE = re.compile(r"[/\\~]|(?!https?://)[\w+.]+:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
+_FILE = re.compile(
+    r"\.|http://|(json|csv|parquet|arrow|text)$|(?!https://).*\.(arrow|bin|csv|gguf|gz|jinja2?|jsonl?|ndjson|parquet|pt|py|safetensors|txt|ya?ml|zst)$",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def refusals(values: dict[str, Any], where: Places) -> Iterator[str]:
+    """Yield a fault for each value that would open a file here or run code; what an option sets is the user's own."""
+    for path, value in _leaves(values, ()):
+        reason = _reason({str(part) for part in path}, value)
+        if reason and not where(*path).startswith("--"):
+            shown = value if len(str(value)) < 80 else f"{str(value)[:80]}..."
+            name = ".".join(map(str, path))
+            yield f"{where(*path)}: `{name}: {shown}`: a config from the web may not {reason}; --allow-local-paths"
+
+
+def _reason(names: set[str], value: Any) -> str:
+    """Return what a value would do, or nothing."""
+    if names & CODE or ("trust_remote_code" in names and value) or re.search(r"\.py:\w+$", str(value)):
+        return "run code"
+    if not isinstance(value, str):
+        return ""
+    if names & BELOW and _ELSEWHERE.match(value):
+        return "write or read outside the working folder"
+    if "chat_template_jinja" in names and "{" in value:  # the template itself
+        return ""
+    if names & OPENED and (_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value)):
+        return "open files but by https://"
+    return ""
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield every value that is no mapping and no list, with the path of its key."""
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path, value

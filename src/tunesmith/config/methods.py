@@ -1,0 +1,71 @@
+"""Names of optimizers and learning rate schedules, so that an unknown one is found before anything slow."""
+
+_BY_PACKAGE = {
+    "": "adamw_torch adamw_torch_fused adafactor sgd adagrad rmsprop muon",
+    "bitsandbytes": "adamw_8bit paged_adamw_8bit paged_adamw_32bit ademamix ademamix_8bit paged_ademamix_32bit "
+    "paged_ademamix_8bit lion_8bit lion_32bit paged_lion_8bit paged_lion_32bit rmsprop_bnb rmsprop_bnb_8bit "
+    "rmsprop_bnb_32bit",
+    "torchao": "adamw_torch_4bit adamw_torch_8bit ao_adamw_fp8",
+    "torch_xla": "adamw_torch_xla",
+    "torch_npu": "adamw_torch_npu_fused",
+    "galore-torch": "galore_adamw galore_adamw_8bit galore_adafactor",
+    "apollo-torch": "apollo_adamw",
+    "grokadamw": "grokadamw",
+    "schedulefree": "schedule_free_adamw schedule_free_radam schedule_free_sgd",
+    "torch-optimi": "stable_adamw optimi_adamw",
+    "came-pytorch": "came_pytorch",
+    "lion-pytorch": "lion_pytorch",
+    "pytorch-optimizer": "adopt_adamw",
+}
+
+OPTIMIZERS = {name: package for package, names in _BY_PACKAGE.items() for name in names.split()}
+"""Optimizer -> the package that has it; none where torch or transformers has it."""
+
+RENAMED_OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_hf": "adamw_torch",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "ao_adamw_4bit": "adamw_torch_4bit",
+    "ao_adamw_8bit": "adamw_torch_8bit",
+}
+"""Other names of the same optimizer -> the name that is used here."""
+
+WITHOUT_GPU = {
+    **dict.fromkeys(("paged_adamw_32bit", "adamw_torch_4bit", "adamw_torch_8bit", "ao_adamw_fp8"), "adamw_torch"),
+    **{f"paged_{name}": name for name in ("adamw_8bit", "ademamix_8bit", "lion_8bit", "lion_32bit")},
+    "paged_ademamix_32bit": "ademamix",
+    "galore_adamw_8bit": "galore_adamw",
+}
+"""Optimizers that need a GPU -> the same method without one."""
+
+_LAYERWISE = "its state is not in checkpoints, so that a run cannot go on exactly; use `optimizer: {}`"
+_WITHIN_BACKWARD = "it steps within the backward pass, without accumulation or clipping; `adapter: lora` saves memory"
+_FLASH = "flashoptim is not supported; `optimizer: adamw_8bit` keeps its state in 8 bits too"
+
+REFUSED_OPTIMIZERS = {
+    "adamw_anyprecision": "torchdistx is no longer kept up; use `optimizer: adamw_torch`",
+    "dion": "Dion is for many GPUs and not supported; use `optimizer: muon`",
+    "sinkgd": "SinkGD is not supported; use `optimizer: muon`",
+    "q_galore_adamw8bit": "Q-GaLore is not supported; use `optimizer: galore_adamw_8bit`",
+    "lomo": _WITHIN_BACKWARD,
+    "adalomo": _WITHIN_BACKWARD,
+    **dict.fromkeys(("flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion"), _FLASH),
+    **{
+        f"{name}_layerwise": _LAYERWISE.format(name)
+        for name in ("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw")
+    },
+}
+"""Optimizers that are known and not to be had -> why, and what to use."""
+
+LOW_RANK = ("galore_", "apollo_")
+"""How the names of optimizers begin that need `optim_target_modules`."""
+
+WATCHING = ("reduce_lr_on_plateau", "greedy")
+"""Schedules that follow the eval loss."""
+
+SCHEDULES = (
+    *("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"),
+    *("cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay", *WATCHING),
+    *("one_cycle", "rex"),
+)
+"""transformers' learning rate schedules, and two of Axolotl."""

@@ -1,0 +1,80 @@
+"""The JSON schema of a config, for completion and checks in editors. It is made of the sections and the fates of keys.
+
+A key may always be empty, as in the loader. Keys that are not supported are in it too: with any value if they have no
+effect, and with the values that ask for nothing if they are refused.
+"""
+
+from typing import Any
+
+import yaml
+
+from tunesmith.config.fates import Reason, reasons
+from tunesmith.config.keys import RENAMED
+from tunesmith.config.reference import blocks, old_names, supported
+from tunesmith.config.sections import SECTIONS
+
+_OFF: list[Any] = [None, False, "", [], {}]
+_BARE = {"no", "off", "false"}
+"""Texts that YAML reads as false when they stand without quotes."""
+
+
+def schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12)."""
+    found: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tunesmith config",
+        "type": "object",
+        "properties": {},
+        "additionalProperties": False,
+        "required": ["base_model", "learning_rate"],
+        "anyOf": [{"required": ["datasets"]}, {"required": ["pretraining_dataset"]}],
+        "$defs": {},
+    }
+    for section in SECTIONS.values():
+        part = section.model_json_schema()
+        found["properties"] |= part.get("properties", {})
+        found["$defs"] |= part.get("$defs", {})
+    for block in (found, *found["$defs"].values()):
+        block["properties"] = {name: _may_be_empty(item) for name, item in block["properties"].items()}
+    fsdp = found["$defs"]["FsdpConfig"]["properties"]
+    fsdp |= {f"fsdp_{name}": _old(f"as `{name}`") for name in fsdp}
+    names = {old: new for new, olds in old_names().items() for old in olds}
+    found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
+    places = {
+        f"{key.name}{suffix}.": found["$defs"][block.__name__]
+        for key in supported().values()
+        for suffix, block in blocks(key.field.annotation)
+    }
+    for name, reason in reasons().items():
+        block, _, key = name.rpartition(".")
+        if place := places.get(f"{block}.") if block else found:
+            place["properties"].setdefault(key, _unsupported(reason))
+    return found
+
+
+def _may_be_empty(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a key without pydantic's titles, and with null among its values."""
+    about = {name: item[name] for name in ("description", "default") if item.get(name) not in (None, {}, [])}
+    if isinstance(about.get("default"), dict):
+        del about["default"]
+    rest = {name: value for name, value in item.items() if name not in ("title", "description", "default", "anyOf")}
+    kinds = [_with_bare(kind) for kind in (*item.get("anyOf", []), rest) if kind]
+    return {"anyOf": [kind for kind in kinds if kind != {"type": "null"}] + [{"type": "null"}], **about}
+
+
+def _with_bare(kind: dict[str, Any]) -> dict[str, Any]:
+    if _BARE & {str(item) for item in kind.get("enum", [])}:
+        return {"enum": [*kind["enum"], False]}
+    return kind
+
+
+def _old(text: str) -> dict[str, Any]:
+    """Return the schema of a key with any value that editors do not offer."""
+    return {"description": text, "deprecated": True, "doNotSuggest": True}
+
+
+def _unsupported(reason: Reason) -> dict[str, Any]:
+    if reason.fate == "idle":
+        return _old(f"without effect: {reason.text}")
+    values = [*_OFF, reason.off, yaml.safe_load(reason.off)] if reason.off else _OFF
+    return {**_old(f"refused: {reason.text}"), "enum": values}

@@ -1,0 +1,183 @@
+"""From a sweep file to trials: a checked config for each combination of its values. Nothing runs here."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from hashlib import sha256
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunesmith.config import overrides, yaml_source
+from tunesmith.config.load import load_values
+from tunesmith.config.places import Places
+from tunesmith.config.sections import Config
+from tunesmith.config.yaml_source import KeyPath
+from tunesmith.errors import ConfigError
+
+PAIRS = "_"
+"""Key whose value is a list of mappings: values that go together."""
+
+NOT_SWEPT = {
+    "output_dir": "each trial has a folder below it",
+    "resume_from_checkpoint": "a sweep goes on from the checkpoints of its own trials",
+    "auto_resume_from_checkpoints": "a sweep goes on from the checkpoints of its own trials",
+}
+"""Key -> why it has no place in a sweep."""
+
+LONGEST_NAME = 100
+
+
+class Trial(NamedTuple):
+    """One run of a sweep.
+
+    Attributes:
+        name: its values in words, such as `learning_rate=0.0001,lora_r=8`; also the name of its folder.
+        values: value of each key of the sweep file.
+        config: the config with these values, its `output_dir` below that of the file.
+    """
+
+    name: str
+    values: dict[str, Any]
+    config: Config
+
+    @property
+    def output(self) -> Path:
+        """Where the trial leaves its weights and its record."""
+        return Path(self.config.training.output_dir)
+
+
+class Setting(NamedTuple):
+    """One value of a key, and where it stands in the sweep file."""
+
+    key: str
+    value: Any
+    place: str
+
+    @property
+    def path(self) -> KeyPath:
+        """The path of the key in the config."""
+        return overrides.key_path(self.key)
+
+
+def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Trial]:
+    """Return the trials of the config in `file`, in the order of the sweep file; the last key changes fastest.
+
+    Raises:
+        ConfigError: names every fault of the sweep file, or else every fault of all configs that it makes.
+    """
+    given = overrides.parse(arguments)
+    combinations = [list(chain(*groups)) for groups in product(*_choices(sweep, given))]
+    values, marks = yaml_source.read(file)
+    trials: list[Trial] = []
+    faults: dict[str, list[str]] = {}
+    for settings in combinations:
+        name = _name(settings)
+        swept = {setting.path: setting.value for setting in settings}
+        try:
+            config = load_values(deepcopy(values), file, deepcopy(given | swept), marks)
+        except ConfigError as error:
+            for fault in str(error).splitlines():
+                faults.setdefault(_placed(fault, settings), []).append(name)
+        else:
+            trials.append(Trial(name, {item.key: item.value for item in settings}, _in_folder(config, name)))
+    lines = [
+        fault + ("" if len(names) == len(combinations) else f" (trial {names[0]}{', and others' * (len(names) > 1)})")
+        for fault, names in faults.items()
+    ]
+    if lines := lines or list(dict.fromkeys(f"{sweep}: {fault}" for fault in _twins(trials))):
+        raise ConfigError("\n".join(lines))
+    return trials
+
+
+def _choices(sweep: str, given: dict[KeyPath, Any]) -> list[list[list[Setting]]]:
+    """Return for each key of the sweep file what there is to choose from: settings that go together."""
+    listed, marks = yaml_source.read(sweep)
+    where = Places(sweep, marks, {})
+    faults: list[str] = []
+    choices: list[list[list[Setting]]] = []
+    taken = dict.fromkeys(given, "on the command line")
+    for key, value in {str(key): value for key, value in listed.items()}.items():
+        if fault := _fault(key, value):
+            faults.append(f"{where(key)}: {fault}")
+            continue
+        entries = value if isinstance(value, list) else [value]
+        groups = entries if key == PAIRS else [{key: entry} for entry in entries]
+        choices.append(
+            [
+                [Setting(str(name), item, where(key, index, str(name))) for name, item in group.items()]
+                for index, group in enumerate(groups)
+            ]
+        )
+        for setting in {setting.path: setting for group in choices[-1][::-1] for setting in group}.values():
+            faults += _taken(setting, taken)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return choices
+
+
+def _fault(key: str, value: Any) -> str | None:
+    """Return what is wrong with the value of a key of the sweep file."""
+    if value in (None, [], {}):
+        return f"`{key}` has no values; give a list, or remove it"
+    if key == PAIRS and not (isinstance(value, list) and all(isinstance(item, dict) and item for item in value)):
+        return "`_` takes a list of mappings, such as `- {lora_r: 8, lora_alpha: 16}`"
+    if key != PAIRS and isinstance(value, dict):
+        return f"`{key}` is a mapping; write `{key}.{next(iter(value))}: [...]`"
+    return None
+
+
+def _taken(setting: Setting, taken: dict[KeyPath, str]) -> Iterator[str]:
+    """Yield why a key can't be swept, and take it, so that it is not set twice."""
+    if reason := NOT_SWEPT.get(str(setting.path[0])):
+        yield f"{setting.place}: `{setting.key}` can't be swept: {reason}"
+    for path, where in taken.items():
+        shorter = min(len(path), len(setting.path))
+        if path[:shorter] == setting.path[:shorter]:
+            yield f"{setting.place}: `{setting.key}` is also set {where}; keep one"
+    taken[setting.path] = f"at {setting.place}"
+
+
+def _name(settings: list[Setting]) -> str:
+    """Return a name for a folder that says the values and depends on nothing else."""
+    text = ",".join(f"{item.key}={_text(item.value)}" for item in settings)
+    safe = re.sub(r"[^\w.,=+-]+", "-", text)[:LONGEST_NAME]
+    return safe if safe == text else f"{safe}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _in_folder(config: Config, name: str) -> Config:
+    """Return the config of a trial with an output folder of its own."""
+    output = str(Path(config.training.output_dir) / name)
+    training = config.training.model_copy(update={"output_dir": output})
+    return config.model_copy(update={"training": training, "values": {**config.values, "output_dir": output}})
+
+
+def _placed(fault: str, settings: list[Setting]) -> str:
+    """Return a fault with the place in the sweep file, where `load_values` names the option that it takes a key for."""
+    for setting in settings:
+        option = "--" + ".".join(map(str, setting.path))
+        if fault.startswith((f"{option}:", f"{option}.")):
+            return f"{setting.place}: {fault.partition(': ')[2]}"
+    return fault
+
+
+def _twins(trials: list[Trial]) -> Iterator[str]:
+    """Yield the trials that are the same run as an earlier one, or would push to the same place."""
+    seen: dict[str, str] = {}
+    for trial in trials:
+        content = json.dumps(trial.config.values | {"output_dir": ""}, sort_keys=True, default=str)
+        hub = trial.config.tracking.hub_model_id
+        for mark, text in (
+            (trial.name, "are the same run"),
+            (content, "are the same run"),
+            (hub, f"push to the same place, `hub_model_id: {hub}`"),
+        ):
+            if mark in seen:
+                yield f"trials {seen[mark]} and {trial.name} {text}; remove one of the values"
+            elif mark:
+                seen[mark] = trial.name

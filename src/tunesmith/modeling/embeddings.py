@@ -1,0 +1,62 @@
+"""Embeddings that fit the tokenizer: rows for new tokens, and the rule that these are trained.
+
+Every load of a base model passes here, so that an adapter finds the rows that it was trained on.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.config.sections import AdapterSection, ModelSection
+from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.errors import ConfigError
+
+
+def fit_embeddings(model: Any, section: ModelSection, tokenizer: Tokenizer) -> None:
+    """Give the model's embeddings as many rows as the tokenizer has tokens, if they have too few.
+
+    New rows are the same at every load: what is not trained of them, an adapter does not save.
+    """
+    import torch
+
+    wanted = -(-len(tokenizer) // 32) * 32 if section.resize_token_embeddings_to_32x else len(tokenizer)
+    rows = model.get_input_embeddings().num_embeddings
+    if rows < wanted or (rows > wanted and section.shrink_embeddings):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model.resize_token_embeddings(wanted, mean_resizing=section.mean_resizing_embeddings)
+    fixed = section.fix_untrained_tokens
+    if fixed is not None:
+        _set_to_mean(model, [fixed] if isinstance(fixed, int) else fixed)
+
+
+def _set_to_mean(model: Any, ids: list[int]) -> None:
+    """Let the rows of some tokens be the mean of all others, in the embeddings and the head."""
+    import torch
+
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        others = torch.ones(len(layer.weight), dtype=torch.bool)
+        if max(ids) >= len(others):
+            raise ConfigError(f"`fix_untrained_tokens`: there is no token {max(ids)}; the model has {len(others)}")
+        others[ids] = False
+        layer.weight.data[ids] = layer.weight.data[others.to(layer.weight.device)].mean(0)
+
+
+def check_new_tokens(model: Any, section: AdapterSection, new: Mapping[str, int]) -> None:
+    """Refuse an adapter beside which the embeddings of new tokens would stay as they are: random.
+
+    Raises:
+        ConfigError: they would; names the layers of this model.
+    """
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    names = [name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module in layers]
+    rows = section.peft_trainable_token_indices or []
+    by_layer = rows if isinstance(rows, dict) else {names[0]: rows}
+    ids = set(new.values())
+    tied = layers[0].weight is layers[1].weight
+    trained = [name in (section.lora_modules_to_save or []) or ids <= set(by_layer.get(name, [])) for name in names]
+    if ids and not (all(trained) or (tied and ids <= set(by_layer.get(names[0], [])))):
+        listed = str(sorted(ids)) if tied else f"{{{', '.join(f'{name}: {sorted(ids)}' for name in names)}}}"
+        raise ConfigError(
+            f"{', '.join(new)}: new tokens, whose embeddings `adapter: {section.adapter}` does not train; set "
+            f"`lora_modules_to_save: [{', '.join(names)}]`, or `peft_trainable_token_indices: {listed}`"
+        )

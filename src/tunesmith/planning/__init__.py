@@ -1,0 +1,1 @@
+"""What to run: a first config for a data file."""

@@ -1,0 +1,158 @@
+"""Answers during training: at each evaluation the model answers held-out prompts, to be read and to be scored.
+
+A prompt is the beginning of a prepared sample up to its last answer, so that it is token for token what is trained.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from tunesmith.config.sections import Config, EvaluationSection
+from tunesmith.data.formats.specs import format_specs
+from tunesmith.data.splits import Splits
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.types import MASKED, Example
+from tunesmith.errors import ConfigError
+from tunesmith.log import is_main_process
+from tunesmith.modeling.attention import DOCUMENTS
+from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
+from tunesmith.training.record import RunRecord
+
+
+class Asked(NamedTuple):
+    """A prompt in tokens, and the answer that the sample has."""
+
+    input_ids: list[int]
+    expected: str
+
+
+def split(example: Example, ratio: float, tokenizer: Tokenizer) -> Asked:
+    """Return what comes before the last trained span, and that span; where all is trained, a share of it is asked."""
+    end = max((place for place, label in enumerate(example.labels) if label != MASKED), default=0) + 1
+    start = end
+    while start and example.labels[start - 1] != MASKED:
+        start -= 1
+    if start <= 1:  # nothing, or the begin token alone
+        start = max(1, int(end * ratio))
+    return Asked(example.input_ids[:start], tokenizer.decode(example.input_ids[start:end], skip_special_tokens=True))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model answers to held-out prompts.
+
+    Attributes:
+        section: how many prompts, how answers are made, which scores are wanted.
+        held_out: the prepared samples.
+        tokenizer: the model's.
+        template: the chat template whose end of turn ends an answer, if there is one.
+        attention: the model's attention code in training.
+        record: where the answers go.
+    """
+
+    section: EvaluationSection
+    held_out: Any
+    tokenizer: Tokenizer
+    template: ChatTemplate | None
+    attention: str
+    record: RunRecord
+
+    def __call__(self, model: Any, step: int) -> dict[str, float]:
+        """Write answers down if asked for, and return the scores that are asked for. Training goes on as without."""
+        section = self.section
+        devices = [model.device] if model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), self._generating(model):
+            if section.generate_samples:
+                asked = self._asked(section.num_generation_samples)
+                self._show(step, asked, self._answers(model, asked, sampling(section)))
+            if not section.do_causal_lm_eval:
+                return {}
+            asked = self._asked(section.evaluation.max_rows)
+            answers = self._answers(model, asked, Sampling(section.generation_max_new_tokens or 128))
+        return scores(section.eval_causal_lm_metrics, answers, [item.expected for item in asked])
+
+    @contextmanager
+    def _generating(self, model: Any) -> Iterator[None]:
+        """Document attention knows no cache."""
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if self.attention != DOCUMENTS:
+            yield
+            return
+        base.set_attn_implementation("sdpa")
+        try:
+            yield
+        finally:
+            base.set_attn_implementation(DOCUMENTS)
+
+    def _asked(self, count: int | None) -> list[Asked]:
+        """Return prompts, the same ones each time, from all over the held-out samples."""
+        total = len(self.held_out)
+        count = min(count or total, total)
+        columns = [name for name in ("input_ids", "labels") if name in self.held_out.column_names]
+        rows = self.held_out.select_columns(columns).select([index * total // count for index in range(count)])
+        return [split(Example(**row), self.section.generation_prompt_ratio, self.tokenizer) for row in rows]
+
+    def _answers(self, model: Any, asked: list[Asked], sampling: Sampling) -> list[str]:
+        ends = end_tokens(model, self.tokenizer, self.template)
+        prompts = [item.input_ids for item in asked]
+        size = self.section.evaluation.batch_size
+        return generate(Voice("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
+
+    def _show(self, step: int, asked: list[Asked], answers: list[str]) -> None:
+        if not is_main_process():
+            return
+        for item, answer in zip(asked, answers, strict=True):
+            prompt = self.tokenizer.decode(item.input_ids)
+            self.record.add_sample({"step": step, "prompt": prompt, "answer": answer, "expected": item.expected})
+            lines = (("prompt", prompt[-200:]), ("answer", answer), ("expected", item.expected))
+            tqdm.write(f"sample at step {step}\n" + "\n".join(f"  {name:<8}  {text!r}" for name, text in lines))
+
+
+def sampling(section: EvaluationSection) -> Sampling:
+    """Return how samples are drawn: the likeliest token each time, or at random."""
+    return Sampling(
+        max_new_tokens=section.generation_max_new_tokens or 50,
+        temperature=section.generation_temperature if section.draws else 0,
+        top_p=section.generation_top_p or 1,
+        top_k=section.generation_top_k or 0,
+    )
+
+
+def scores(names: Sequence[str], answers: list[str], expected: list[str]) -> dict[str, float]:
+    """Return text metrics over all answers; `perplexity` is measured anyway."""
+    import sacrebleu
+
+    metrics: dict[str, Any] = {
+        "sacrebleu": sacrebleu.corpus_bleu,
+        "chrf": sacrebleu.corpus_chrf,
+        "ter": sacrebleu.corpus_ter,
+    }
+    return {name: metrics[name](answers, [expected]).score for name in names if name in metrics}
+
+
+def answers_during_training(
+    config: Config, splits: Splits, tokenizer: Tokenizer, attention: str, record: RunRecord
+) -> Answers | None:
+    """Return what makes answers at each evaluation; None if the config asks for none.
+
+    Raises:
+        ConfigError: a metric needs a package that is not installed.
+    """
+    section = config.evaluation
+    wanted = section.generate_samples or section.do_causal_lm_eval
+    if not wanted or splits.held_out is None or config.data.rl:
+        return None
+    if (
+        section.do_causal_lm_eval
+        and set(section.eval_causal_lm_metrics) - {"perplexity"}
+        and not find_spec("sacrebleu")
+    ):
+        raise ConfigError("`eval_causal_lm_metrics` needs sacrebleu: pip install 'tunesmith[metrics]'")
+    datasets = config.data.test_datasets or config.data.datasets
+    spec = format_specs(datasets, config.data, config.model, tokenizer, config.source)[0]
+    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record)

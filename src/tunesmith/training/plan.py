@@ -1,0 +1,68 @@
+"""What is decided before anything slow: precision, attention, optimizer, kernels, devices and trackers."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.sections import Config, TrainingSection
+from tunesmith.hardware import Hardware
+from tunesmith.modeling.load import training_attention
+from tunesmith.modeling.precision import Precision, choose_precision
+from tunesmith.training.args import Decision
+from tunesmith.training.distribution import distribution_arguments
+from tunesmith.training.kernels import kernel_arguments
+from tunesmith.training.optimizers import for_this_machine
+from tunesmith.training.publish import hub_arguments
+from tunesmith.training.trackers import choose_trackers
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a config is trained on this machine.
+
+    Attributes:
+        hardware: the machine.
+        precision: formats of weights and products.
+        attention: transformers' name of the attention code.
+        training: the section, with what this machine has in place of what it lacks.
+        arguments: for TrainingArguments, about devices, kernels, trackers and the Hub.
+        trackers: names of the trackers that run.
+        decisions: what was decided and why, to be printed.
+    """
+
+    hardware: Hardware
+    precision: Precision
+    attention: str
+    training: TrainingSection
+    arguments: dict[str, Any]
+    trackers: list[str]
+    decisions: list[Decision]
+
+
+def make_plan(config: Config, hardware: Hardware) -> Plan:
+    """Return how the config is trained on this machine.
+
+    Raises:
+        UserError: the machine lacks something, and doing without it would change the result.
+    """
+    precision = choose_precision(config.model, hardware)
+    attention, attention_why = training_attention(config.model, hardware)
+    training, replaced = for_this_machine(config.training, hardware)
+    devices, spread = distribution_arguments(config, hardware, world_size())
+    kernels, fast = kernel_arguments(config.model, hardware)
+    trackers = choose_trackers(config.tracking, Path(training.output_dir))
+    formats = f"{precision.compute}, trained weights {precision.trained}"
+    decisions = [
+        Decision("hardware", str(hardware), "detected"),
+        Decision("precision", formats, precision.reason),
+        Decision("attention", attention, attention_why),
+        *(*replaced, *spread, *fast, *trackers.decisions),
+    ]
+    arguments = devices | kernels | trackers.arguments | hub_arguments(config.tracking)
+    return Plan(hardware, precision, attention, training, arguments, trackers.names, decisions)
+
+
+def world_size() -> int:
+    """Return how many processes the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

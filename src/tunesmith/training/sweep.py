@@ -1,0 +1,219 @@
+"""Runs the trials of a sweep one after the other, goes on where it was stopped, and tells which was best.
+
+Each trial has a process of its own, although starting one takes some seconds: all memory is freed, also after a
+failure, the random state is that of a run by itself, and a trial that is killed does not take the sweep with it.
+"""
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from threading import Thread
+from types import FrameType
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from tunesmith.config.sections import Config
+from tunesmith.config.sections.tracking import without_secrets
+from tunesmith.config.trials import Trial
+from tunesmith.errors import INTERRUPTED, RunError, UserError
+from tunesmith.log import note
+from tunesmith.training.checkpoints import whole_checkpoints
+from tunesmith.training.output import changed_settings
+from tunesmith.training.record import RunRecord
+
+FINISHED, RESUME, AGAIN, NEW = "finished", "goes on", "starts again", "new"
+"""What a trial has come to, and so what is left to do."""
+
+TrainOne = Callable[..., bool]
+"""Trains a config, with `resume` and `overwrite`, and returns whether it came to its end."""
+
+
+def standings(trials: list[Trial]) -> list[str]:
+    """Return what each trial has come to: finished, goes on from its checkpoint, starts again, or new.
+
+    Raises:
+        RunError: the folder of a trial holds a run with other settings.
+    """
+    found, faults = [], []
+    for trial in trials:
+        record = RunRecord(trial.output / "run")
+        if not (about := record.about()):
+            found.append(NEW)
+            continue
+        before = yaml.safe_load(record.config_file.read_text())
+        if changes := changed_settings(before, without_secrets(trial.config.values)):
+            faults.append(f"{trial.output} holds a trial with other settings: {', '.join(changes)}")
+        going_on = RESUME if whole_checkpoints(trial.output) else AGAIN
+        found.append(FINISHED if about["status"] == FINISHED else going_on)
+    if faults:
+        raise RunError("\n".join([*faults, "undo the change, or set another --output-dir"]))
+    return found
+
+
+def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
+    """Train what is left of the trials, write and print the table, and return the exit code.
+
+    Raises:
+        RunError: another process trains this sweep, or a trial failed.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RunError("a sweep starts one process for each trial; start it without torchrun or accelerate")
+    output = trials[0].output.parent
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".sweep.lock", timeout=0):
+            return _run_all(trials, train_one, output)
+    except Timeout:
+        raise RunError(f"another process trains the sweep in {output}") from None
+
+
+def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
+    reasons: dict[str, str] = {}
+    text = ""
+    for number, (trial, todo) in enumerate(zip(trials, standings(trials), strict=True), 1):
+        note(f"\ntrial {number}/{len(trials)}: {trial.name} ({todo})")
+        if todo != FINISHED:
+            ended = _in_a_process(trial, train_one, resume=todo == RESUME, overwrite=todo == AGAIN)
+            if isinstance(ended, int):
+                note("the sweep is stopped; the same command goes on with it")
+                return ended
+            if ended != FINISHED:
+                reasons[trial.name] = f"failed: {ended}"
+                note(f"trial {number}/{len(trials)} failed: {ended}")
+        text = write_table(trials, reasons, output)
+    print(f"\n{text}\nalso in {output / 'sweep.md'} and sweep.jsonl")
+    if reasons:
+        raise RunError(f"{len(reasons)} of {len(trials)} trials failed; the same command tries them again")
+    return 0
+
+
+def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
+    """Return "finished", why the trial failed, or the exit code with which the sweep must stop too."""
+    context = multiprocessing.get_context("spawn")
+    told, tell = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(train_one, trial.config, how, tell))
+    process.start()
+    tell.close()
+    with _signals_for(process) as asked:
+        try:
+            ended = told.recv()
+        except EOFError:
+            ended = None
+        process.join()
+    if asked:
+        return INTERRUPTED
+    if ended is None and (process.exitcode or 0) < 0:
+        return f"its process was ended by {signal.Signals(-(process.exitcode or 0)).name}; was there no memory left?"
+    return 1 if ended is None else str(ended)
+
+
+@contextmanager
+def _signals_for(process: SpawnProcess) -> Iterator[list[int]]:
+    """Let the trial save its checkpoint when the sweep is to stop: Ctrl-C reaches it anyway, SIGTERM is passed on."""
+    asked: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if number == signal.SIGTERM:
+            process.terminate()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(train_one: TrainOne, config: Config, how: dict[str, bool], tell: Connection) -> None:
+    """Train one trial, in its process, and tell how it ended."""
+    Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        tell.send(FINISHED if train_one(config, **how) else INTERRUPTED)
+    except UserError as error:
+        tell.send(str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; the next trial may well have room
+            raise
+        tell.send("the GPU has no memory left; lower `micro_batch_size` or `sequence_len`")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _end_with_parent() -> None:
+    """A sweep that is killed must leave no trial behind that writes where the next sweep does."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def result(trial: Trial) -> dict[str, Any]:
+    """Return what a trial came to, from its record: losses, and the steps, time and speed of its training."""
+    record = RunRecord(trial.output / "run")
+    metrics = record.metrics()
+    evals = [entry["eval_loss"] for entry in metrics if "eval_loss" in entry]
+    steps = [entry for entry in metrics if "loss" in entry]
+    last = steps[-1] if steps else {"loss": None, "step": 0, "tokens": 0}
+    # Summed, so that an interruption does not count; nor do loading, evaluating and saving.
+    seconds = sum(
+        (now["tokens"] - before["tokens"]) / max(now["tokens_per_second"], 0.1)
+        for before, now in pairwise([{"tokens": 0}, *steps])
+    )
+    if evals:
+        last["eval_loss"] = min(evals) if trial.config.training.load_best_model_at_end else evals[-1]
+    return {
+        "trial": trial.name,
+        **trial.values,
+        "eval_loss": last.get("eval_loss"),
+        "loss": last["loss"],
+        "steps": last["step"],
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(last["tokens"] / seconds) if seconds else 0,
+        "status": record.about().get("status", NEW),
+    }
+
+
+def write_table(trials: list[Trial], reasons: dict[str, str], output: Path) -> str:
+    """Write sweep.jsonl and sweep.md, the best trial first, and return the text of sweep.md."""
+    results = [result(trial) | ({"status": reasons[trial.name]} if trial.name in reasons else {}) for trial in trials]
+    judge = "loss" if all(item["eval_loss"] is None for item in results) else "eval_loss"
+    results.sort(key=lambda item: (item["status"] != FINISHED, _rank(item[judge]), _rank(item["loss"])))
+    (output / "sweep.jsonl").write_text("".join(json.dumps(item, default=str) + "\n" for item in results))
+    lines = [table(results)]
+    if judge == "loss":
+        lines.append("Sorted by training loss: nothing was held out. `val_set_size: 0.05` gives a fairer judge.")
+    if len({str(RunRecord(trial.output / "run").about().get("prepared")) for trial in trials} - {"None"}) > 1:
+        lines.append("The trials differ in their prepared data: losses on different tokens do not compare.")
+    text = "\n\n".join(lines) + "\n"
+    (output / "sweep.md").write_text(text)
+    return text
+
+
+def _rank(loss: float | None) -> float:
+    return math.inf if loss is None or math.isnan(loss) else loss
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return rows as a Markdown table with aligned columns."""
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [keys, *([_cell(row.get(key, "")) for key in keys] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def _cell(value: Any) -> str:
+    text = f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,72 @@
+"""`tunesmith runs` as a command."""
+
+import json
+
+import pytest
+
+from tunesmith.cli.main import main
+from tunesmith.cli.runs import HEIGHT, WIDTH, chart
+from tunesmith.training.record import RunRecord
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two runs: the second is better."""
+    for name, rate, last in (("first", 1e-3, 2.0), ("second", 2e-3, 1.0)):
+        record = RunRecord(tmp_path / name / "run")
+        record.start({"learning_rate": rate, "lora_r": 8}, {})
+        for step in (1, 2, 3):
+            record.add_metrics({"step": step, "loss": last + 3 - step, "tokens_per_second": 1234.0})
+        record.add_metrics({"step": 3, "eval_loss": last + 0.5, "eval_perplexity": 9.0})
+        record.update({"status": "finished", "step": 3, "steps": 4})
+    (tmp_path / "second/run/evaluation.json").write_text(json.dumps({"losses": {"tuned": {"loss": 1.5, "tokens": 40}}}))
+    return tmp_path
+
+
+def test_the_table_shows_the_runs_and_what_differs(folder, capsys):
+    assert main(["runs", str(folder)]) == 0
+    head, first, second = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "status", "started", "steps", "loss", "eval", "loss", "tokens/s", "differs", "in"]
+    assert first.split()[0:2] == ["first", "finished"]
+    assert second.split()[-5:] == ["3/4", "1.0000", "1.5000", "1,234", "learning_rate=0.002"]
+    assert main(["runs", str(folder), "--sort"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["run", "second", "first"]
+
+
+def test_json_has_all_of_it(folder, capsys):
+    assert main(["runs", str(folder), "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["name"], second["eval_loss"], second["config"]["lora_r"]) == ("first", 1.5, 8)
+
+
+def test_one_run_is_shown_in_full(folder, capsys):
+    assert main(["runs", str(folder / "second")]) == 0
+    out = capsys.readouterr().out
+    assert "second: finished, begun " in out
+    assert "1,234 tokens/s, last training loss 1.0000" in out
+    assert "step      3  eval_loss 1.5000" in out
+    assert "evaluate: tuned: loss 1.5, tokens 40" in out
+    assert "· training loss  o held-out loss" in out
+    assert "learning_rate: 0.002" in out
+
+
+def test_the_page_is_written(folder, capsys):
+    assert main(["runs", str(folder), "--page", str(folder / "runs.html")]) == 0
+    assert f"2 runs: {folder}/runs.html" in capsys.readouterr().out
+    assert "<title>Runs</title>" in (folder / "runs.html").read_text()
+
+
+def test_a_folder_without_runs_is_an_error(tmp_path, capsys):
+    assert main(["runs", str(tmp_path)]) == 2
+    assert f"error: no runs in {tmp_path}; a run is a folder that `tunesmith train` wrote" in capsys.readouterr().err
+    assert main(["runs", str(tmp_path / "missing")]) == 2
+    assert "missing: no such folder" in capsys.readouterr().err
+
+
+def test_the_chart_puts_the_first_and_the_last_value_into_its_corners():
+    lines = list(chart({"*": [(1, 4.0), (50, 3.0), (100, 1.0)]}))
+    assert len(lines) == HEIGHT + 2
+    assert lines[0] == f"{'4':>9} │*"
+    assert lines[HEIGHT - 1] == f"{'1':>9} │{'*':>{WIDTH}}"
+    assert lines[-1].split() == ["1", "100"]
+    assert next(chart({"*": [(1, 2.0)]})).endswith("│*")
