@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -131,3 +132,11 @@ def test_it_answers_at_once_without_torch(file):
         assert json.loads(result.stdout.splitlines()[-1]) == [0, []]
     print(f"tunesmith config: {min(seconds):.2f} s")
     assert min(seconds) < 1.5  # 0.3 s on a quiet machine
+
+
+def test_the_page_shows_what_the_command_prints(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs/config.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    Path("lora.yml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    expected = page.split("it is\n\n```text\n")[1].split("```")[0]
+    assert printed(capsys, "lora.yml", "--seed", "7") == expected

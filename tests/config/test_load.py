@@ -52,8 +52,8 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("tokens: {pad_token: x}",
          "a.yml:6:1: `tokens` is a list of new tokens; put pad_token under `special_tokens`"),
         ("plugins: 3", "a.yml:6:1: `plugins` expects a list, found 3"),
-        ("plugins:\n  - a.KDPlugin", "a.yml:7:5: plugin `KDPlugin`: there is no distillation from a teacher's probabilities; "
-         "train on the teacher's answers"),
+        ("plugins:\n  - a.MoraPlugin", "a.yml:7:5: plugin `MoraPlugin`: MoRA is not supported; use `adapter: lora`, "
+         "or `relora: true` for updates of high rank"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_file_line_and_column(tmp_path, text, expected):

@@ -60,7 +60,7 @@ def test_the_old_name_of_beta_is_taken(tmp_path, write_config):
     ],
 )
 def test_what_changes_nothing_is_said(keys, note, tmp_path, write_config):
-    from tunesmith.config.doctor import idle_keys
+    from tunesmith.config.idle import idle_keys
 
     config = loaded(tmp_path, write_config, **keys)
     assert any(note in line for line in [*config.notes, *idle_keys(config)])

@@ -12,9 +12,11 @@ import pytest
 import trustme
 
 from tunesmith.config import remote
+from tunesmith.config.folder import load_folder
 from tunesmith.config.load import load
 from tunesmith.config.local_paths import BELOW, CODE, OPENED
 from tunesmith.config.reference import supported
+from tunesmith.config.trials import read_sweep
 from tunesmith.errors import ConfigError
 
 GOOD = """base_model: some-org/some-model
@@ -249,7 +251,7 @@ def test_a_config_from_the_web_may_not_name_what_is_here_nor_run_code(https, tmp
     assert "--allow-local-paths" in found
     assert found.startswith(f"{https.url}/reach.yml:")
     assert found.split(":")[3].isdigit()  # after https, //localhost, port/reach.yml
-    load(f"{https.url}/reach.yml", trusted=True)
+    load(f"{https.url}/reach.yml", ["--allow-local-paths"])
     (tmp_path / "reach.yml").write_text(text)
     load(str(tmp_path / "reach.yml"))
 
@@ -272,6 +274,30 @@ def test_what_the_user_sets_is_the_users_own(https, tmp_path):
     assert load(f"{https.url}/rows.yml", given).data.datasets[0].path == rows
 
 
+def test_a_file_cannot_allow_itself(https):
+    https.texts["/self.yml"] = (
+        GOOD.replace("path: some-org/some-rows", "path: /etc/passwd") + "allow_local_paths: true\n"
+    )
+    assert "may not open" in fault(f"{https.url}/self.yml")
+    assert "unknown key `allow_local_paths`" in fault(f"{https.url}/self.yml")
+
+
+def test_a_sweep_over_a_config_from_the_web_is_kept_from_files_too(https, tmp_path):
+    https.texts["/swept.yml"] = GOOD.replace("path: some-org/some-rows", "path: rows.jsonl")
+    (tmp_path / "sweep.yml").write_text("learning_rate: [1e-4, 2e-4]\n")
+    with pytest.raises(ConfigError, match="may not open"):
+        read_sweep(f"{https.url}/swept.yml", str(tmp_path / "sweep.yml"))
+    assert len(read_sweep(f"{https.url}/swept.yml", str(tmp_path / "sweep.yml"), ["--allow-local-paths"])) == 2
+
+
+def test_the_record_of_a_run_of_a_config_from_the_web_is_trusted(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.yml").write_text(GOOD.replace("some-org/some-rows", "rows.jsonl") + "adapter: lora\n")
+    (tmp_path / "run/run.json").write_text('{"source": "https://localhost/a.yml"}')
+    (tmp_path / "adapter_config.json").touch()
+    assert load_folder(str(tmp_path)).data.datasets[0].path == "rows.jsonl"
+
+
 def test_every_key_that_names_a_file_is_in_the_lists():
     """A new key whose text speaks of a file belongs into one of the lists, or here if nothing is opened by its name."""
     harmless = {"type", "chat_template", "comet_api_key"}  # of `type`, only file.py:function opens one
@@ -290,7 +316,7 @@ def test_the_command_takes_an_address_and_the_flag(https, tmp_path):
     command = [sys.executable, "-m", "tunesmith.cli.config", f"{https.url}/reach.yml"]
     refused = subprocess.run(command, capture_output=True, text=True)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "may not open files but by https://" in refused.stderr
+    assert "may not open what is neither on the Hub nor at https://; --allow-local-paths lets it" in refused.stderr
     allowed = subprocess.run([*command, "--allow-local-paths", "--seed", "7"], capture_output=True, text=True)
     assert (allowed.returncode, allowed.stderr) == (0, "")
     assert f"# {https.url}/reach.yml:3" in allowed.stdout

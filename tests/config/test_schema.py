@@ -44,7 +44,7 @@ def test_every_example_is_valid(file):
         "gptq: false\ncontext_parallel_size: 1\nkd_beta: 0.0\nsequence_parallel_degree:\n",
         "bf16: auto\nlora_target_modules: [a, b]\nadapter: lora\nlora_r: 8\nlora_alpha: 16\n",
         "fsdp: [full_shard, auto_wrap]\nfsdp_config: {fsdp_offload_params: true, fsdp_sharding_strategy: FULL_SHARD}\n",
-        "fsdp: full_shard auto_wrap\nfsdp_config: {fsdp_transformer_layer_cls_to_wrap: LlamaDecoderLayer}\n",
+        "fsdp: full_shard\nfsdp_config: {version: 2, fsdp_transformer_layer_cls_to_wrap: LlamaDecoderLayer}\n",
         "special_tokens: {pad_token: x}\nadam_epsilon: 1e-8\nwarmup_steps: 10\n",
         "test_datasets: [{path: a/b, split: test, preprocess_shards: 2, roles: {assistant: [gpt]}}]\n",
     ],
@@ -102,5 +102,6 @@ def test_the_command_prints_or_writes_it(tmp_path, capsys):
     assert json.loads((tmp_path / "s.json").read_text()) == schema()
     with pytest.raises(SystemExit):
         main(["--nonsense"])
+    capsys.readouterr()
     assert main(["--output", str(tmp_path / "none/s.json")]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"error: --output {tmp_path}/none/s.json: No such file or directory\n"

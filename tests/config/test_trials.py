@@ -121,6 +121,13 @@ def test_a_fault_of_the_file_is_told_once(sweep, tmp_path):
     assert "trial" not in str(error.value)
 
 
+def test_a_sweep_does_not_begin_with_the_checkpoint_of_another_run(sweep):
+    with pytest.raises(
+        ConfigError, match="remove `resume_from_checkpoint`: a sweep goes on from the checkpoints of its"
+    ):
+        sweep("seed: [1, 2]\n", "--resume-from-checkpoint", "out/checkpoint-3")
+
+
 def test_a_place_that_the_file_does_not_have_is_a_fault(sweep):
     with pytest.raises(ConfigError, match=r"sweep\.yml:1:19: the file has no such place"):
         sweep("datasets.7.path: [x]\n")

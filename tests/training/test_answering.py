@@ -11,6 +11,7 @@ from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import question
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.types import MASKED, Example
+from tunesmith.errors import ConfigError
 from tunesmith.modeling.load import load_base_model
 from tunesmith.training import answering
 from tunesmith.training.answering import answers_during_training, sampling, scores, split
@@ -136,6 +137,47 @@ def test_old_keys_ask_for_the_same(tmp_path, write_config):
     config = load(str(write_config(tmp_path, eval_table_size=0, eval_table_max_new_tokens=7, val_set_size=2)))
     assert not config.evaluation.generate_samples
     assert any("`generation_max_new_tokens`: without effect" in note for note in config.notes)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (
+            {"generate_samples": True, "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}},
+            "and `fsdp`: a model",
+        ),
+        ({"do_causal_lm_eval": True, "deepspeed": "zero3.json"}, "and `deepspeed`: a model that is split"),
+        ({"eval_causal_lm_metrics": ["comet"]}, "does not take `comet`, which needs a large model of its own; `chrf`"),
+        ({"eval_causal_lm_metrics": ["rouge"]}, "expects 'sacrebleu', 'chrf', 'ter' or 'perplexity', found 'rouge'"),
+        ({"num_generation_samples": 0}, "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_a_fault(keys, why, tmp_path, write_config):
+    with pytest.raises(ConfigError) as error:
+        load(str(write_config(tmp_path, val_set_size=2, **keys)))
+    assert why in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: without effect: there are no rows"),
+        (
+            {"do_causal_lm_eval": True, "eval_strategy": "no"},
+            "`do_causal_lm_eval`: without effect: `eval_strategy` is no",
+        ),
+        ({"generation_top_k": 3}, "`generation_top_k`: without effect: there is no `generate_samples: true`"),
+        ({"generation_max_new_tokens": 3}, "without effect: there is no `generate_samples: true` and no"),
+        ({"eval_causal_lm_metrics": ["chrf"]}, "without effect: there is no `do_causal_lm_eval: true`"),
+        (
+            {"generate_samples": True, "generation_do_sample": False, "generation_top_p": 0.5},
+            "`generation_top_p`: without effect: `generation_do_sample: false` takes the likeliest token",
+        ),
+    ],
+)
+def test_keys_that_change_nothing_are_named(keys, why, tmp_path, write_config):
+    notes = load(str(write_config(tmp_path, **{"val_set_size": 2} | keys))).notes
+    assert any(why in note for note in notes), notes
 
 
 def test_of_a_chat_the_prompt_is_the_one_that_is_served(tmp_path, write_config, chat_rows, tokenizer):

@@ -14,9 +14,8 @@ from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError, RunError, UserError
 from tunesmith.log import note
 
-TRUST = "--allow-local-paths"
-OVERRIDES = f"""FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
-{TRUST}. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""
+OVERRIDES = """FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
+--allow-local-paths. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""
 
 
 def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> argparse.ArgumentParser:
@@ -32,14 +31,13 @@ def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> ar
 
 def read_config(file: str, overrides: Sequence[str], *, quiet: bool = False) -> Config:
     """Return the config of a YAML file, an address, or the folder of a run; print its notes."""
-    given = [argument for argument in overrides if argument != TRUST]
     if Path(file).is_dir():
         found = sorted(item for item in Path(file).iterdir() if item.suffix in {".yml", ".yaml"})
         if not found or (Path(file) / "run/config.yml").exists():
-            return _noted(load_folder(file, given), quiet)
+            return _noted(load_folder(file, overrides), quiet)
         file = str(found[0] if len(found) == 1 else _choice(file, found))
         note(f"config: {file}")
-    return _noted(load(file, given, trusted=len(given) < len(overrides)), quiet)
+    return _noted(load(file, overrides), quiet)
 
 
 def read_recorded(file: str, overrides: Sequence[str]) -> Config:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.cli.arguments import parser, run
 from tunesmith.config.schema import schema
+from tunesmith.errors import ConfigError
 
 SUMMARY = "Print the JSON schema (draft 2020-12) of a config file, for completion and checks in an editor."
 ABOUT = """With the YAML extension of VS Code (or yaml-language-server in any editor), write it beside your files and
@@ -22,7 +23,10 @@ def config_schema(arguments: list[str]) -> int:
     given = options.parse_args(arguments)
     text = json.dumps(schema(), indent=1, ensure_ascii=False)
     if given.output:
-        Path(given.output).write_text(text + "\n", encoding="utf-8")
+        try:
+            Path(given.output).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--output {given.output}: {error.strerror}") from None
     else:
         print(text, flush=True)
     return 0

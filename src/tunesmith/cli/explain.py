@@ -4,19 +4,18 @@ import difflib
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
 from tunesmith.cli.arguments import parser, run
-from tunesmith.config.doctor import IDLE
 from tunesmith.config.fates import reasons
+from tunesmith.config.idle import IDLE
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
 from tunesmith.config.sections import SECTIONS
-from tunesmith.config.yaml_source import flow
+from tunesmith.config.yaml_source import Loader, flow
 from tunesmith.errors import ConfigError
 
 SUMMARY = "Say what a key means, what it takes, its default, and an example; without KEY, list all keys."
@@ -34,6 +33,9 @@ VALUES: dict[str, Any] = {
     "test_datasets": [{"path": "data/eval.jsonl", "type": "chat_template"}],
     "val_set_size": 0.05,
     "learning_rate": 2e-4,
+    "attn_implementation": "sdpa",
+    "special_tokens": {"pad_token": "<pad>"},
+    "lr_groups": [{"name": "head", "modules": ["lm_head"], "lr": 1e-5}],
     "lora_r": 16,
     "lora_alpha": 32,
     "lora_target_modules": ["q_proj", "v_proj"],
@@ -45,6 +47,9 @@ VALUES: dict[str, Any] = {
     "warmup_steps": 100,
     "max_steps": 1000,
     "deepspeed": "ds_config.json",
+    "fsdp_version": 2,
+    "fsdp_config": {"offload_params": True},
+    "fsdp_config.fsdp_version": 2,
     "evaluation.assertions": "assertions.py",
     "mlflow_tracking_uri": "sqlite:///mlflow.db",
     "hub_model_id": "my-name/my-model",
@@ -56,9 +61,9 @@ def explain(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("explain", SUMMARY, EXAMPLES, ABOUT)
     options.add_argument("keys", metavar="KEY", nargs="*", help="name of a key, of Tunesmith or of Axolotl")
-    given = options.parse_args(arguments)
-    if given.keys:
-        print("\n\n".join("\n".join(_about(name)) for key in given.keys for name in _names(key)), flush=True)
+    given, dashed = options.parse_known_args(arguments)  # a key may be written as on the command line
+    if keys := [*given.keys, *dashed]:
+        print("\n\n".join("\n".join(_about(name)) for key in keys for name in _names(key)), flush=True)
     else:
         print("\n".join(_overview()), flush=True)
     return 0
@@ -137,23 +142,19 @@ def example(key: Key) -> Any:
     value = key.field.default
     if value and not key.field.is_required() and not isinstance(value, BaseModel):
         return value
-    if found := re.search(r"\{.*\}|\[.*\]", key.field.description or ""):
-        return yaml.safe_load(found[0])
-    return _of_type(key.field.annotation, name.rpartition(".")[2])
+    if found := re.search(r"such as ([{[].*?[]}])(?=[.,;]|$)", key.field.description or ""):
+        return yaml.load(found[1], Loader)
+    return _of_kind(kind(key.field.annotation, key.field.metadata), name.rpartition(".")[2])
 
 
-def _of_type(annotation: Any, name: str) -> Any:
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return inner[0]
-    if origin is list:
-        return [_of_type(inner[0], name)]
-    if origin is Annotated or (inner and origin is not dict):
-        return _of_type(next(item for item in inner if item is not NoneType), name)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return {key: _of_type(field.annotation, key) for key, field in [*annotation.model_fields.items()][:1]}
-    of: dict[Any, Any] = {bool: True, int: 8, float: 0.1, str: f"my-{name.rpartition('_')[2]}"}
-    return of.get(annotation, {})
+def _of_kind(words: str, name: str) -> Any:
+    """Return a value of what a key takes, as `kind` says it."""
+    if words.startswith("list ("):
+        return [_of_kind(words.removeprefix("list ("), name)]
+    if words.startswith("one of "):
+        return yaml.load(words.removeprefix("one of ").split(", ")[:2][-1], Loader)  # the first is often `no`
+    of = {"true": True, "whole": 8, "number": 0.1, "text": f"my-{name.rpartition('_')[2]}"}
+    return of.get(re.split(r"\W", words)[0], {})
 
 
 def _overview() -> Iterator[str]:

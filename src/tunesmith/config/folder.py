@@ -9,6 +9,7 @@ import yaml
 
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
+from tunesmith.config.local_paths import ALLOWED
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
 
@@ -40,4 +41,4 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}
         values |= {"output_dir": folder, "tokenizer_config": folder}
-    return load_values(values, about["source"], overrides.parse(arguments))
+    return load_values(values, about["source"], {**overrides.parse(arguments), ALLOWED: True})  # the record is ours

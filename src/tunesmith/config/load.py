@@ -8,8 +8,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from tunesmith.config import local_paths, overrides, yaml_source
-from tunesmith.config.doctor import idle_keys
 from tunesmith.config.fates import notes, settle
+from tunesmith.config.idle import idle_keys
 from tunesmith.config.places import Places
 from tunesmith.config.rules import broken_rules
 from tunesmith.config.sections import OWNER, SECTIONS, Config, Section
@@ -50,28 +50,22 @@ _PHRASES = {
 """pydantic's error type -> our words."""
 
 
-def load(file: str, arguments: Sequence[str] = (), *, trusted: bool = False) -> Config:
+def load(file: str, arguments: Sequence[str] = ()) -> Config:
     """Return the checked config of a YAML file, with `--key value` arguments in place of the file's values.
 
-    A file at an `https://` address may not name files of this machine unless it is `trusted`.
+    A file at an `https://` address may name files of this machine only with `--allow-local-paths`.
 
     Raises:
         ConfigError: names every fault that was found, each with file, line and column.
     """
     values, marks = yaml_source.read(file)
-    guarded = yaml_source.is_remote(file) and not trusted
-    return load_values(values, file, overrides.parse(arguments), marks, guarded=guarded)
+    return load_values(values, file, overrides.parse(arguments), marks)
 
 
-def load_values(
-    values: dict[str, Any],
-    file: str,
-    given: dict[KeyPath, Any],
-    marks: Marks | None = None,
-    *,
-    guarded: bool = False,
-) -> Config:
+def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
     """Return the checked config of plain values, with those in `given` put over them; see `load`."""
+    guarded = yaml_source.is_remote(file) and not given.get(local_paths.ALLOWED)
+    given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
     overrides.apply(values, given)
     where = Places(file, marks or {}, given)
     faults: list[str] = []

@@ -25,6 +25,10 @@ BELOW = {"data_files", "dataset_prepared_path", "mlflow_tracking_uri", "output_d
 CODE = {"overrides_of_model_kwargs"}
 """Keys, besides `trust_remote_code`, that can let code run that a repository brings."""
 
+ALLOWED: KeyPath = ("allow_local_paths",)
+"""The option that lifts all this. It is no key, so that no file can set it."""
+
+CURE = "--allow-local-paths lets it, and all else in the file"
 _ELSEWHERE = re.compile(r"[/\\~]|(?!https?://)[\w+.]+:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
 _FILE = re.compile(
     r"\.|http://|(json|csv|parquet|arrow|text)$|(?!https://).*\.(arrow|bin|csv|gguf|gz|jinja2?|jsonl?|ndjson|parquet|pt|py|safetensors|txt|ya?ml|zst)$",
@@ -39,7 +43,7 @@ def refusals(values: dict[str, Any], where: Places) -> Iterator[str]:
         if reason and not where(*path).startswith("--"):
             shown = value if len(str(value)) < 80 else f"{str(value)[:80]}..."
             name = ".".join(map(str, path))
-            yield f"{where(*path)}: `{name}: {shown}`: a config from the web may not {reason}; --allow-local-paths"
+            yield f"{where(*path)}: `{name}: {shown}`: a config from the web may not {reason}; {CURE}"
 
 
 def _reason(names: set[str], value: Any) -> str:
@@ -53,7 +57,7 @@ def _reason(names: set[str], value: Any) -> str:
     if "chat_template_jinja" in names and "{" in value:  # the template itself
         return ""
     if names & OPENED and (_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value)):
-        return "open files but by https://"
+        return "open what is neither on the Hub nor at https://"
     return ""
 
 

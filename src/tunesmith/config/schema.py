@@ -37,7 +37,8 @@ def schema() -> dict[str, Any]:
     for block in (found, *found["$defs"].values()):
         block["properties"] = {name: _may_be_empty(item) for name, item in block["properties"].items()}
     fsdp = found["$defs"]["FsdpConfig"]["properties"]
-    fsdp |= {f"fsdp_{name}": _old(f"as `{name}`") for name in fsdp}
+    other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
+    fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
     names = {old: new for new, olds in old_names().items() for old in olds}
     found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
     places = {

@@ -77,6 +77,8 @@ def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Tri
         swept = {setting.path: setting.value for setting in settings}
         try:
             config = load_values(deepcopy(values), file, deepcopy(given | swept), marks)
+            if config.training.resume_from_checkpoint:
+                raise ConfigError(f"{file}: remove `resume_from_checkpoint`: {NOT_SWEPT['resume_from_checkpoint']}")
         except ConfigError as error:
             for fault in str(error).splitlines():
                 faults.setdefault(_placed(fault, settings), []).append(name)

@@ -135,7 +135,7 @@ def _prompts(asker: Asker, file: str) -> Iterable[tuple[str, list[int]]]:
     path = Path(file)
     if not path.is_file():
         raise DataError(f"{file}: no such file")
-    if path.suffix not in data_source.SUFFIXES:
+    if path.suffix not in data_source.SUFFIXES or path.suffix == ".txt":
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.strip():
                 yield line, asker.prompt([{"role": "user", "content": line}])

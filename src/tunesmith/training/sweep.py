@@ -49,7 +49,7 @@ def standings(trials: list[Trial]) -> list[str]:
     for trial in trials:
         record = RunRecord(trial.output / "run")
         if not (about := record.about()):
-            found.append(NEW)
+            found.append(AGAIN if record.folder.exists() else NEW)
             continue
         before = yaml.safe_load(record.config_file.read_text())
         if changes := changed_settings(before, without_secrets(trial.config.values)):
