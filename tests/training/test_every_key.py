@@ -183,7 +183,12 @@ SHOWN_BY: dict[str, str] = {
         "tests/training/test_methods_run.py::test_the_best_is_chosen_by_the_metric_and_its_direction",
     ),
     **dict.fromkeys(
-        ("wandb_project", "wandb_name", "wandb_watch", "wandb_log_model",),
+        (
+            "wandb_project",
+            "wandb_name",
+            "wandb_watch",
+            "wandb_log_model",
+        ),
         "tests/training/test_trackers.py::test_wandb_runs_offline_without_a_key",
     ),
     **dict.fromkeys(
@@ -201,28 +206,57 @@ SHOWN_BY: dict[str, str] = {
         "tests/training/test_trackers.py::test_keys_become_the_environment_of_a_tracker",
     ),
     **dict.fromkeys(
-        ("use_wandb", "wandb_mode", "use_comet", "use_mlflow", "use_swanlab", "use_trackio",),
+        (
+            "use_wandb",
+            "wandb_mode",
+            "use_comet",
+            "use_mlflow",
+            "use_swanlab",
+            "use_trackio",
+        ),
         "tests/training/test_trackers.py::test_what_switches_a_tracker_on",
     ),
     **dict.fromkeys(
-        ("mlflow_tracking_uri", "mlflow_experiment_name", "mlflow_run_name", "hf_mlflow_log_artifacts",),
+        (
+            "mlflow_tracking_uri",
+            "mlflow_experiment_name",
+            "mlflow_run_name",
+            "hf_mlflow_log_artifacts",
+        ),
         "tests/training/test_trackers.py::test_mlflow_gets_the_losses_the_config_and_the_end",
     ),
     **dict.fromkeys(
-        ("trackio_project_name", "trackio_run_name",),
+        (
+            "trackio_project_name",
+            "trackio_run_name",
+        ),
         "tests/training/test_trackers.py::test_trackio_gets_the_losses_and_the_config",
     ),
     **dict.fromkeys(
-        ("swanlab_project", "swanlab_experiment_name", "swanlab_workspace", "swanlab_description", "swanlab_mode",),
+        (
+            "swanlab_project",
+            "swanlab_experiment_name",
+            "swanlab_workspace",
+            "swanlab_description",
+            "swanlab_mode",
+        ),
         "tests/training/test_trackers.py::test_swanlab_gets_the_losses_the_config_and_its_names",
     ),
     **dict.fromkeys(
-        ("comet_project_name", "comet_online", "comet_api_key",),
+        (
+            "comet_project_name",
+            "comet_online",
+            "comet_api_key",
+        ),
         "tests/training/test_trackers.py::test_comet_gets_the_losses_and_the_config",
     ),
     "use_tensorboard": "tests/training/test_trackers.py::test_tensorboard_gets_the_losses_and_the_config",
     **dict.fromkeys(
-        ("hub_model_id", "hub_strategy", "hub_revision",),
+        (
+            "hub_model_id",
+            "hub_strategy",
+            "hub_revision",
+        ),
         "tests/training/test_publish.py::test_checkpoints_and_the_result_with_record_and_card_are_pushed",
     ),
     **dict.fromkeys(
@@ -236,7 +270,10 @@ SHOWN_BY: dict[str, str] = {
         "tests/training/test_callbacks.py::test_checkpoints_and_a_trace_are_made_when_asked_for",
     ),
     **dict.fromkeys(
-        ("profiler_steps", "profiler_steps_start",),
+        (
+            "profiler_steps",
+            "profiler_steps_start",
+        ),
         "tests/training/test_callbacks.py::test_the_trace_has_the_steps_that_were_asked_for",
     ),
     "gc_collect_steps": "tests/training/test_callbacks.py::test_python_collects_each_so_many_steps",
