@@ -39,6 +39,21 @@ def kernel_arguments(model: ModelSection, hardware: Hardware) -> tuple[dict[str,
     return arguments, decisions
 
 
+def fuse_layers(model: Any, section: ModelSection, hardware: Hardware) -> Decision:
+    """Put fused layers into the model where they are faster, and return what was done."""
+    if hardware.kind != "cpu" or not section.fused_layers:
+        why = "fused_layers: false" if hardware.kind == "cpu" else f"the {hardware.kind} has kernels of its own"
+        return Decision("layers", "plain", why)
+    from tunesmith.modeling.fused import LEFT, fuse
+
+    counts = fuse(model)
+    left = f"; {count} {LEFT}" if (count := counts.pop(LEFT, 0)) else ""
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    if not found:
+        return Decision("layers", "plain", f"none is of a form that is faster here{left}")
+    return Decision("layers", f"fused: {found}{left}", "fewer passes over memory; the same result")
+
+
 def _compilation(model: ModelSection, hardware: Hardware) -> tuple[dict[str, Any], list[Decision]]:
     if not model.torch_compile:
         return {}, []

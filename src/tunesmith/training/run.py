@@ -36,7 +36,9 @@ from tunesmith.training.collate import (
     training_sequences,
 )
 from tunesmith.training.distribution import fit_fsdp, save_whole
+from tunesmith.training.kernels import fuse_layers
 from tunesmith.training.launch import check_launch, check_world
+from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.output import changed_settings, check_disk, full_disk_explained, move_aside, starting_point
 from tunesmith.training.plan import Plan, make_plan, world_size
@@ -106,11 +108,14 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     )
     check_world(arguments.world_size)
     set_seed(plan.training.seed)
-    model = build_model(config, plan.precision, plan.attention)
+    fused = plan.hardware.kind == "cpu" and config.model.fused_layers
+    model = build_model(config, plan.precision, plan.attention, fused=fused)
+    layers = fuse_layers(model, config.model, plan.hardware)
     if "fsdp" in plan.arguments:
         fit_fsdp(arguments, model)
     _print_decisions(
         *plan.decisions,
+        layers,
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
@@ -124,6 +129,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         callbacks=model_callbacks(config, model),
         training=plan.training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record),
+        own_loss=plan.hardware.kind == "cpu" and not config.data.rl and not adds_to_loss(model),
     )
 
 
