@@ -15,7 +15,7 @@ LAYERS = [
     {"data"},
     {"checks", "modeling", "planning"},
     {"training", "generation"},
-    {"evals", "synth", "export"},
+    {"evals", "synth", "export", "bench"},
     {"cli"},
     {"__main__"},
 ]

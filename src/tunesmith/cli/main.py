@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "loss, perplexity and your assertions on held-out rows",
     "runs": "the runs on this disk: their curves, losses and differences",
     "merge-lora": "put an adapter into its base model",
+    "bench": "how fast this machine trains, beside TRL",
     "explain": "what a key means, what it takes, and an example",
     "config": "what a file says once all is resolved, with origins",
     "diff": "the settings in which two configs or runs differ",

@@ -3,7 +3,9 @@
 from importlib.util import find_spec
 from typing import Any
 
-from tunesmith.config.sections import ModelSection
+import torch
+
+from tunesmith.config.sections import ModelSection, TrainingSection
 from tunesmith.config.sections.model import EXPERT_KERNELS
 from tunesmith.hardware import Hardware
 from tunesmith.training.args import Decision
@@ -52,6 +54,28 @@ def fuse_layers(model: Any, section: ModelSection, hardware: Hardware) -> Decisi
     if not found:
         return Decision("layers", "plain", f"none is of a form that is faster here{left}")
     return Decision("layers", f"fused: {found}{left}", "fewer passes over memory; the same result")
+
+
+def spare_checkpointing(
+    model: Any, training: TrainingSection, tokens: int, hardware: Hardware
+) -> tuple[TrainingSection, list[Decision]]:
+    """Return the section without `gradient_checkpointing` where what it saves fits a CPU's memory, and say so.
+
+    Args:
+        model: the model to train.
+        training: the section.
+        tokens: the most that go through the model at once.
+        hardware: the machine.
+    """
+    if not training.gradient_checkpointing or hardware.kind != "cpu":
+        return training, []
+    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    kept = sum(module.in_features + module.out_features for module in linear) * tokens * linear[0].weight.itemsize
+    if kept > hardware.memory / 4:
+        return training, []
+    why = f"what it saves, at most {kept / 2**30:.1f} GiB, fits; the same result in three quarters of the time"
+    off = training.model_copy(update={"gradient_checkpointing": False})
+    return off, [Decision("gradient_checkpointing", "off", why)]
 
 
 def _compilation(model: ModelSection, hardware: Hardware) -> tuple[dict[str, Any], list[Decision]]:
