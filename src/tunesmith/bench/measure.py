@@ -28,9 +28,15 @@ OURS = ("tunesmith", "default")
 PEERS: dict[tuple[str, str], dict[str, Any]] = {
     DEFAULT: {},
     ("trl", "fp32"): {"bf16": False},
-    BEST: {"packing": True, "gradient_checkpointing": False, "model_init_kwargs": {"dtype": "bfloat16"}},
+    BEST: {
+        "packing": True,
+        "per_device_train_batch_size": 1,
+        "gradient_checkpointing": False,
+        "model_init_kwargs": {"dtype": "bfloat16"},
+    },
 }
-"""System and setting -> what is set besides TRL's defaults. The last was the fastest of many that were tried."""
+"""System and setting -> what is set besides TRL's defaults. The last was the fastest of many that were tried; a packed
+sequence holds about as many tokens as a step of the others, if `sequence_len` is that long."""
 OWN: dict[tuple[str, str], dict[str, Any]] = {
     OURS: {},
     ("tunesmith", "fused_layers: false"): {"fused_layers": False},
@@ -140,14 +146,13 @@ def measure(config: Config, *, rows: int, mean: int, batch: int, epochs: int, ro
             for number, (name, keys) in enumerate([*OWN.items(), *PEERS.items()]):
                 folder = Path(place) / f"{index}-{number}"
                 folder.mkdir()
-                start = _own if name in OWN else _peer
-                runs.append(_run(start(folder, work, keys), folder, name))
+                runs.append((own_run if name in OWN else peer_run)(folder, work, name, keys))
                 note(_line(runs[-1]))
     return {"machine": str(hardware), "work": {"rows": rows, "tokens": work.tokens, "rows_a_step": batch}, **_sum(runs)}
 
 
-def _own(folder: Path, work: Work, keys: dict[str, Any]) -> list[str]:
-    """Write the config of a run of `tunesmith train`, and return the command."""
+def own_run(folder: Path, work: Work, name: tuple[str, str], keys: dict[str, Any]) -> Run:
+    """Run `tunesmith train` on the work, with `keys` besides, and return what was measured."""
     shared, lora = work.settings, work.settings["lora"]
     values = {
         "base_model": shared["model"],
@@ -167,18 +172,18 @@ def _own(folder: Path, work: Work, keys: dict[str, Any]) -> list[str]:
         **{key: shared[key] for key in ("micro_batch_size", "num_epochs", "sequence_len", "learning_rate", "seed")},
     }
     (folder / "config.yml").write_text(yaml.safe_dump(values | keys))
-    return [sys.executable, "-m", "tunesmith", "train", str(folder / "config.yml")]
+    command = [sys.executable, "-m", "tunesmith", "train", str(folder / "config.yml")]
+    return _run(command, folder, folder / "out/run/metrics.jsonl", name)
 
 
-def _peer(folder: Path, work: Work, keys: dict[str, Any]) -> list[str]:
-    """Write what a run of TRL is to do, and return the command."""
+def peer_run(folder: Path, work: Work, name: tuple[str, str], keys: dict[str, Any]) -> Run:
+    """Run TRL on the work, with `keys` besides, and return what was measured."""
     (folder / "work.json").write_text(json.dumps(work.settings | {"settings": keys}))
-    return [sys.executable, "-m", "tunesmith.bench.peer", str(folder)]
+    return _run([sys.executable, "-m", "tunesmith.bench.peer", str(folder)], folder, folder / "metrics.jsonl", name)
 
 
-def _run(command: Sequence[str], folder: Path, name: tuple[str, str]) -> Run:
+def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, str]) -> Run:
     """Run a command to its end, and look on from outside: when each step's line is written, and how much it holds."""
-    metrics = next((folder / place for place in ("out/run/metrics.jsonl",) if name in OWN), folder / "metrics.jsonl")
     with (folder / "log").open("w+") as log:
         begun = time.monotonic()
         process = subprocess.Popen(

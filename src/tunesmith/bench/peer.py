@@ -32,21 +32,21 @@ def train(folder: Path, work: dict[str, Any]) -> None:
     from trl import SFTConfig, SFTTrainer
 
     rows = load_dataset("json", data_files=work["rows"], split="train", cache_dir=str(folder / "cache"))
-    arguments = SFTConfig(
-        output_dir=str(folder / "out"),
-        use_cpu=work["cpu"],
-        per_device_train_batch_size=work["micro_batch_size"],
-        num_train_epochs=work["num_epochs"],
-        max_length=work["sequence_len"],
-        learning_rate=work["learning_rate"],
-        train_sampling_strategy="sequential",
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=work["seed"],
-        **work["settings"],
-    )
+    shared = {
+        "output_dir": str(folder / "out"),
+        "use_cpu": work["cpu"],
+        "per_device_train_batch_size": work["micro_batch_size"],
+        "num_train_epochs": work["num_epochs"],
+        "max_length": work["sequence_len"],
+        "learning_rate": work["learning_rate"],
+        "train_sampling_strategy": "sequential",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": work["seed"],
+    }
+    arguments = SFTConfig(**shared | work["settings"])
     adapter = LoraConfig(task_type="CAUSAL_LM", **work["lora"])
     trainer = SFTTrainer(work["model"], arguments, train_dataset=rows, peft_config=adapter)
     trainer.add_callback(Lines(folder / "metrics.jsonl"))
