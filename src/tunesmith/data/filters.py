@@ -1,0 +1,108 @@
+"""Filters: rows to which a user's assertions say no are left out, with the reasons, before anything is tokenised."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from tunesmith.assertions import Case, Jury, jury
+from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.question import reference_answer
+from tunesmith.data.source import read_rows
+from tunesmith.data.types import BadRow, Row
+from tunesmith.errors import DataError
+
+
+class Dropped(NamedTuple):
+    """A row that was left out: assertion -> why."""
+
+    row: Row
+    reasons: dict[str, str]
+
+
+@dataclass
+class Tally:
+    """How many rows an assertion left out, and the first of them with its reason."""
+
+    name: str
+    rows: int
+    place: str
+    reason: str
+
+
+def filtered_rows(spec: FormatSpec, source: str, limit: int | None, seconds: float) -> Iterator[Row | BadRow | Dropped]:
+    """Yield the first `limit` rows of a dataset, in their order; one that its `filters` leave out as `Dropped`.
+
+    What is judged as `answer` is the row's own answer, as `evaluate` would ask for it.
+
+    Raises:
+        ConfigError: an assertion is at fault.
+    """
+    rows = islice(read_rows(spec.dataset, source), limit)
+    if not spec.dataset.filters:
+        yield from rows
+        return
+    with jury(spec.dataset.filters, source, seconds) as judge:
+        yield from judged_rows(rows, lambda values: reference_answer(values, spec, source), judge)
+
+
+def judged_rows(
+    rows: Iterable[Row | BadRow], answer: Callable[[dict[str, Any]], str], judge: Jury
+) -> Iterator[Row | BadRow | Dropped]:
+    """Yield the rows in their order, judged; one that has no answer, since it does not fit its type, as a `BadRow`."""
+    waiting: deque[Row | BadRow] = deque()
+
+    def cases() -> Iterator[Case]:
+        for row in rows:
+            if isinstance(row, Row):
+                try:
+                    text = answer(row.values)
+                except DataError as error:
+                    row = BadRow(row.file, row.number, str(error))
+            waiting.append(row)
+            if isinstance(row, Row):
+                yield Case(row.values, text, text, f"{row.file}:{row.number}")
+
+    for verdicts in judge(cases()):
+        while isinstance(waiting[0], BadRow):
+            yield waiting.popleft()
+        row = waiting.popleft()
+        reasons = {verdict.name: verdict.reason for verdict in verdicts if not verdict.ok}
+        yield Dropped(row, reasons) if reasons and isinstance(row, Row) else row
+    yield from waiting
+
+
+def note_dropped(item: Dropped, stream: TextIO, tallies: dict[str, Tally]) -> None:
+    """Write a row that was left out as a JSON line, its columns with `place` and `reasons`, and count it."""
+    place = f"{item.row.file}:{item.row.number}"
+    stream.write(json_line({**item.row.values, "place": place, "reasons": item.reasons}))
+    for name, reason in item.reasons.items():
+        tallies.setdefault(name, Tally(name, 0, place, reason)).rows += 1
+
+
+def json_line(values: dict[str, Any]) -> str:
+    """Return a row as a line of JSON; a date or the like as text."""
+    return json.dumps(values, ensure_ascii=False, default=str) + "\n"
+
+
+def dropped_lines(dropped: int, rows: int, tallies: Iterable[Tally], file: Path) -> list[str]:
+    """Return lines that say how many rows were left out, where they are, and why."""
+    share = 100 * dropped / max(rows, 1)
+    head = f"  {dropped:,} of {rows:,} rows left out by filters ({share:.1f}%), all in {file}:"
+    return [head, *(f"    {line}" for line in reasons_table(tallies, rows))]
+
+
+def reasons_table(tallies: Iterable[Tally], rows: int) -> list[str]:
+    """Return aligned lines: the assertions that left rows out, the most first, with an example of each."""
+    lines: list[Sequence[str]] = [("assertion", "rows", "share", "first at", "because")]
+    for tally in sorted(tallies, key=lambda tally: -tally.rows):
+        share = f"{100 * tally.rows / max(rows, 1):.1f}%"
+        lines.append((tally.name, f"{tally.rows:,}", share, tally.place, " ".join(tally.reason.split())[:100]))
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return [
+        f"{name:<{widths[0]}}  {count:>{widths[1]}}  {share:>{widths[2]}}  {place:<{widths[3]}}  {reason}"
+        for name, count, share, place, reason in lines
+    ]
