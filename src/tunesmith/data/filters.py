@@ -3,17 +3,21 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from tunesmith.assertions import Case, Jury, jury
+from tunesmith.config.sections import Dataset
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import reference_answer
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
+from tunesmith.log import note
 
 
 class Dropped(NamedTuple):
@@ -31,6 +35,24 @@ class Tally:
     rows: int
     place: str
     reason: str
+
+
+def spec_of_file(file: str, kind: str | None, filters: Sequence[str] = ()) -> FormatSpec:
+    """Return the settings of a data file without a config; where its columns tell no layout, its rows have no answer.
+
+    Raises:
+        ConfigError: `kind` is no known type.
+        DataError: there is no such file.
+    """
+    dataset = Dataset(path=file, type=kind, filters=list(filters))
+    if kind:
+        find_format(kind, file)
+        return FormatSpec(dataset)
+    try:
+        return FormatSpec(with_types([dataset], file)[0])
+    except ConfigError:
+        note(f"{file}: its columns tell no layout, so that `answer` is empty; a type names one")
+        return FormatSpec(dataset.model_copy(update={"type": "pretokenized"}))
 
 
 def filtered_rows(spec: FormatSpec, source: str, limit: int | None, seconds: float) -> Iterator[Row | BadRow | Dropped]:
@@ -73,6 +95,46 @@ def judged_rows(
         reasons = {verdict.name: verdict.reason for verdict in verdicts if not verdict.ok}
         yield Dropped(row, reasons) if reasons and isinstance(row, Row) else row
     yield from waiting
+
+
+@dataclass
+class Filtered:
+    """What became of the rows of a dataset: how many were read and left out, and why."""
+
+    rows: int = 0
+    dropped: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+
+def write_filtered(
+    rows: Iterable[Row | BadRow | Dropped], kept: Path, dropped: Path, advance: Callable[[int], object]
+) -> Filtered:
+    """Write the rows that are kept and those that are not as JSON lines; the files appear when both are whole."""
+    found = Filtered()
+    parts = [file.with_name(f".{file.name}.part") for file in (kept, dropped)]
+    try:
+        with _writable(parts[0]) as good, _writable(parts[1]) as bad:
+            for row in rows:
+                if isinstance(row, BadRow):
+                    row = Dropped(Row(row.file, row.number, {}), {"(cannot be used)": row.reason})
+                if isinstance(row, Row):
+                    good.write(json_line(row.values))
+                else:
+                    note_dropped(row, bad, found.tallies)
+                    found.dropped += 1
+                found.rows += 1
+                advance(1)
+        for part, file in zip(parts, (kept, dropped), strict=True):
+            part.replace(file)
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+    return found
+
+
+def _writable(file: Path) -> TextIO:
+    """Open a file to write to; a reason may hold half a character, which UTF-8 has not."""
+    return file.open("w", encoding="utf-8", errors="backslashreplace")
 
 
 def note_dropped(item: Dropped, stream: TextIO, tallies: dict[str, Tally]) -> None:

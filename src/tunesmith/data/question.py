@@ -18,7 +18,7 @@ from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import Turn as ChatTurn
 from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import turns_of_pair
+from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
 from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode, prompt_ids
@@ -75,6 +75,7 @@ def question(
         last = _last_answer(turns)
         if last == 0:
             return None
+        require_template(spec)
         messages = [turn.message for turn in turns[:last]]
         rendered = chat_prompt([*messages, *said], spec, tools_of(values, spec.dataset))
         words = [turn.content for turn in turns[:last] if turn.role == "user"]
@@ -84,12 +85,12 @@ def question(
         if last == 0:
             return None
         words = [message.text for message in spoken[:last] if message.speaker == 0]
-        fed = _fed([*spoken[:last], *map(_message, said), spoken[last]], spec, tokenizer)
+        fed = _fed(spoken[: last + 1], said, spec, tokenizer, source)
         return Question(fed, spoken[last].text, words[-1] if words else "")
     if (found := _asked_text(values, spec, source)) is None:
         return None
     prompt, answer = found
-    ids = gone_on(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
+    ids = _gone_on(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
     return Question(ids, answer, prompt.text)
 
 
@@ -151,7 +152,7 @@ def _message(turn: Turn) -> Message:
     return MESSAGES[turn["role"]]._replace(text=turn["content"])
 
 
-def gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+def _gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
     """Return a prompt of a type that knows one turn, gone on with: the answer, a blank line, the next turn's prompt."""
     for turn in said:
         if turn["role"] == "assistant":
@@ -163,14 +164,18 @@ def gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: T
     return ids
 
 
-def _fed(messages: Sequence[Message], spec: FormatSpec, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of a conversation up to its last message, an answer."""
+def _fed(
+    messages: Sequence[Message], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str
+) -> list[int]:
+    """Return the tokens of a conversation up to its last message, an answer; with the turns that are said before it."""
+    if said and keeps_history(spec.dataset):
+        messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
     rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
     prompt = rendered.prompt(last=True)
     (found,) = encode([prompt], tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
     if isinstance(found, DataError):
         raise found
-    return found[0].input_ids
+    return _gone_on(found[0].input_ids, said, spec, tokenizer, source)
 
 
 def keeps_history(dataset: Dataset) -> bool:
@@ -178,20 +183,24 @@ def keeps_history(dataset: Dataset) -> bool:
     return dataset.kind == "chat_template" or (dataset.kind in CONVERSATIONS and dataset.kind != "instruct")
 
 
-def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+def conversation_prompt(
+    turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn] = ()
+) -> list[int]:
     """Return the tokens that the model is fed after `turns`, the last of which is the user's.
 
-    Types that know one turn take the last one as the instruction, or as the text to go on with.
+    Types that know one turn take the last one as the instruction, or as the text to go on with. What is `said` since,
+    an answer and a turn of the user by turns, follows as in `question`.
     """
     text = turns[-1]["content"]
     kind = spec.dataset.kind
     if kind in CONVERSATIONS:
-        return _fed([*map(_message, turns), MESSAGES["assistant"]._replace(text="(the answer)")], spec, tokenizer)
+        messages = [*map(_message, turns), MESSAGES["assistant"]._replace(text="(the answer)")]
+        return _fed(messages, said, spec, tokenizer, source)
     if kind == "chat_template" or (kind == "prompt_completion" and spec.template and _holds_messages(spec, source)):
-        rendered = chat_prompt(list(turns), spec)
-    elif kind in INSTRUCT:
-        said = [turn["content"] for turn in turns if turn["role"] == "system"]
-        rendered = instruct_prompt(text, said[0] if said else "", spec)
+        return prompt_ids(chat_prompt([*turns, *said], spec), tokenizer)
+    if kind in INSTRUCT:
+        system = [turn["content"] for turn in turns if turn["role"] == "system"]
+        rendered = instruct_prompt(text, system[0] if system else "", spec)
     elif kind in PLAIN_TEXT:
         rendered = Rendered((Span(text, False),), bos="never" if kind == "input_output" else "own")
     elif kind in ("stepwise_supervised", "pretokenized"):
@@ -201,7 +210,7 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
         answered = find_format(kind, source)(row, spec)[0]
         assert isinstance(answered, Rendered)
         rendered = answered.prompt(last=True)
-    return prompt_ids(rendered, tokenizer)
+    return _gone_on(prompt_ids(rendered, tokenizer), said, spec, tokenizer, source)
 
 
 def _holds_messages(spec: FormatSpec, source: str) -> bool:
