@@ -5,7 +5,7 @@ pytest finds this file by the entry point `pytest11`. Without `--rows` it does a
 
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -56,7 +56,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     from tunesmith.assertions.verdict import Fault, known_to, verdict_of
     from tunesmith.data.types import BadRow
 
-    case = pyfuncitem.callspec.params[CASE]
+    case: Any = pyfuncitem.callspec.params[CASE]
     if isinstance(case, BadRow):
         pytest.fail(f"{case.file}:{case.number}: {case.reason}", pytrace=False)
     given = {**pyfuncitem.funcargs, **known_to(case)}
