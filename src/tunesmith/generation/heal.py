@@ -54,4 +54,5 @@ def heal(ask: Ask, cases: Sequence[Case], judge: Jury, retries: int) -> list[Hea
 def complaint(failed: Sequence[Verdict]) -> Turn:
     """Return the user's turn that says what is wrong with an answer, each reason once."""
     reasons = "\n".join(f"- {reason}" for reason in dict.fromkeys(verdict.reason for verdict in failed))
-    return {"role": "user", "content": f"That answer is wrong:\n{reasons}\nGive the whole answer again, corrected."}
+    text = f"That answer does not pass these checks:\n{reasons}\nGive the whole answer again, corrected."
+    return {"role": "user", "content": text}
