@@ -88,11 +88,12 @@ def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardwa
     """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
     sequences = held_out_sequences(splits, config.data)
     schedule = plan_steps(config.training, 1, 1)
-    arguments = training_arguments(
-        config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
-    )
+    precision = choose_precision(config.model, hardware)
+    arguments = training_arguments(config.training, schedule, precision, hardware, has_eval=True)
     collator = FlatCollator(keep_logits=takes_logits_to_keep(voice.model))
-    trainer = TokenMeanTrainer(voice.model, arguments, data_collator=collator, eval_dataset=sequences)
+    trainer = TokenMeanTrainer(
+        voice.model, arguments, data_collator=collator, eval_dataset=sequences, autocast=precision.autocast
+    )
     trainer.remove_callback(PrinterCallback)
     with voice.speaking():
         metrics = trainer.evaluate()

@@ -130,6 +130,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         callbacks=model_callbacks(config, model),
         training=training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record),
+        autocast=plan.precision.autocast,
         own_loss=is_cpu and not config.data.rl and not adds_to_loss(model),
     )
 

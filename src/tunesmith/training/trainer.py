@@ -1,8 +1,8 @@
 """transformers' Trainer with the config's methods, and the mean loss per trained token whatever the batches."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -43,13 +43,15 @@ class TokenMeanTrainer(Methods):
         training: TrainingSection | None = None,
         answers: Callable[[Any, int], dict[str, float]] | None = None,
         own_loss: bool = False,
+        autocast: bool = False,
         **kwargs: Any,
     ) -> None:
         """Take besides what a Trainer takes the section `training`, and what answers prompts at each evaluation.
 
-        With `own_loss`, the loss is `TokenLoss` in place of transformers' code for the same.
+        With `own_loss`, the loss is `TokenLoss` in place of transformers' code for the same. With `autocast`, a CPU
+        computes in bf16; accelerate, asked for that, would turn all logits into fp32 besides.
         """
-        self.answers = answers
+        self.answers, self.autocast = answers, autocast
         if training and training.use_eaft:
             kwargs["compute_loss_func"] = EntropyWeighted(training.eaft_alpha, training.eaft_k)
         elif own_loss:
@@ -63,12 +65,19 @@ class TokenMeanTrainer(Methods):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return ByLength(self.train_dataset.lengths, batch, self.args.seed)
 
+    def compute_loss_context_manager(self) -> contextlib.ExitStack:
+        """Return the context in which a loss is computed."""
+        context: contextlib.ExitStack = super().compute_loss_context_manager()
+        if self.autocast and self.args.device.type == "cpu":
+            context.enter_context(torch.autocast("cpu", torch.bfloat16))
+        return context
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Add up the gradients of a batch, a piece of it at a time, and return its loss."""
         parts = self.parts(inputs)
         loss = torch.zeros((), device=self.args.device)
         for index, part in enumerate(parts, 1):
-            with nullcontext() if index == len(parts) else self.accelerator.no_sync(model):
+            with contextlib.nullcontext() if index == len(parts) else self.accelerator.no_sync(model):
                 loss += super().training_step(model, part, num_items_in_batch)
         return loss
 
