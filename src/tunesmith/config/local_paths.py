@@ -20,7 +20,7 @@ OPENED = {
     "tokenizer_config",
 }
 """Keys, also inside blocks, whose values may be opened as files; names of Hub repositories are fine."""
-BELOW = {"data_files", "dataset_prepared_path", "mlflow_tracking_uri", "output_dir", "trigger_file_path"}
+BELOW = {"data_files", "dataset_prepared_path", "mlflow_tracking_uri", "output", "output_dir", "trigger_file_path"}
 """Keys of files that are written, or lie inside another: relative paths are fine."""
 CODE = {"overrides_of_model_kwargs"}
 """Keys, besides `trust_remote_code`, that can let code run that a repository brings."""

@@ -13,6 +13,7 @@ from tunesmith.config.sections.evaluation import Evaluation, EvaluationSection
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
 from tunesmith.config.sections.section import Section
+from tunesmith.config.sections.synthesis import Curate, SynthesisSection
 from tunesmith.config.sections.tracking import TrackingSection
 from tunesmith.config.sections.training import TrainingSection
 
@@ -22,6 +23,7 @@ __all__ = [
     "SECTIONS",
     "AdapterSection",
     "Config",
+    "Curate",
     "DataSection",
     "Dataset",
     "DistributionSection",
@@ -32,6 +34,7 @@ __all__ = [
     "PreferenceSection",
     "Section",
     "SpecialTokens",
+    "SynthesisSection",
     "TrackingSection",
     "TrainingSection",
 ]
@@ -49,6 +52,7 @@ class Config(Section):
     preference: PreferenceSection
     distribution: DistributionSection
     tracking: TrackingSection
+    synthesis: SynthesisSection
     values: dict[str, Any]
     """The keys that the user set, resolved, for the record of a run."""
     fates: tuple[Any, ...] = ()
@@ -73,6 +77,7 @@ SECTIONS: dict[str, type[Section]] = {
     "preference": PreferenceSection,
     "distribution": DistributionSection,
     "tracking": TrackingSection,
+    "synthesis": SynthesisSection,
 }
 
 OWNER = {key: name for name, section in SECTIONS.items() for key in section.model_fields}
