@@ -9,7 +9,9 @@ from typing import Any
 from tunesmith.config.sections.adapter import AdapterSection
 from tunesmith.config.sections.data import ROLES, DataSection, Dataset
 from tunesmith.config.sections.distribution import DistributionSection, FsdpConfig
+from tunesmith.config.sections.endpoint import EndpointSection
 from tunesmith.config.sections.evaluation import Evaluation, EvaluationSection
+from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
 from tunesmith.config.sections.section import Section
@@ -27,9 +29,11 @@ __all__ = [
     "DataSection",
     "Dataset",
     "DistributionSection",
+    "EndpointSection",
     "Evaluation",
     "EvaluationSection",
     "FsdpConfig",
+    "Judge",
     "ModelSection",
     "PreferenceSection",
     "Section",
