@@ -60,9 +60,7 @@ def measure(count: int) -> None:
 
 
 if __name__ == "__main__":
-    print(
-        "| rows | processor time | with a rule undone | peak memory | duplicates found | near duplicates found | others left out |"
-    )
+    print("| rows | processor time | a rule undone | peak memory | duplicates found | near ones | others left out |")
     print("|---|---|---|---|---|---|---|")
     for number in sys.argv[1:]:
         measure(int(number))

@@ -133,9 +133,10 @@ class NearTexts:
         for block in np.array_split(pairs, len(pairs) // BLOCK + 1):
             for pair in block.tolist():
                 one, other = pair >> 32, pair & 0xFFFFFFFF
-                if one not in found and other not in found:
-                    if (share := _share(self._runs_at(one), self._runs_at(other))) >= self.alike:
-                        found[one] = Twin(other, share)
+                if one in found or other in found:
+                    continue
+                if (share := _share(self._runs_at(one), self._runs_at(other))) >= self.alike:
+                    found[one] = Twin(other, share)
         return found
 
     def _flush(self) -> None:

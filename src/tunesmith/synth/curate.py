@@ -5,30 +5,27 @@ The source is never changed. A second run with other bounds, or with a rule undo
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from tunesmith.assertions import jury
 from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import Config, Curate
-from tunesmith.data.source import digest
+from tunesmith.data.source import digest, locate
 from tunesmith.data.splits import prepare_splits, set_names
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import BadRow, Row
-from tunesmith.errors import ConfigError, DataError, RunError, did_you_mean
+from tunesmith.data.types import Row
+from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.log import note, progress
 from tunesmith.synth.manifest import (
-    ASSERTION,
-    DUPLICATE,
     RULES,
     UNREADABLE,
     Decision,
     Entry,
-    Finding,
     decide,
-    is_kept,
     read_manifest,
 )
 from tunesmith.synth.scan import Place, Scan, sourced_rows
@@ -84,6 +81,7 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
     section = config.synthesis.curate
     _require_rules(section)
     folder = Path(section.output)
+    _require_elsewhere(config, folder)
     folder.mkdir(parents=True, exist_ok=True)
     held_out = _held_out(config, tokenizer)
     basis = _basis(config, held_out)
@@ -92,13 +90,12 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
     anew = old.get("basis") != basis or not manifest.exists()
     if anew:
         (folder / RECORD).unlink(missing_ok=True)
-        entries = Scan(config, tokenizer if section.min_tokens or section.max_tokens else None).entries(
-            held_out, scanned
-        )
+        counter = tokenizer if section.min_tokens or section.max_tokens else None
+        with jury(section.assertions, config.source) if section.assertions else nullcontext() as judge:
+            summary = _write(config, held_out, Scan(config, counter, judge).entries(held_out, scanned), folder)
     else:
         note(f"{manifest}: nothing that it depends on has changed; its findings are used again")
-        entries = read_manifest(manifest)
-    summary = _write(config, held_out, entries, folder)
+        summary = _write(config, held_out, read_manifest(manifest), folder)
     summary.anew = anew
     scanned.unlink(missing_ok=True)
     record = {"basis": basis, "settings": section.model_dump(), **asdict(summary)}
@@ -137,6 +134,16 @@ def _require_rules(section: Curate) -> None:
             raise ConfigError(f"`curate.keep: [{UNREADABLE}]`: what cannot be read cannot be kept")
 
 
+def _require_elsewhere(config: Config, folder: Path) -> None:
+    """Raise an error if the folder to write to is one of those that are read."""
+    for dataset in (*config.data.datasets, *config.data.test_datasets):
+        found = locate(dataset, config.source)
+        if isinstance(found, list) and folder.resolve() in {file.resolve().parent for file in found}:
+            raise ConfigError(
+                f"`curate.output: {folder}` holds {dataset.path}, which must not change; name another folder"
+            )
+
+
 def _write(config: Config, held_out: set[Place], entries: Iterator[Entry], folder: Path) -> Summary:
     """Write the files, each under its name once all are whole."""
     summary = Summary()
@@ -147,7 +154,7 @@ def _write(config: Config, held_out: set[Place], entries: Iterator[Entry], folde
         def opened(name: str) -> Any:
             return stack.enter_context((folder / f"{name}.part").open("w", encoding="utf-8"))
 
-        manifest, kept = opened(MANIFEST), {}
+        manifest, kept = opened(MANIFEST), dict[str, Any]()
         decisions = decide(entries, section)
         for item, dataset, held in sourced_rows(config, held_out):
             name = f"{names[dataset]}{'.held_out' if held else ''}.jsonl"
@@ -159,8 +166,9 @@ def _write(config: Config, held_out: set[Place], entries: Iterator[Entry], folde
                 summary.add(decision)
             summary.held_out += held
             if isinstance(item, Row) and (held or (decision is not None and decision.left_out is None)):
-                file = kept.get(name) or kept.setdefault(name, opened(name))
-                file.write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
+                if name not in kept:
+                    kept[name] = opened(name)
+                kept[name].write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
                 summary.files[str(folder / name)] = summary.files.get(str(folder / name), 0) + 1
             advance(1)
     for name in (*kept, MANIFEST):

@@ -19,15 +19,14 @@ def prompt_and_answer(values: dict[str, Any], dataset: Dataset) -> tuple[str, st
     System texts, and columns whose name begins with `_`, are left out.
     """
     for name, value in values.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict) and name != dataset.field_tools:
-            if turns := _turns(value, dataset):
-                last = max((index for index, turn in enumerate(turns) if turn[0] == "assistant"), default=len(turns))
-                return "\n".join(text for _, text in turns[:last]), "\n".join(text for _, text in turns[last:])
+        if name != dataset.field_tools and (turns := _turns(value, dataset)):
+            last = max((index for index, turn in enumerate(turns) if turn[0] == "assistant"), default=len(turns))
+            return "\n".join(text for _, text in turns[:last]), "\n".join(text for _, text in turns[last:])
     answers = {*ANSWERS, dataset.field_output}
     skipped = {"system", dataset.field_system}
     asked = (value for name, value in values.items() if name not in answers | skipped and not name.startswith("_"))
     answered = (value for name, value in values.items() if name in answers)
-    return tuple("\n".join(text for value in side for text in strings(value)) for side in (asked, answered))  # type: ignore[return-value]
+    return "\n".join(strings(list(asked))), "\n".join(strings(list(answered)))
 
 
 def joined(values: dict[str, Any], columns: Sequence[str], parts: tuple[str, str]) -> str:
@@ -42,8 +41,10 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def _turns(messages: list[Any], dataset: Dataset) -> list[tuple[str, str]]:
+def _turns(messages: Any, dataset: Dataset) -> list[tuple[str, str]]:
     """Return role and text of each turn but the system's; nothing of a list that is no conversation."""
+    if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
+        return []
     names = dataset.message_property_mappings
     found = []
     for item in messages:

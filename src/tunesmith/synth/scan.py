@@ -6,12 +6,13 @@ Rows stream. What is kept of a row are hashes in flat arrays (`data.twins`), sin
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tunesmith.assertions import Case, Jury
 from tunesmith.config.sections import Config, Curate, Dataset
 from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.log import progress
 from tunesmith.references import resolve
-from tunesmith.synth.manifest import DUPLICATE, LEAK, NEAR, UNREADABLE, Entry, Finding
+from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, NEAR, UNREADABLE, Entry, Finding
 from tunesmith.synth.parts import ANSWERED, ASKED, joined, prompt_and_answer
 
 BATCH = 1000
@@ -67,10 +68,10 @@ class Keys:
 
 
 class Scan:
-    """One reading of the rows."""
+    """One reading of the rows; `judge` runs the assertions that they must pass."""
 
-    def __init__(self, config: Config, tokenizer: Tokenizer | None) -> None:
-        self.config, self.tokenizer = config, tokenizer
+    def __init__(self, config: Config, tokenizer: Tokenizer | None, judge: Jury | None) -> None:
+        self.config, self.tokenizer, self.judge = config, tokenizer, judge
         self.section: Curate = config.synthesis.curate
         self.complexity = _complexity(self.section, config.source)
         self.groups = [Keys() for _ in self.section.dedup_keys]
@@ -98,9 +99,8 @@ class Scan:
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines):
                 *known, found = json.loads(line)
-                yield Entry(
-                    *known, (*(Finding(*item) for item in found), *(at[number] for at in twins if number in at))
-                )
+                late = [at[number] for at in twins if number in at]
+                yield Entry(*known)._replace(found=(*(Finding(*item) for item in found), *late))
 
     def _to_evaluate(self, held_out: set[Place]) -> Iterator[tuple[Row, Dataset]]:
         """Yield the rows of `test_datasets`, and those of `datasets` that `val_set_size` holds out."""
@@ -121,7 +121,7 @@ class Scan:
 
     def _read(self, batch: Sequence[Sourced]) -> Iterator[Entry]:
         """Yield the entries of some rows with what can be said of each alone, and keep their hashes."""
-        texts = []
+        texts, cases = [], []
         for item, number, _ in batch:
             dataset = self.config.data.datasets[number]
             values = item.values if isinstance(item, Row) else {}
@@ -134,12 +134,15 @@ class Scan:
                 self.near.add(texts[-1])
             if self.held_out:
                 self._add_asked(item if isinstance(item, Row) else None, dataset)
-        tokens = self._tokens(texts)
-        for (item, *_), text, count in zip(batch, texts, tokens, strict=True):
+            if isinstance(item, Row):
+                cases.append(Case(values, parts[1], parts[1], f"{item.file}:{item.number}"))
+        verdicts = self.judge(cases) if self.judge else repeat([])
+        for (item, *_), text, count in zip(batch, texts, self._tokens(texts), strict=True):
             if isinstance(item, BadRow):
                 yield Entry(item.file, item.number, found=(Finding(UNREADABLE, item.reason),))
-            else:
-                yield Entry(item.file, item.number, len(text), self.complexity(item, text), count)
+                continue
+            failed = tuple(Finding(f"{ASSERTION}:{name}", reason) for name, ok, reason in next(verdicts) if not ok)
+            yield Entry(item.file, item.number, len(text), self.complexity(item, text), count, failed)
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
         if self.tokenizer is None:

@@ -15,7 +15,7 @@ from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
 from tunesmith.config.sections.section import Section
-from tunesmith.config.sections.synthesis import Curate, SynthesisSection
+from tunesmith.config.sections.synthesis import Curate, Generate, SynthesisSection
 from tunesmith.config.sections.tracking import TrackingSection
 from tunesmith.config.sections.training import TrainingSection
 
@@ -33,6 +33,7 @@ __all__ = [
     "Evaluation",
     "EvaluationSection",
     "FsdpConfig",
+    "Generate",
     "Judge",
     "ModelSection",
     "PreferenceSection",

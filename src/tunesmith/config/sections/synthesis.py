@@ -1,9 +1,10 @@
 """Which rows are worth training on, and rows that a model makes."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from tunesmith.config.sections.endpoint import EndpointSection
 from tunesmith.config.sections.section import Count, Section
 
 Likeness = Annotated[float, Field(ge=0.5, le=1)]
@@ -18,7 +19,7 @@ class Curate(Section):
     output: str = "curated"
     """Folder of the kept rows and the manifest."""
     dedup_keys: list[Annotated[list[str], Field(min_length=1)]] = [["prompt", "answer"]]
-    """Lists of columns: of rows that are equal in all columns of a list, but for case and whitespace, the first stays."""
+    """Lists of columns: of rows equal in all columns of a list, but for case and whitespace, the first stays."""
     near_duplicates: Likeness | None = 0.8
     """Share of runs of five words from which two rows are nearly the same; null: do not look."""
     columns: Annotated[list[str], Field(min_length=1)] = ["prompt", "answer"]
@@ -45,8 +46,39 @@ class Curate(Section):
     """Rules that leave out nothing, such as near-duplicate; what they would have left out is still in the manifest."""
 
 
+class Generate(Section):
+    """The `generate:` block: rows that a model writes after the pattern of seed rows."""
+
+    seeds: str
+    """File of the seed rows, in any form that `datasets[].path` takes."""
+    prompt: str | None = None
+    """Jinja template, or its file, of what the model is asked; it knows seeds, number and schema. One is built in."""
+    row_schema: dict[str, Any] | str | None = None
+    """JSON schema of a row, or its file; by default one that says what the seeds have in common."""
+    endpoint: EndpointSection
+    """The model that writes."""
+    rows: Count = 100
+    """How many rows to make."""
+    output: str = "generated.jsonl"
+    """File of the rows. Name it in `datasets` to train on them."""
+    seeds_per_prompt: Annotated[int, Field(ge=0)] = 3
+    """How many seed rows a prompt shows, drawn anew for each."""
+    seed: int = 42
+    """Of the draws of seeds, and of the model's choices."""
+    heal: Annotated[int, Field(ge=0)] = 1
+    """How often a row that fails goes back to the model with the reason, before it is given up."""
+    assertions: str | None = None
+    """Python file whose `test_*` functions a row's own answer must pass."""
+    judge: bool = False
+    """Whether the model and rubric of `judge` must call a row good."""
+    near_duplicates: Likeness | None = 0.8
+    """Share of runs of five words from which a row is too near to a seed or another row; null: only equal ones are."""
+
+
 class SynthesisSection(Section):
     """Curation of rows, and rows that are made."""
 
     curate: Curate = Curate()
     """What `tunesmith curate` leaves out."""
+    generate: Generate | None = None
+    """Rows that `tunesmith generate` makes."""
