@@ -186,7 +186,7 @@ def test_a_request_that_is_refused_for_its_own_sake_ends_alone(server, section):
 
 def test_a_server_that_refuses_everything_is_given_up(server, section):
     server.script = lambda body, number: Says(status=422, body="unknown field")
-    with pytest.raises(Stopped, match="10 requests in a row failed, .*unknown field"):
+    with pytest.raises(Stopped, match=r"10 requests in a row failed, .*unknown field"):
         ask(section(), *[question(f"q{n}") for n in range(100)])
     assert len(server.asked) < 30
 
@@ -291,7 +291,7 @@ def test_two_processes_share_what_is_kept(server, section):
 def test_a_damaged_or_forbidden_cache_is_named(section, tmp_path):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/replies.sqlite").write_bytes(b"no database" * 1000)
-    with pytest.raises(RunError, match="replies.sqlite cannot be used: .*set `cache`"):
+    with pytest.raises(RunError, match=r"replies\.sqlite cannot be used: .*set `cache`"):
         ask(section(cache=str(tmp_path / "bad")), question("a"))
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be used"):

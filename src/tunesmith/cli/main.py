@@ -18,6 +18,8 @@ COMMANDS = {
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
     "evaluate": "loss, perplexity and your assertions on held-out rows",
+    "label": "say by keyboard which answers are good",
+    "judge": "another model judges answers by a rubric; does it agree with you?",
     "runs": "the runs on this disk: their curves, losses and differences",
     "merge-lora": "put an adapter into its base model",
     "explain": "what a key means, what it takes, and an example",

@@ -18,7 +18,6 @@ from tunesmith.config.sections import EndpointSection
 from tunesmith.generation.budget import Budget, Spent, Stopped
 from tunesmith.generation.chat_client import ChatClient
 from tunesmith.generation.exchange import Completion, Refused, Reply, Request
-from tunesmith.generation.local_model import LocalModel
 from tunesmith.generation.replies import Replies
 from tunesmith.generation.structured import fit
 from tunesmith.modeling.builtin import cache_dir
@@ -45,6 +44,8 @@ def open_endpoint(section: EndpointSection, source: str) -> Iterator["Endpoint"]
     budget = Budget(section)
     with closing(Replies(Path(section.cache) if section.cache else cache_dir() / "replies")) as replies:
         if section.base_url is None:
+            from tunesmith.generation.local_model import LocalModel  # torch is not needed where a server is asked
+
             model = LocalModel(section.model, source, budget)
             yield Endpoint(section, model.identity, replies, budget, model.complete)
             return

@@ -1,6 +1,7 @@
 """A model of this machine that is asked as one at a server would be: a base model, or what a run has trained."""
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import groupby
@@ -60,7 +61,8 @@ class LocalModel:
 
     def _batch(self, requests: list[Request]) -> Iterator[Completion | Refused]:
         asker, first = self._asker, requests[0]
-        room = asker.tokenizer.model_max_length - first.max_tokens
+        known = asker.voices[0].model.config.get_text_config().to_dict()
+        room = (known.get("max_position_embeddings") or sys.maxsize) - first.max_tokens
         prompts = [asker.prompt(request.messages) for request in requests]
         fitting: list[list[int]] = []
         stopped: Stopped | None = None
