@@ -15,6 +15,7 @@ OPENED = {
     "chat_template_jinja",
     "deepspeed",
     "examples",
+    "filters",
     "lora_model_dir",
     "model",
     "path",

@@ -1,10 +1,11 @@
 """The story of an evaluation: the loss on held-out rows, then answers to them and what the assertions say."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from transformers import PrinterCallback
 
+from tunesmith.assertions import Case, Jury, Verdict, jury
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.specs import format_specs
@@ -13,7 +14,6 @@ from tunesmith.data.splits import Splits, prepare_splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
-from tunesmith.evals.assertions import judge, load_assertions
 from tunesmith.evals.report import Answer, Judged, Report
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import Hardware, detect
@@ -47,28 +47,41 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
         )
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
-    assertions = []
-    if path := config.evaluation.evaluation.assertions:
-        assertions = load_assertions(path, config.source)
+    section = config.evaluation.evaluation
+    if not section.assertions:
+        return _evaluate(config, None, base=base, tuned=tuned)
+    with jury(section.assertions, config.source, section.assertion_seconds) as judge:
+        return _evaluate(config, judge, base=base, tuned=tuned)
+
+
+def _evaluate(config: Config, judge: Jury | None, *, base: bool, tuned: bool) -> Report:
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
-    report = Report(assertions=[assertion.__name__ for assertion in assertions])
+    report = Report(assertions=judge.names if judge else [])
     for voice in voices:
         report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
     asked = list(_questions(config, splits.held_out, tokenizer))
-    answers = {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
+    answers = {voice.name: _judged(_answers(voice, asked, tokenizer, config), asked, judge) for voice in voices}
     for index, item in enumerate(asked):
-        judged = {}
-        for name, texts in answers.items():
-            text = texts[index]
-            reference = item.question.reference
-            failed = [v for v in judge(assertions, item.row.values, text, reference) if not v.ok]
-            judged[name] = Answer(text, text.strip() == reference.strip(), failed)
+        judged = {name: found[index] for name, found in answers.items()}
         report.rows.append(Judged(item.row.file, item.row.number, item.question.text, item.question.reference, judged))
     return report
+
+
+def _judged(texts: list[str], asked: list[Asked], judge: Jury | None) -> list[Answer]:
+    """Return the answers with what the assertions say of them."""
+    cases = [
+        Case(item.row.values, text, item.question.reference, f"{item.row.file}:{item.row.number}")
+        for text, item in zip(texts, asked, strict=True)
+    ]
+    verdicts: Iterable[list[Verdict]] = judge(cases) if judge else ([] for _ in cases)
+    return [
+        Answer(case.answer, case.answer.strip() == case.reference.strip(), [v for v in found if not v.ok])
+        for case, found in zip(cases, verdicts, strict=True)
+    ]
 
 
 def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:

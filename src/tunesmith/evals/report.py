@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tunesmith.evals.assertions import Verdict
+from tunesmith.assertions import Verdict
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """How the trained model is judged."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
@@ -12,7 +12,9 @@ class Evaluation(Section):
     """The `evaluation:` block."""
 
     assertions: str | None = None
-    """Python file whose `test_*` functions judge an answer."""
+    """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
+    assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
     max_new_tokens: Count = 256
     """Longest answer generated, in tokens."""
     max_rows: Count | None = None
