@@ -61,7 +61,27 @@ def _dry_run(section: Generate, source: str) -> None:
 @contextmanager
 def _critic(config: Config) -> Iterator["Critic | None"]:
     """Yield the judge of the config, if rows are to be judged."""
-    yield None
+    judge = config.evaluation.judge
+    if judge is None or config.synthesis.generate is None or not config.synthesis.generate.judge:
+        yield None
+        return
+    from tunesmith.evals.items import Item
+    from tunesmith.evals.judge import judgement, load_critic
+    from tunesmith.generation.endpoint import open_endpoint
+
+    critic = load_critic(judge, config.source)
+    with open_endpoint(judge.endpoint, config.source) as endpoint:
+
+        def reasons(rows: Sequence[tuple[str, str]]) -> list[str]:
+            items = [Item("", "", *row) for row in rows]
+            found = [""] * len(items)
+            for index, reply in endpoint.ask(critic.request(item) for item in items):
+                said = judgement("", items[index], reply)
+                found[index] = "" if said.outcome == "good" else said.critique or said.outcome
+            return found
+
+        yield reasons
+        note(f"judge: {endpoint.spent}")
 
 
 def report(outcome: "Outcome") -> str:

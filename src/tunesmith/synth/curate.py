@@ -4,12 +4,12 @@ The source is never changed. A second run with other bounds, or with a rule undo
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from tunesmith.assertions import jury
 from tunesmith.config.load import resolve_file
@@ -91,13 +91,15 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
     if anew:
         (folder / RECORD).unlink(missing_ok=True)
         counter = tokenizer if section.min_tokens or section.max_tokens else None
-        with jury(section.assertions, config.source) if section.assertions else nullcontext() as judge:
-            summary = _write(config, held_out, Scan(config, counter, judge).entries(held_out, scanned), folder)
+        try:
+            with jury(section.assertions, config.source) if section.assertions else nullcontext() as judge:
+                summary = _write(config, held_out, Scan(config, counter, judge).entries(held_out, scanned), folder)
+        finally:
+            scanned.unlink(missing_ok=True)
     else:
         note(f"{manifest}: nothing that it depends on has changed; its findings are used again")
         summary = _write(config, held_out, read_manifest(manifest), folder)
     summary.anew = anew
-    scanned.unlink(missing_ok=True)
     record = {"basis": basis, "settings": section.model_dump(), **asdict(summary)}
     (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     return summary
@@ -148,29 +150,43 @@ def _write(config: Config, held_out: set[Place], entries: Iterator[Entry], folde
     """Write the files, each under its name once all are whole."""
     summary = Summary()
     names = [Path(name).name for name in set_names(config.data.datasets)]
-    section = config.synthesis.curate
-    with ExitStack() as stack, progress("writing", unit="rows") as advance:
-
-        def opened(name: str) -> Any:
-            return stack.enter_context((folder / f"{name}.part").open("w", encoding="utf-8"))
-
-        manifest, kept = opened(MANIFEST), dict[str, Any]()
-        decisions = decide(entries, section)
+    decisions = decide(entries, config.synthesis.curate)
+    with _files(folder) as opened, progress("writing", unit="rows") as advance:
+        manifest = opened(MANIFEST)
         for item, dataset, held in sourced_rows(config, held_out):
-            name = f"{names[dataset]}{'.held_out' if held else ''}.jsonl"
-            decision = None if held else next(decisions, None)
-            if decision is not None:
-                if decision.entry[:2] != (item.file, item.number):
+            stays = held
+            if not held:
+                decision = next(decisions, None)
+                if decision is None or decision.entry[:2] != (item.file, item.number):
                     raise DataError(f"{item.file}:{item.number}: the data changed while it was read; run it again")
                 manifest.write(decision.as_line() + "\n")
                 summary.add(decision)
-            summary.held_out += held
-            if isinstance(item, Row) and (held or (decision is not None and decision.left_out is None)):
-                if name not in kept:
-                    kept[name] = opened(name)
-                kept[name].write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
+                stays = decision.left_out is None
+            if isinstance(item, Row) and stays:
+                name = f"{names[dataset]}{'.held_out' if held else ''}.jsonl"
+                opened(name).write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
                 summary.files[str(folder / name)] = summary.files.get(str(folder / name), 0) + 1
+            summary.held_out += held
             advance(1)
-    for name in (*kept, MANIFEST):
-        (folder / f"{name}.part").rename(folder / name)
     return summary
+
+
+@contextmanager
+def _files(folder: Path) -> Iterator[Callable[[str], TextIO]]:
+    """Yield what opens a file, once, to write; they all get their names at the end, or none is left."""
+    streams: dict[str, TextIO] = {}
+
+    def opened(name: str) -> TextIO:
+        if name not in streams:
+            streams[name] = (folder / f"{name}.part").open("w", encoding="utf-8")
+        return streams[name]
+
+    whole = False
+    try:
+        yield opened
+        whole = True
+    finally:
+        for name, stream in streams.items():
+            stream.close()
+            part = folder / f"{name}.part"
+            part.rename(folder / name) if whole else part.unlink()

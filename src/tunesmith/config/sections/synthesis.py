@@ -2,12 +2,19 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from tunesmith.config.sections.endpoint import EndpointSection
 from tunesmith.config.sections.section import Count, Section
 
-Likeness = Annotated[float, Field(ge=0.5, le=1)]
+
+def _share_or_none(value: float) -> float:
+    if value and not 0.5 <= value <= 1:
+        raise ValueError(f"takes a share from 0.5 to 1, or 0 for not at all, found {value:g}")
+    return value
+
+
+Likeness = Annotated[float, AfterValidator(_share_or_none)]
 
 
 class Curate(Section):
@@ -20,8 +27,8 @@ class Curate(Section):
     """Folder of the kept rows and the manifest."""
     dedup_keys: list[Annotated[list[str], Field(min_length=1)]] = [["prompt", "answer"]]
     """Lists of columns: of rows equal in all columns of a list, but for case and whitespace, the first stays."""
-    near_duplicates: Likeness | None = 0.8
-    """Share of runs of five words from which two rows are nearly the same; null: do not look."""
+    near_duplicates: Likeness = 0.8
+    """Share of runs of five words from which two rows are nearly the same; 0: do not look."""
     columns: Annotated[list[str], Field(min_length=1)] = ["prompt", "answer"]
     """Columns whose text counts for near duplicates, length and complexity."""
     leak_columns: list[str] = ["prompt"]
@@ -71,8 +78,8 @@ class Generate(Section):
     """Python file whose `test_*` functions a row's own answer must pass."""
     judge: bool = False
     """Whether the model and rubric of `judge` must call a row good."""
-    near_duplicates: Likeness | None = 0.8
-    """Share of runs of five words from which a row is too near to a seed or another row; null: only equal ones are."""
+    near_duplicates: Likeness = 0.8
+    """Share of runs of five words from which a row is too near to a seed or another row; 0: only equal ones are."""
 
 
 class SynthesisSection(Section):
