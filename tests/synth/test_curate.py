@@ -172,6 +172,14 @@ def test_pairs_of_columns(curate_rows):
     assert curate_rows([{"text": "x", "_id": 1}, {"text": "x", "_id": 2}]) == {"duplicate:prompt+answer": [2]}
 
 
+def test_columns_that_count(curate_rows):
+    rows = [{"question": "why?", "answer": "so", "note": "x" * 50}, {"question": "why not?" * 9, "answer": "so"}]
+    assert curate_rows(rows, max_chars=40, columns=["question", "answer"]) == {"length": [2]}
+    assert curate_rows(rows, max_chars=40, columns=["note"]) == {"length": [1]}
+    assert curate_rows(rows, max_chars=40) == {"length": [1, 2]}
+    assert curate_rows([*rows, rows[1]], leak_columns=[], dedup_keys=[]) == {}
+
+
 def test_a_chat_is_compared_by_what_is_said(curate_rows):
     def chat(system, user, assistant):
         turns = {"system": system, "human": user, "gpt": assistant}
