@@ -177,7 +177,7 @@ def test_columns_that_count(curate_rows):
     assert curate_rows(rows, max_chars=40, columns=["question", "answer"]) == {"length": [2]}
     assert curate_rows(rows, max_chars=40, columns=["note"]) == {"length": [1]}
     assert curate_rows(rows, max_chars=40) == {"length": [1, 2]}
-    assert curate_rows([*rows, rows[1]], leak_columns=[], dedup_keys=[]) == {}
+    assert curate_rows([*rows, rows[1]], leak_columns=[], dedup_keys=[], near_duplicates=0) == {}
 
 
 def test_a_chat_is_compared_by_what_is_said(curate_rows):
