@@ -7,6 +7,7 @@ from tunesmith.config.data_rules import data_problems
 from tunesmith.config.model_rules import what_trains
 from tunesmith.config.preference_rules import preference_problems
 from tunesmith.config.sections import AdapterSection, Config, ModelSection
+from tunesmith.config.synthesis_rules import synthesis_problems
 from tunesmith.config.tracking_rules import tracking_problems
 from tunesmith.config.training_rules import Problem, training_problems
 
@@ -21,6 +22,7 @@ def broken_rules(config: Config) -> list[Problem]:
         *training_problems(config),
         *preference_problems(config),
         *tracking_problems(config),
+        *synthesis_problems(config),
         *_answers(config),
     ]
 

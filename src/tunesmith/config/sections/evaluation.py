@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
 
 
@@ -27,6 +28,8 @@ class EvaluationSection(Section):
 
     evaluation: Evaluation = Evaluation()
     """Assertions and how answers are generated."""
+    judge: Judge | None = None
+    """A model that judges answers by a rubric: `tunesmith judge`."""
     generate_samples: bool = False
     """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
     num_generation_samples: Count = 3
