@@ -65,7 +65,7 @@ def judged(folder):
 def test_answers_are_judged_and_counted(folder, server, capsys):
     assert run(folder) == 0
     out, err = capsys.readouterr()
-    low, high = wilson(7, 10)
+    _, low, high = wilson(7, 10)
     assert [line.split() for line in out.splitlines()[:3]] == [["answer"], ["good", "7"], ["bad", "3"]]
     assert f"70% ({low:.0%} to {high:.0%})" in out
     assert "10 requests (0 replies from the cache), 100 tokens in, 50 out, cost 0.0002" in err
@@ -125,6 +125,14 @@ def test_critiques_to_learn_from_are_shown_as_turns_and_rubrics_may_be_files(fol
     assert "<answer>\n3\n</answer>" in question["content"]
     assert json.loads(said["content"]) == {"critique": "It is 2.", "outcome": "bad"}
     assert asked_about({"messages": [last]}).startswith(("right", "wrong"))
+
+
+def test_keys_of_the_endpoint_arrive_in_the_request(folder, server):
+    run(
+        folder,
+        *["--judge.endpoint.model", "n", "--judge.endpoint.temperature", "0.5", "--judge.endpoint.max-tokens", "7"],
+    )
+    assert {(body["model"], body["temperature"], body["max_tokens"]) for body in server.asked} == {("n", 0.5, 7)}
 
 
 def test_no_verdict_is_no_bad_answer(folder, server, capsys):
@@ -218,11 +226,11 @@ def test_verdicts_are_compared_with_labels(folder, server, capsys, write_jsonl):
     assert "4 more; --show 7 shows all" in out
     assert table["labelled good"][-3:] == ["48", "2", "0"]
     assert table["labelled bad"][-3:] == ["5", "45", "0"]
-    low, high = wilson(45, 47)
+    _, low, high = wilson(45, 47)
     assert table["precision of bad"][-6:] == ["45", "of", "47", "96%", f"{low:.0%}", "to", f"{high:.0%}"][1:]
     assert "recall of bad" in out
     assert "45 of 50" in out
-    value, low, high = kappa([[48, 2], [5, 45]])
+    value, low, high = kappa("g" * 50 + "b" * 50, "g" * 48 + "b" * 2 + "g" * 5 + "b" * 45)
     assert f"{value:.2f}" in out
     assert f"{low:.2f} to {high:.2f}" in out
     assert "It is not to be trusted yet:\n- it finds 45 of 50 bad answers; more than 90% is wanted" in out
@@ -252,6 +260,8 @@ def test_labels_may_name_answers_by_id(folder, server, capsys):
     place = folder / "rows.jsonl"
     write_labels(folder, [f"{place}:1,good", f"{place}:2,bad"], head="id,label")
     assert run(folder, "--against", str(folder / "labels.csv")) == 0
+    assert "2 of 2" in capsys.readouterr().out
+    assert run(folder, "--judge.labels", str(folder / "labels.csv"), "--against") == 0
     assert "2 of 2" in capsys.readouterr().out
     write_labels(folder, ["elsewhere:1,good"], head="id,label")
     assert run(folder, "--against", str(folder / "labels.csv")) == 3

@@ -218,7 +218,7 @@ def test_mistakes_are_told_in_a_line(tmp_path, write_config, write_jsonl, capsys
     write_jsonl(tmp_path / "answers.jsonl", [{"question": "q", "answer": "a"}])
     given = [str(tmp_path / "config.yml"), "--labels", str(tmp_path / "labels.csv")]
     assert main(given) == 3
-    assert "out/run/evaluation.json: no such file; `tunesmith evaluate` writes" in capsys.readouterr().err
+    assert "out/evaluation/report.json: no such file; `tunesmith evaluate` writes" in capsys.readouterr().err
     given += ["--answers", str(tmp_path / "answers.jsonl")]
     taken = address().rstrip("/").rpartition(":")[2]
     assert main([*given, "--port", taken]) == 2

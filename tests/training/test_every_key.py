@@ -337,6 +337,33 @@ SHOWN_BY: dict[str, str] = {
     "evaluation.assertion_seconds": "tests/data/test_filters.py::test_the_time_limit_of_the_config_holds",
     "gc_collect_steps": "tests/training/test_callbacks.py::test_python_collects_each_so_many_steps",
     "torch_empty_cache_steps": "tests/training/test_args.py::test_a_key_arrives_in_the_arguments_of_the_trainer",
+    **dict.fromkeys(
+        ("judge.rubric", "judge.examples"),
+        "tests/evals/test_judge.py::test_critiques_to_learn_from_are_shown_as_turns_and_rubrics_may_be_files",
+    ),
+    "judge.labels": "tests/evals/test_judge.py::test_labels_may_name_answers_by_id",
+    **dict.fromkeys(
+        ("judge.endpoint.model", "judge.endpoint.temperature", "judge.endpoint.max_tokens"),
+        "tests/evals/test_judge.py::test_keys_of_the_endpoint_arrive_in_the_request",
+    ),
+    **dict.fromkeys(
+        (
+            "judge.endpoint.base_url",
+            "judge.endpoint.concurrency",
+            "judge.endpoint.input_cost",
+            "judge.endpoint.output_cost",
+        ),
+        "tests/generation/test_endpoint.py::test_replies_come_as_they_are_made_and_in_bounds",
+    ),
+    "judge.endpoint.api_key_env": "tests/generation/test_endpoint.py::test_what_cannot_heal_ends_the_run_at_once",
+    "judge.endpoint.requests_per_minute": "tests/generation/test_endpoint.py::test_requests_per_minute",
+    "judge.endpoint.timeout": "tests/generation/test_endpoint.py::test_what_may_heal_is_tried_again",
+    "judge.endpoint.retries": "tests/generation/test_endpoint.py::test_pauses_grow",
+    **dict.fromkeys(
+        ("judge.endpoint.max_requests", "judge.endpoint.max_cost"),
+        "tests/generation/test_endpoint.py::test_a_limit_stops_cleanly_and_the_next_run_goes_on",
+    ),
+    "judge.endpoint.cache": "tests/generation/test_endpoint.py::test_the_key_stays_out_of_the_cache",
 }
 """Key -> the test that shows its effect, where such a run cannot."""
 

@@ -59,9 +59,9 @@ def judge(arguments: list[str]) -> int:
 
 def answers(file: str | None, config: Config) -> "list[Item]":
     """Return the answers of a file, by default of the evaluation of the config's run."""
-    from tunesmith.evals.items import read_items
+    from tunesmith.evals.items import read_items, report_of
 
-    return read_items(file or str(Path(config.training.output_dir) / "run/evaluation.json"))
+    return read_items(file or report_of(config.training.output_dir))
 
 
 def _against(given: argparse.Namespace, config: Config, section: Judge) -> int:

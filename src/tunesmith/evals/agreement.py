@@ -8,7 +8,7 @@ from tunesmith.errors import DataError
 from tunesmith.evals.items import Item
 from tunesmith.evals.judge import NO_VERDICT, OUTCOMES, Critic, Judgement
 from tunesmith.evals.labels import Key, Label
-from tunesmith.evals.statistics import kappa, wilson
+from tunesmith.evals.statistics import Interval, kappa, wilson
 from tunesmith.log import aligned
 
 ENOUGH = 100
@@ -17,6 +17,7 @@ RATE = 0.9
 """Share of the bad answers, and of the good ones, that a judge to be trusted must find."""
 KAPPA = 0.6
 """What kappa must at least be, at the lower end of its interval."""
+NOT_YET = "It is not to be trusted yet:"
 
 
 class Labelled(NamedTuple):
@@ -89,34 +90,28 @@ def report(pairs: Sequence[Compared]) -> str:
     for word, other in (("bad", "good"), ("good", "bad")):
         lines.append([f"precision of {word}", *_figure(n[word, word], n[word, word] + n[other, word])])
         lines.append([f"recall of {word}", *_figure(n[word, word], n[word, word] + n[word, other])])
-    value, low, high = _kappa(n)
+    value, low, high = _kappa(pairs)
     figures = ["-", ""] if math.isnan(value) else [f"{value:.2f}", f"{low:.2f} to {high:.2f}"]
     lines.append(["Cohen's kappa", "", *figures])
     return f"{aligned(crossed)}\n\n{aligned(lines)}"
 
 
-def _kappa(n: dict[tuple[str, str], int]) -> tuple[float, float, float]:
-    return kappa([[n[label, said] for said in OUTCOMES] for label in OUTCOMES])
+def _kappa(pairs: Sequence[Compared]) -> Interval:
+    both = [pair for pair in pairs if pair.said.outcome in OUTCOMES]
+    return kappa([pair.label.label for pair in both], [pair.said.outcome for pair in both])
 
 
 def _figure(part: int, whole: int) -> list[str]:
-    low, high = wilson(part, whole)
-    return [f"{part} of {whole}", *([f"{part / whole:.0%}", f"{low:.0%} to {high:.0%}"] if whole else ["-", ""])]
+    share, low, high = wilson(part, whole)
+    return [f"{part} of {whole}", *([f"{share:.0%}", f"{low:.0%} to {high:.0%}"] if whole else ["-", ""])]
 
 
 def advice(pairs: Sequence[Compared]) -> str:
     """Return in plain words whether the judge can be trusted, and what to do if it cannot."""
     n = counts(pairs)
-    lacks = [*_too_few(n), *_too_often_wrong(n)]
-    if not lacks:
-        head = (
-            "It can be trusted on answers like these. Read what it says now and then, and label anew when they change."
-        )
-        lacks = [*_never_wrong(n)]
-    else:
-        head = "It is not to be trusted yet:"
-        lacks += _never_wrong(n)
-    return "\n- ".join([head, *lacks])
+    lacks = [*_too_few(n), *_too_often_wrong(n, _kappa(pairs))]
+    head = "It can be trusted on answers like these. Read what it says now and then, and label anew when they change."
+    return "\n- ".join([NOT_YET if lacks else head, *lacks, *_never_wrong(n)])
 
 
 def _too_few(n: dict[tuple[str, str], int]) -> list[str]:
@@ -129,7 +124,7 @@ def _too_few(n: dict[tuple[str, str], int]) -> list[str]:
     return found
 
 
-def _too_often_wrong(n: dict[tuple[str, str], int]) -> list[str]:
+def _too_often_wrong(n: dict[tuple[str, str], int], agreement: Interval) -> list[str]:
     found = []
     for word, other in (("bad", "good"), ("good", "bad")):
         whole = n[word, word] + n[word, other]
@@ -138,9 +133,8 @@ def _too_often_wrong(n: dict[tuple[str, str], int]) -> list[str]:
                 f"it finds {n[word, word]} of {whole} {word} answers; more than {RATE:.0%} is wanted: read where you "
                 "differ, then make the rubric say it, or put such cases into `judge.examples`"
             )
-    value, low, _ = _kappa(n)
-    if not low >= KAPPA:
-        words = "cannot be computed" if math.isnan(value) else f"may be as low as {low:.2f}"
+    if not agreement.low >= KAPPA:
+        words = "cannot be computed" if math.isnan(agreement.low) else f"may be as low as {agreement.low:.2f}"
         found.append(f"kappa {words}; at least {KAPPA} at the lower end is wanted")
     silent = n["good", NO_VERDICT] + n["bad", NO_VERDICT]
     if silent > 0.05 * sum(n.values()):

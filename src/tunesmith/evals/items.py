@@ -14,6 +14,10 @@ VOICES = ("answer", "base", "tuned")
 """Columns that hold answers: `tunesmith inference --prompt-file` writes one for each model."""
 
 
+REPORTS = ("evaluation/report.json", "run/evaluation.json")
+"""Where `tunesmith evaluate` puts its report in `output_dir`, and where earlier versions did."""
+
+
 class Item(NamedTuple):
     """An answer.
 
@@ -28,6 +32,12 @@ class Item(NamedTuple):
     voice: str
     question: str
     answer: str
+
+
+def report_of(output_dir: str) -> str:
+    """Return the file of a run's evaluation; the usual one if there is none."""
+    files = [Path(output_dir) / name for name in REPORTS]
+    return str(next((file for file in files if file.exists()), files[0]))
 
 
 def read_items(file: str) -> list[Item]:

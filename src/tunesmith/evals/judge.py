@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -207,7 +207,7 @@ def table(items: Sequence[Item], judgements: Sequence[Judgement]) -> str:
     return aligned(lines)
 
 
-def _share(counts: dict[str, Any]) -> str:
+def _share(counts: dict[str, int]) -> str:
     total = counts["good"] + counts["bad"]
-    low, high = wilson(counts["good"], total)
-    return f"{counts['good'] / total:.0%} ({low:.0%} to {high:.0%})" if total else "-"
+    share, low, high = wilson(counts["good"], total)
+    return f"{share:.0%} ({low:.0%} to {high:.0%})" if total else "-"
