@@ -37,6 +37,9 @@ class RunError(UserError, RuntimeError):
     exit_code = 5
 
 
+WORSE = 6
+"""Exit code of an evaluation that is worse than its baseline: the gate of a CI is shut."""
+
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C or SIGTERM ended after its checkpoint was saved."""
 

@@ -1,19 +1,15 @@
 """The story of an evaluation: the loss on held-out rows, then answers to them and what the assertions say."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
 from transformers import PrinterCallback
 
 from tunesmith.config.sections import Config
-from tunesmith.data import source as data_source
-from tunesmith.data.formats.specs import format_specs
-from tunesmith.data.question import Question, question
+from tunesmith.data.held_out import Asked, held_out_questions
 from tunesmith.data.splits import Splits, prepare_splits
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
-from tunesmith.data.types import Row
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError
-from tunesmith.evals.assertions import judge, load_assertions
+from tunesmith.evals.assertions import Assertion, judge, load_assertions
+from tunesmith.evals.baseline import Baseline
+from tunesmith.evals.metrics import Metric, load_metrics
 from tunesmith.evals.report import Answer, Judged, Report
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import Hardware, detect
@@ -26,19 +22,14 @@ from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_l
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
-class Asked(NamedTuple):
-    """A held-out row, the question that it is, and the chat template if it has one."""
-
-    row: Row
-    question: Question
-    template: ChatTemplate | None
-
-
-def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Report:
-    """Return losses, and answers with verdicts, for the tuned model and if asked the base model.
+def evaluate(
+    config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None
+) -> Report:
+    """Return losses, and answers with verdicts, for the tuned model, if asked the base model, and an earlier report.
 
     Raises:
         ConfigError: the config has no held-out rows, or an assertion is at fault.
+        DataError: the earlier report is about other rows.
     """
     if config.data.rl:
         raise ConfigError(
@@ -47,28 +38,41 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
         )
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
-    assertions = []
-    if path := config.evaluation.evaluation.assertions:
-        assertions = load_assertions(path, config.source)
+    section = config.evaluation.evaluation
+    assertions = load_assertions(section.assertions, config.source) if section.assertions else []
+    metrics = load_metrics(section.metrics, config.source)
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
-    report = Report(assertions=[assertion.__name__ for assertion in assertions])
+    asked = list(held_out_questions(config, splits.held_out, tokenizer, section.max_rows))
+    report = Report(assertions=[item.__name__ for item in assertions], metrics=[item.name for item in metrics])
+    answers = {}
+    if baseline:
+        answers["baseline"] = baseline.answers([item.question.text for item in asked])
+        report.losses["baseline"] = baseline.losses
     for voice in voices:
         report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
-    asked = list(_questions(config, splits.held_out, tokenizer))
-    answers = {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
-    for index, item in enumerate(asked):
-        judged = {}
-        for name, texts in answers.items():
-            text = texts[index]
-            reference = item.question.reference
-            failed = [v for v in judge(assertions, item.row.values, text, reference) if not v.ok]
-            judged[name] = Answer(text, text.strip() == reference.strip(), failed)
-        report.rows.append(Judged(item.row.file, item.row.number, item.question.text, item.question.reference, judged))
+    answers |= {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
+    judged = {name: _judged(asked, texts, assertions, metrics) for name, texts in answers.items()}
+    for index, (row, found, _) in enumerate(asked):
+        voices_of_row = {name: judgements[index] for name, judgements in judged.items()}
+        report.rows.append(Judged(row.file, row.number, found.text, found.reference, voices_of_row))
     return report
+
+
+def _judged(
+    asked: list[Asked], texts: list[str], assertions: list[Assertion], metrics: list[Metric]
+) -> list[Answer]:
+    """Return what assertions and metrics say of the answers of one voice."""
+    answers = []
+    for item, text in zip(asked, texts, strict=True):
+        row, reference = item.row.values, item.question.reference
+        failed = [verdict for verdict in judge(assertions, row, text, reference) if not verdict.ok]
+        scores = {metric.name: metric.measure(row, text, reference) for metric in metrics}
+        answers.append(Answer(text, scores, failed))
+    return answers
 
 
 def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:
@@ -85,25 +89,6 @@ def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardwa
         metrics = trainer.evaluate()
     voice.model.eval()
     return {key.removeprefix("eval_"): value for key, value in metrics.items()}
-
-
-def _questions(config: Config, held_out: Any, tokenizer: Tokenizer) -> Iterator[Asked]:
-    """Yield the held-out rows that have a prompt, read again from their files, in the files' order."""
-    wanted = set(zip(held_out["file"], held_out["row"], strict=True))
-    limit = config.evaluation.evaluation.max_rows or len(wanted)
-    datasets = config.data.test_datasets or config.data.datasets
-    data = config.data.for_tests() if config.data.test_datasets else config.data
-    specs = format_specs(datasets, data, config.model, tokenizer, config.source)
-    count = 0
-    for spec in specs:
-        for row in data_source.read_rows(spec.dataset, config.source):
-            if count == limit:
-                return
-            if isinstance(row, Row) and (row.file, row.number) in wanted:
-                found = question(row.values, spec, tokenizer, config.source)
-                if found is not None:
-                    count += 1
-                    yield Asked(row, found, spec.template)
 
 
 def _answers(voice: Voice, asked: list[Asked], tokenizer: Tokenizer, config: Config) -> list[str]:
