@@ -42,10 +42,10 @@ function drawHead() {
   const facts = [["Rows", report.rows.length]];
   for (const voice of report.rows.length ? voices : []) {
     const rate = report.summary[voice].pass_rate;
-    facts.push([`${voice}: ${judged ? "pass all" : "exact"}`, `${percent(rate.value)} (${percent(rate.low)} to ${percent(rate.high)})`]);
+    facts.push([`${voice}: ${judged ? "pass all" : "exact"}`, percent(rate.value), ` ${percent(rate.low)} to ${percent(rate.high)}`]);
   }
   if (pair()) facts.push(["Fixed", pair().fixed], ["Broken", pair().broken]);
-  $("facts").append(...facts.map(([name, value]) => el("div", null, el("dt", null, name), el("dd", null, String(value)))));
+  $("facts").append(...facts.map(([name, value, more]) => el("div", null, el("dt", null, name), el("dd", null, String(value), more ? el("span", {class: "small"}, more) : null))));
 }
 
 // A bar for each comparison: how the rows fall into fixed, unchanged and broken.
@@ -124,13 +124,26 @@ function chosen() {
   });
 }
 
+// One broken answer fails many assertions for one reason: reason and the names of those that give it.
+function byReason(failed) {
+  const found = {};
+  for (const [name, reason] of Object.entries(failed)) (found[reason] ||= []).push(name);
+  return Object.entries(found).map(([reason, names]) => [reason, names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(", ")]);
+}
+
+// What is asked stands at the end, after what is given.
+function drawQuestion(text) {
+  const lines = text.trim().split("\n"), asked = el("p", {class: "question"}, el("b", null, lines[lines.length - 1]));
+  return lines.length > 1 ? [asked, el("details", null, el("summary", {class: "small"}, `all ${lines.length} lines of the question`), el("div", {class: "question"}, text))] : [asked];
+}
+
 function drawAnswer(name, answer) {
   const passes = good(answer);
   const scores = Object.entries(answer.scores).filter(([name]) => name !== "exact").map(([name, value]) => `${name} ${typeof value === "number" ? value.toPrecision(3) : value ? "yes" : "no"}`);
   return el("div", {class: `answer ${passes ? "good" : "bad"}`},
     el("p", {class: "bar"}, el("b", null, name), el("span", {class: `badge ${passes ? "good" : "bad"}`}, answer.exact ? "✓ exact" : passes ? "✓ passes" : "✗ fails")),
     el("pre", null, answer.text),
-    el("ul", null, ...Object.entries(answer.failed).map(([name, reason]) => el("li", null, `${name}: ${reason}`))),
+    el("ul", null, ...byReason(answer.failed).map(([reason, names]) => el("li", null, `${names}: ${reason}`))),
     scores.length ? el("p", {class: "scores"}, scores.join(" · ")) : null);
 }
 
@@ -138,7 +151,7 @@ function drawRow(place) {
   const row = report.rows[place], kind = ["fixed", "broken"].find(name => pair() && pair()[`${name}_rows`].includes(place));
   return el("article", {class: "card row", tabindex: "0", "aria-label": `${row.file} row ${row.row}`},
     el("p", {class: "small bar"}, `${row.file}:${row.row}`, kind ? el("span", {class: `badge ${kind === "fixed" ? "good" : "bad"}`}, kind) : null),
-    el("div", {class: "question"}, row.question),
+    ...drawQuestion(row.question),
     el("div", {class: "answers"}, el("div", {class: "answer"}, el("p", null, el("b", null, "reference")), el("pre", null, row.reference)),
       ...Object.entries(row.answers).map(([name, answer]) => drawAnswer(name, answer))));
 }
