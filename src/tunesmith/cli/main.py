@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
     "evaluate": "loss, perplexity and your assertions on held-out rows",
+    "learning-curve": "would more data help? trains on shares of the rows",
     "runs": "the runs on this disk: their curves, losses and differences",
     "merge-lora": "put an adapter into its base model",
     "explain": "what a key means, what it takes, and an example",

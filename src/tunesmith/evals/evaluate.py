@@ -22,14 +22,11 @@ from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_l
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
-def evaluate(
-    config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None
-) -> Report:
-    """Return losses, and answers with verdicts, for the tuned model, if asked the base model, and an earlier report.
+def judges(config: Config) -> tuple[list[Assertion], list[Metric]]:
+    """Return the assertions and metrics of a config that can be evaluated.
 
     Raises:
-        ConfigError: the config has no held-out rows, or an assertion is at fault.
-        DataError: the earlier report is about other rows.
+        ConfigError: the config has no held-out rows, or names what is not there.
     """
     if config.data.rl:
         raise ConfigError(
@@ -40,12 +37,22 @@ def evaluate(
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
     section = config.evaluation.evaluation
     assertions = load_assertions(section.assertions, config.source) if section.assertions else []
-    metrics = load_metrics(section.metrics, config.source)
+    return assertions, load_metrics(section.metrics, config.source)
+
+
+def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None) -> Report:
+    """Return losses, and answers with verdicts, for the tuned model, if asked the base model, and an earlier report.
+
+    Raises:
+        ConfigError: the config has no held-out rows, or an assertion is at fault.
+        DataError: the earlier report is about other rows.
+    """
+    assertions, metrics = judges(config)
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
-    asked = list(held_out_questions(config, splits.held_out, tokenizer, section.max_rows))
+    asked = list(held_out_questions(config, splits.held_out, tokenizer, config.evaluation.evaluation.max_rows))
     report = Report(assertions=[item.__name__ for item in assertions], metrics=[item.name for item in metrics])
     answers = {}
     if baseline:
