@@ -1,9 +1,9 @@
 """A user's assertions: what they may take, how they say no, and when they are at fault themselves."""
 
 import pytest
+from tunesmith.evals.assertions import Verdict, judge, load_assertions
 
 from tunesmith.errors import ConfigError
-from tunesmith.evals.assertions import Verdict, judge, load_assertions
 
 
 def assertions(folder, text):

@@ -3,6 +3,7 @@
 import json
 
 from tunesmith.evals.assertions import Verdict
+
 from tunesmith.evals.report import Answer, Judged, Report, side_by_side, table
 
 

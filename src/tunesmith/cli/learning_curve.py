@@ -28,11 +28,11 @@ def learning_curve(arguments: list[str]) -> int:
         raise ConfigError(f"{given.file}: name the YAML file; each share is a run of it")
     config = read_config(given.file, rest)
 
-    from tunesmith.evals.evaluate import judges
+    from tunesmith.evals.evaluate import check_evaluation
     from tunesmith.evals.learning import curve_trials, measure, write_curve
     from tunesmith.training.sweep import run_sweep
 
-    judges(config)  # what is wrong with them should be known before hours of training
+    check_evaluation(config)  # what is wrong with them should be known before hours of training
     trials = curve_trials(given.file, config, shares, overrides.parse(rest))
     if code := run_sweep(trials, train_one):
         return code

@@ -19,7 +19,9 @@ class Asked(NamedTuple):
     template: ChatTemplate | None
 
 
-def held_out_questions(config: Config, held_out: Any, tokenizer: Tokenizer, limit: int | None = None) -> Iterator[Asked]:
+def held_out_questions(
+    config: Config, held_out: Any, tokenizer: Tokenizer, limit: int | None = None
+) -> Iterator[Asked]:
     """Yield the rows of a prepared held-out set that have a prompt, in the files' order, at most `limit` of them."""
     wanted = set(zip(held_out["file"], held_out["row"], strict=True))
     limit = limit or len(wanted)

@@ -65,7 +65,7 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
 
 
 def _share(train: Any, share: float, seed: int) -> Any:
-    """Return a share of the training samples in their order; a smaller share, by the same seed, lies in a larger one."""
+    """Return a share of the training samples, in order; a smaller share, by the same seed, lies in a larger one."""
     if share == 1:
         return train
     places = list(range(len(train)))

@@ -88,5 +88,5 @@ def comparisons(report: Report) -> list[Comparison]:
 
 def _round(count: int) -> int:
     """Two digits of a number that is an estimate."""
-    unit = max(1, 10 ** (len(str(count)) - 2))
+    unit: int = max(1, 10 ** (len(str(count)) - 2))
     return -(-count // unit) * unit

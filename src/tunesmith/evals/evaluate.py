@@ -2,12 +2,12 @@
 
 from transformers import PrinterCallback
 
+from tunesmith.assertions import Case, Verdict, jury, load_assertions
 from tunesmith.config.sections import Config
 from tunesmith.data.held_out import Asked, held_out_questions
 from tunesmith.data.splits import Splits, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError
-from tunesmith.evals.assertions import Assertion, judge, load_assertions
 from tunesmith.evals.baseline import Baseline
 from tunesmith.evals.metrics import Metric, load_metrics
 from tunesmith.evals.report import Answer, Judged, Report
@@ -22,8 +22,8 @@ from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_l
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
-def judges(config: Config) -> tuple[list[Assertion], list[Metric]]:
-    """Return the assertions and metrics of a config that can be evaluated.
+def check_evaluation(config: Config) -> list[Metric]:
+    """Look whether a config can be evaluated, and return its metrics.
 
     Raises:
         ConfigError: the config has no held-out rows, or names what is not there.
@@ -36,8 +36,9 @@ def judges(config: Config) -> tuple[list[Assertion], list[Metric]]:
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
     section = config.evaluation.evaluation
-    assertions = load_assertions(section.assertions, config.source) if section.assertions else []
-    return assertions, load_metrics(section.metrics, config.source)
+    if section.assertions:
+        load_assertions(section.assertions, config.source)
+    return load_metrics(section.metrics, config.source)
 
 
 def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None) -> Report:
@@ -47,13 +48,13 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
         ConfigError: the config has no held-out rows, or an assertion is at fault.
         DataError: the earlier report is about other rows.
     """
-    assertions, metrics = judges(config)
+    metrics = check_evaluation(config)
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
     asked = list(held_out_questions(config, splits.held_out, tokenizer, config.evaluation.evaluation.max_rows))
-    report = Report(assertions=[item.__name__ for item in assertions], metrics=[item.name for item in metrics])
+    report = Report(metrics=[metric.name for metric in metrics])
     answers = {}
     if baseline:
         answers["baseline"] = baseline.answers([item.question.text for item in asked])
@@ -62,24 +63,32 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
         report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
     answers |= {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
-    judged = {name: _judged(asked, texts, assertions, metrics) for name, texts in answers.items()}
+    report.assertions, failed = _failed(config, asked, answers)
     for index, (row, found, _) in enumerate(asked):
-        voices_of_row = {name: judgements[index] for name, judgements in judged.items()}
-        report.rows.append(Judged(row.file, row.number, found.text, found.reference, voices_of_row))
+        said = {}
+        for name, texts in answers.items():
+            scores = {metric.name: metric.measure(row.values, texts[index], found.reference) for metric in metrics}
+            said[name] = Answer(texts[index], scores, failed[name][index])
+        report.rows.append(Judged(row.file, row.number, found.text, found.reference, said))
     return report
 
 
-def _judged(
-    asked: list[Asked], texts: list[str], assertions: list[Assertion], metrics: list[Metric]
-) -> list[Answer]:
-    """Return what assertions and metrics say of the answers of one voice."""
-    answers = []
-    for item, text in zip(asked, texts, strict=True):
-        row, reference = item.row.values, item.question.reference
-        failed = [verdict for verdict in judge(assertions, row, text, reference) if not verdict.ok]
-        scores = {metric.name: metric.measure(row, text, reference) for metric in metrics}
-        answers.append(Answer(text, scores, failed))
-    return answers
+def _failed(
+    config: Config, asked: list[Asked], answers: dict[str, list[str]]
+) -> tuple[list[str], dict[str, list[list[Verdict]]]]:
+    """Return the names of the assertions, and for each voice and each of its answers those that it fails."""
+    path = config.evaluation.evaluation.assertions
+    if not path:
+        return [], {name: [[] for _ in asked] for name in answers}
+    failed = {}
+    with jury(path, config.source) as judge:
+        for name, texts in answers.items():
+            cases = (
+                Case(item.row.values, text, item.question.reference, f"{item.row.file}:{item.row.number}")
+                for item, text in zip(asked, texts, strict=True)
+            )
+            failed[name] = [[verdict for verdict in verdicts if not verdict.ok] for verdicts in judge(cases)]
+        return judge.names, failed
 
 
 def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:

@@ -48,7 +48,7 @@ class Point(NamedTuple):
 
 
 def curve_trials(file: str, config: Config, shares: Sequence[float], given: dict[KeyPath, Any]) -> list[Trial]:
-    """Return a trial for each share, the smallest first; `max_steps` shrinks with it, so that the epochs are the same."""
+    """Return a trial for each share, the smallest first; `max_steps` shrinks with it, so that epochs are the same."""
     combinations = []
     for share in sorted(set(shares)):
         settings = [Setting("train_share", share, "--shares")]
@@ -109,7 +109,9 @@ def advice(points: Sequence[Point], criterion: str) -> str:
     difference = bootstrap(changes)
     value, low, high = (100 * number for number in difference)
     p = mcnemar(fixed, broken)
-    said = f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} held-out rows"
+    said = (
+        f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} held-out rows"
+    )
     helps = p < SIGNIFICANT and value > 0
     # A few rows that all fail, or all pass, change nothing and so have no width; Wilson's interval says how little
     # such a number of rows can exclude.

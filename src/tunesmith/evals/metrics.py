@@ -78,7 +78,7 @@ def _measure(name: str, source: str) -> Measure:
             import sacrebleu  # noqa: F401
         except ImportError:
             raise ConfigError(
-                "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; `similarity` needs nothing"
+                "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; or take `similarity`"
             ) from None
     return lambda row, answer, reference: NAMED[name](answer, reference)
 

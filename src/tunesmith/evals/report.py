@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tunesmith.evals.assertions import Verdict
+from tunesmith.assertions import Verdict
 from tunesmith.evals.metrics import similarity
 from tunesmith.evals.statistics import Interval, bootstrap, wilson
 
@@ -116,7 +116,7 @@ class Report:
 def measured(values: Sequence[bool | float]) -> Interval:
     """Return the share of what a metric calls true, or the mean of its numbers."""
     if all(isinstance(value, bool) for value in values):
-        return wilson(sum(values), len(values))
+        return wilson(sum(map(bool, values)), len(values))
     return bootstrap(values)
 
 

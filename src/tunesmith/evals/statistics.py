@@ -36,10 +36,10 @@ def wilson(passed: int, rows: int) -> Interval:
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Return the p of McNemar's exact test: of the rows that changed, as many should go each way (binomial, 2 sides)."""
+    """Return the p of McNemar's exact two-sided test: of the rows that changed, half should go each way by chance."""
     changed = fixed + broken
     tail = sum(math.comb(changed, count) for count in range(min(fixed, broken) + 1))
-    return min(1.0, 2 * tail / 2**changed)  # whole numbers, so that thousands of rows do not overflow
+    return float(min(1.0, 2 * tail / 2**changed))  # whole numbers, so that thousands of rows do not overflow
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:

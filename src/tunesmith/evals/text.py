@@ -33,7 +33,9 @@ def _lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
     if not count:
         return lines
     if report.assertions:
-        lines.append([f"pass all assertions, of {count}", *(_share(report.pass_rate(voice), count) for voice in voices)])
+        lines.append(
+            [f"pass all assertions, of {count}", *(_share(report.pass_rate(voice), count) for voice in voices)]
+        )
     failures = {voice: report.failures(voice) for voice in voices}
     for name in report.assertions:
         if all_assertions or any(failures[voice][name] for voice in voices):
@@ -132,7 +134,10 @@ def markdown(report: Report, compared: Sequence[Comparison], title: str) -> str:
     failing = [place for place, good in enumerate(report.passes(last) if report.rows else []) if not good]
     told = {place for item in compared for place in item.broken}
     others = [place for place in report.worst_first(failing, last) if place not in told]
-    parts += [f"## Other rows that fail with {last}: {len(others)}", *(_markdown_row(report, place) for place in others)]
+    parts += [
+        f"## Other rows that fail with {last}: {len(others)}",
+        *(_markdown_row(report, place) for place in others),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -34,7 +34,9 @@ class Evaluation(Section):
         """Take `- regex: ^a` with and without quotes, and look whether every metric is one."""
         if not isinstance(value, list):
             return value
-        names = [f"regex: {item['regex']}" if isinstance(item, dict) and set(item) == {"regex"} else item for item in value]
+        names = [
+            f"regex: {item['regex']}" if isinstance(item, dict) and set(item) == {"regex"} else item for item in value
+        ]
         for name in names:
             if isinstance(name, str) and name.startswith("regex:"):
                 try:
