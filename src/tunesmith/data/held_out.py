@@ -1,4 +1,4 @@
-"""The held-out rows of a config as questions, read again from their files: what `evaluate` asks, also during training."""
+"""The held-out rows of a config as questions, read again from their files: what `evaluate` asks, and training too."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple

@@ -53,7 +53,7 @@ class Comparison(NamedTuple):
             f"So many rows show a difference of {100 * detectable(self.rows, changed):.0f} points or more"
         )
         needed = rows_for(self.difference.value, changed)
-        return text + (f"; one of {abs(value):.1f} takes about {_round(needed):,} rows" if needed else "")
+        return text + (f"; one of {abs(value):.1f} needs about {_round(needed):,} rows" if needed else "")
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data, with counts and places of rows."""

@@ -153,7 +153,7 @@ def _plot(points: Sequence[Point], criterion: str, file: Path) -> None:
         spans = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
         left.errorbar(rows, [rate.value for rate in rates], yerr=spans, fmt="o-", capsize=4, linewidth=1.4)
     left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
-    left.yaxis.set_major_formatter("{x:.0%}".format)
+    left.yaxis.set_major_formatter("{x:.0%}")
     right.plot(rows, [point.loss for point in points], "o-", color="tab:orange", linewidth=1.4)
     right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="held-out loss")
     for axes in (left, right):

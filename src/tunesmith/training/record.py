@@ -120,7 +120,7 @@ class RunRecord:
             share = axes.twinx()
             share.plot(*zip(*passed, strict=True), "s--", color="tab:green", label="pass rate", markersize=4)
             share.set(ylabel="pass rate", ylim=(-0.02, 1.02))
-            share.yaxis.set_major_formatter("{x:.0%}".format)
+            share.yaxis.set_major_formatter("{x:.0%}")
             share.legend(loc="upper right")
         file = self.folder / "loss.png"
         figure.savefig(file, dpi=130)
