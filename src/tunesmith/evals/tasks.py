@@ -33,7 +33,7 @@ def run_tasks(config: Config, names: Sequence[str], *, base: bool, tuned: bool) 
         try:
             with voice.speaking():
                 found = simple_evaluate(model=model, tasks=list(names), limit=section.max_rows)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OSError) as error:  # no such task, or its data can't be fetched
             raise ConfigError(f"--tasks {','.join(names)}: lm-eval says: {error}") from error
         measured[voice.name] = found["results"]
     file = Path(config.training.output_dir) / "evaluation/tasks.json"
