@@ -179,7 +179,9 @@ def test_the_rate_is_what_the_assertions_say_of_the_answers(judged_config, token
     splits = prepare_splits(config, tokenizer)
     judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none"))).judged
     assert len(judged.asked) == 4
-    assert all(row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True))
+    assert all(
+        row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True)
+    )
     assert judged.pass_rate(["short", "short", "a" * 30, "short"]) == 0.75
 
 
