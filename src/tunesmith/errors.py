@@ -37,11 +37,12 @@ class RunError(UserError, RuntimeError):
     exit_code = 5
 
 
-WORSE = 6
-"""Exit code of an evaluation that is worse than its baseline: the gate of a CI is shut."""
-
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C or SIGTERM ended after its checkpoint was saved."""
+
+
+FAILED = 6
+"""Exit code where an answer fails its assertions, or a model is worse than its baseline: the gate of a CI is shut."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

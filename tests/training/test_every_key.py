@@ -276,6 +276,9 @@ SHOWN_BY: dict[str, str] = {
         ),
         "tests/training/test_callbacks.py::test_the_trace_has_the_steps_that_were_asked_for",
     ),
+    "datasets[].filters": "tests/data/test_filters.py::"
+    "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons",
+    "evaluation.assertion_seconds": "tests/data/test_filters.py::test_the_time_limit_of_the_config_holds",
     "gc_collect_steps": "tests/training/test_callbacks.py::test_python_collects_each_so_many_steps",
     "evaluation.during_training": "tests/training/test_answering.py::"
     "test_the_share_that_passes_is_logged_and_training_does_not_notice",

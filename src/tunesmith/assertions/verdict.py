@@ -152,13 +152,23 @@ def judge_one(assertion: Assertion, known: dict[str, Any]) -> Verdict:
     except BaseException as error:  # it is the user's own code: it may raise anything
         what = f"raised {type(error).__name__}: {error}; an assertion says no by `assert`, or returns a Verdict"
         raise Fault(name, _line(error, assertion)[0], what) from error
+    return verdict_of(assertion, said)
+
+
+def verdict_of(assertion: Assertion, said: object) -> Verdict:
+    """Return what an assertion says by what it returned.
+
+    Raises:
+        Fault: that is something other than a Verdict or None.
+    """
+    name = assertion.__name__
     if said is None:
         return Verdict(name, True)
     if not isinstance(said, Verdict):
         what = f"returned {said!r:.60}; say no by `assert`, or return `Verdict(name, ok, reason)`, or return nothing"
-        raise Fault(name, place, what)
+        raise Fault(name, home(assertion), what)
     if not (isinstance(said.ok, bool) and isinstance(said.reason, str)):
-        raise Fault(name, place, f"returned {said!r:.80}; `ok` is True or False, and `reason` a text")
+        raise Fault(name, home(assertion), f"returned {said!r:.80}; `ok` is True or False, and `reason` a text")
     return Verdict(name, said.ok, "" if said.ok else _reason(said.reason, assertion))
 
 

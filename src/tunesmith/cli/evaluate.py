@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tunesmith.cli.arguments import parser, read_config, run
 from tunesmith.config.sections import Config
-from tunesmith.errors import WORSE, ConfigError
+from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
 
 SUMMARY = "Measure the model on held-out rows: loss, perplexity, and the file's assertions over its answers."
@@ -74,7 +74,7 @@ def _rows(config: Config, given: argparse.Namespace) -> int:
     dropped = given.max_drop is not None and gate.difference.value < -given.max_drop
     if dropped and gate.verdict != "worse":
         print(f"worse: the pass rate fell by more than --max-drop {given.max_drop:g}")
-    return WORSE if dropped or gate.verdict == "worse" else 0
+    return FAILED if dropped or gate.verdict == "worse" else 0
 
 
 def _tasks(config: Config, given: argparse.Namespace) -> int:

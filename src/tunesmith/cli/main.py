@@ -12,6 +12,7 @@ COMMANDS = {
     "init": "write a first config for a data file",
     "examples": "ready-made configs to copy and change",
     "check": "look for faults of the data, the tokenizer and the chat template",
+    "filter": "leave out rows to which your assertions say no, with the reasons",
     "preprocess": "tokenise the data and look at the tokens that train",
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",

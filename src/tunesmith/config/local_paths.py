@@ -14,6 +14,7 @@ OPENED = {
     "base_model_config",
     "chat_template_jinja",
     "deepspeed",
+    "filters",
     "lora_model_dir",
     "path",
     "resume_from_checkpoint",

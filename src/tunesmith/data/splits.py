@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from tunesmith.config.sections import Config, DataSection, Dataset, TrainingSection
+from tunesmith.data.filters import dropped_lines
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -51,6 +52,7 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
         "source": config.source,
         "rebuild": rebuild,
         "stream_tokens": tokens_of_run(data, config.training, world_size),
+        "assertion_seconds": config.evaluation.evaluation.assertion_seconds,
     }
     main = prepare(data.datasets, data, config.model, **settings)
     train = _shard(main.load(), data)
@@ -131,6 +133,8 @@ def describe(parts: Sequence[Prepared]) -> list[str]:
     for part in parts:
         for report in part.reports:
             lines += _describe(report)
+            if report.filtered:
+                lines += dropped_lines(report.filtered, report.rows, report.tallies, part.folder / "dropped.jsonl")
         lines.append(f"prepared data: {part.folder}{' (made before)' if part.cached else ''}")
     return lines
 

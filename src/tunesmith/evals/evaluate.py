@@ -2,7 +2,7 @@
 
 from transformers import PrinterCallback
 
-from tunesmith.assertions import Case, Verdict, jury, load_assertions
+from tunesmith.assertions import Case, Verdict, jury
 from tunesmith.config.sections import Config
 from tunesmith.data.held_out import Asked, held_out_questions
 from tunesmith.data.splits import Splits, prepare_splits
@@ -37,7 +37,8 @@ def check_evaluation(config: Config) -> list[Metric]:
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
     section = config.evaluation.evaluation
     if section.assertions:
-        load_assertions(section.assertions, config.source)
+        with jury(section.assertions, config.source, workers=1):
+            pass
     return load_metrics(section.metrics, config.source)
 
 
@@ -77,11 +78,11 @@ def _failed(
     config: Config, asked: list[Asked], answers: dict[str, list[str]]
 ) -> tuple[list[str], dict[str, list[list[Verdict]]]]:
     """Return the names of the assertions, and for each voice and each of its answers those that it fails."""
-    path = config.evaluation.evaluation.assertions
-    if not path:
+    section = config.evaluation.evaluation
+    if not section.assertions:
         return [], {name: [[] for _ in asked] for name in answers}
     failed = {}
-    with jury(path, config.source) as judge:
+    with jury(section.assertions, config.source, section.assertion_seconds) as judge:
         for name, texts in answers.items():
             cases = (
                 Case(item.row.values, text, item.question.reference, f"{item.row.file}:{item.row.number}")

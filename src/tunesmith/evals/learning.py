@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunesmith.config.load import resolve_file
 from tunesmith.config.sections import Config
 from tunesmith.config.trials import Setting, Trial, make_trials
 from tunesmith.config.yaml_source import KeyPath
@@ -15,6 +14,7 @@ from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
 from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detectable, mcnemar, wilson
 from tunesmith.log import note
+from tunesmith.references import code_file
 from tunesmith.training.record import RunRecord
 from tunesmith.training.sweep import table
 
@@ -85,7 +85,7 @@ def measure(trials: Sequence[Trial]) -> tuple[list[Point], str]:
 def _is_fresh(report: Path, trial: Trial) -> bool:
     assertions = trial.config.evaluation.evaluation.assertions
     sources = [trial.output / "run/run.json"]
-    sources += [Path(resolve_file(assertions, trial.config.source))] if assertions else []
+    sources += [code_file(assertions, trial.config.source)[0]] if assertions else []
     return report.exists() and all(report.stat().st_mtime >= source.stat().st_mtime for source in sources)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from tunesmith.assertions import Case, jury, load_assertions
+from tunesmith.assertions import Case, jury
 from tunesmith.config.sections import Config, EvaluationSection
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.held_out import held_out_questions
@@ -51,19 +51,21 @@ class Assertions:
     Attributes:
         path: their file.
         source: the config's file.
+        seconds: how long one call may take.
         asked: the prompts.
         rows: the row of each.
     """
 
     path: str
     source: str
+    seconds: float
     asked: list[Asked]
     rows: list[dict[str, Any]]
 
     def pass_rate(self, answers: Sequence[str]) -> float:
         """Return the share of answers that pass all assertions."""
         cases = [Case(row, text, item.expected) for row, text, item in zip(self.rows, answers, self.asked, strict=True)]
-        with jury(self.path, self.source) as judge:
+        with jury(self.path, self.source, self.seconds) as judge:
             return sum(all(verdict.ok for verdict in verdicts) for verdicts in judge(cases)) / len(cases)
 
 
@@ -199,11 +201,13 @@ def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions 
     section = config.evaluation.evaluation
     if not section.during_training or not section.assertions:
         return None
-    load_assertions(section.assertions, config.source)
+    with jury(section.assertions, config.source, workers=1):  # what is wrong with them is known before the first step
+        pass
     found = list(held_out_questions(config, splits.held_out, tokenizer))
     if not found:
         raise ConfigError("`evaluation.during_training`: no held-out row has a prompt; remove it")
     count = min(section.during_training, len(found))
     chosen = [found[index * len(found) // count] for index in range(count)]
     asked = [Asked(item.question.input_ids, item.question.reference) for item in chosen]
-    return Assertions(section.assertions, config.source, asked, [item.row.values for item in chosen])
+    rows = [item.row.values for item in chosen]
+    return Assertions(section.assertions, config.source, section.assertion_seconds, asked, rows)

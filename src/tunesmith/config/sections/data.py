@@ -36,6 +36,8 @@ class Dataset(Section):
     """Which part, counted from 0."""
     mask: Literal["served", "axolotl"] | None = None
     """Whose labels, in place of the file's `mask`."""
+    filters: list[str] = []
+    """Assertions that leave out rows before they are tokenised: `file.py`, `file.py:function`, or a list of these."""
     field: str = "text"
     """completion: column of the text."""
     text_column: str | None = None
@@ -102,6 +104,11 @@ class Dataset(Section):
     """stepwise_supervised: longest answer in tokens."""
     train_on_last_step_only: bool = False
     """stepwise_supervised: train the label of the last step alone."""
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value or []
 
     @property
     def kind(self) -> str:

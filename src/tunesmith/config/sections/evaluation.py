@@ -1,9 +1,9 @@
 """How the trained model is judged."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
 from tunesmith.errors import did_you_mean
@@ -16,7 +16,9 @@ class Evaluation(Section):
     """The `evaluation:` block."""
 
     assertions: str | None = None
-    """Python file whose `test_*` functions judge an answer."""
+    """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
+    assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
     metrics: list[str] = []
     """Further measures of an answer beside `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
     during_training: Count | None = None
