@@ -57,7 +57,7 @@ def _rows(config: Config, given: argparse.Namespace) -> int:
     from tunesmith.evals.comparison import compare, comparisons
     from tunesmith.evals.evaluate import evaluate as evaluate_config
     from tunesmith.evals.files import write_report
-    from tunesmith.evals.text import MEANING, counts, table, worst_rows
+    from tunesmith.evals.text import counts, table, worst_rows
 
     report = evaluate_config(config, base=given.compare or given.base, tuned=not given.base, baseline=baseline)
     compared = comparisons(report)
@@ -67,7 +67,7 @@ def _rows(config: Config, given: argparse.Namespace) -> int:
     print(table(report))
     for item in compared:
         print(f"\n{counts(item, report.criterion)}")
-    note(f"{MEANING}; all rows and reasons: {', '.join(map(str, written))}")
+    note(f"in brackets: shares or means with their 95% intervals\nall rows and reasons: {', '.join(map(str, written))}")
     if not (baseline and report.rows):
         return 0
     gate = compare(report, "baseline", list(report.losses)[-1])

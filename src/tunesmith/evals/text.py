@@ -6,8 +6,6 @@ from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Judged, Report, measured
 from tunesmith.evals.statistics import Interval
 
-MEANING = "(share and its 95% interval)"
-
 
 def table(report: Report) -> str:
     """Return the summary as an aligned table, a column a voice; assertions that nobody fails are left out."""
