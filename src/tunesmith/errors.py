@@ -42,7 +42,7 @@ INTERRUPTED = 130
 
 
 FAILED = 6
-"""Exit code of a command that was to give an answer that passes the assertions, and has none."""
+"""Exit code where an answer fails its assertions, or a model is worse than its baseline: the gate of a CI is shut."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -336,6 +336,11 @@ SHOWN_BY: dict[str, str] = {
     "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons",
     "evaluation.assertion_seconds": "tests/data/test_filters.py::test_the_time_limit_of_the_config_holds",
     "gc_collect_steps": "tests/training/test_callbacks.py::test_python_collects_each_so_many_steps",
+    "evaluation.during_training": "tests/training/test_answering.py::"
+    "test_the_share_that_passes_is_logged_and_training_does_not_notice",
+    "evaluation.metrics": "tests/evals/test_metrics.py::test_a_list_in_yaml_may_have_a_pattern_without_quotes",
+    "train_share": "tests/training/test_learning_curve.py::"
+    "test_a_smaller_share_lies_in_a_larger_one_and_the_held_out_rows_stay",
     "torch_empty_cache_steps": "tests/training/test_args.py::test_a_key_arrives_in_the_arguments_of_the_trainer",
     **dict.fromkeys(
         ("judge.rubric", "judge.examples"),

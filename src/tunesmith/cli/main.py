@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
     "evaluate": "loss, perplexity and your assertions on held-out rows",
+    "learning-curve": "would more data help? trains on shares of the rows",
     "label": "say by keyboard which answers are good",
     "judge": "another model judges answers by a rubric; does it agree with you?",
     "runs": "the runs on this disk: their curves, losses and differences",

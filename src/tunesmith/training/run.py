@@ -222,7 +222,7 @@ def _open_record(
         note(f"going on from {checkpoint}")
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
-    record.start(values, {"source": config.source, "prepared": prepared})
+    record.start(values, {"source": config.source, "prepared": prepared, "rows": len(splits.train)})
     save_manifest(prompts, record.folder)
 
 

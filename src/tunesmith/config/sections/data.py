@@ -134,6 +134,8 @@ class DataSection(Section):
     """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
     val_set_size: NonNegative = 0.0
     """Rows to hold out from the training data: a share up to 1, a number above."""
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
     rl: Literal["dpo", "ipo", "kto", "orpo", "simpo"] | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: str = "last_run_prepared"
