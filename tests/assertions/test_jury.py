@@ -106,6 +106,13 @@ def test_at_most_five_faults_are_named_and_five_lost_workers_end_it(tmp_path):
         list(judge(cases(10_000)))
 
 
+def test_a_jury_that_was_given_up_passes_nothing(tmp_path):
+    with jury(*written(tmp_path, "import os\ndef test_x(): os._exit(0)\n")) as judge:
+        for _ in range(2):
+            with pytest.raises(ConfigError, match=r"rules\.py"):
+                next(judge(cases(20)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

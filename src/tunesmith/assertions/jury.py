@@ -146,7 +146,8 @@ class Jury:
         found: list[Outcome | None] = [None] * len(cases)
         while todo := [index for index, outcome in enumerate(found) if outcome is None]:
             if self._lost >= NAMED:
-                return [outcome or [] for outcome in found]
+                given_up = Fault("and all others", self._files[0][0].name, f"are given up: {NAMED} workers were lost")
+                return [outcome or [given_up] for outcome in found]
             worker = self._take()
             try:
                 for index, outcome in zip(todo, worker.judge([cases[index] for index in todo]), strict=True):
