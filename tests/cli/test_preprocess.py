@@ -99,9 +99,9 @@ def test_a_config_from_standard_input(call, tmp_path, write_config, monkeypatch)
 
 
 def test_notes_go_to_standard_error(call, tmp_path, write_config):
-    code, _, err = call(write_config(tmp_path, wandb_project="bees"))
+    code, _, err = call(write_config(tmp_path, pad_to_sequence_len=True))
     assert code == 0
-    assert err.startswith("note: `wandb_project` has no effect: ")
+    assert err.startswith("note: `pad_to_sequence_len`: without effect: ")
 
 
 def test_no_file_is_an_error_of_usage(capsys):
@@ -131,8 +131,9 @@ def test_a_folder_that_is_no_run(call, tmp_path):
 
 
 def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):
+    write_config(tmp_path).rename(tmp_path / "other.yml")
     write_config(tmp_path)
-    assert call(tmp_path) == (2, "", f"error: {tmp_path} is a folder; name one of its files: config.yml\n")
+    assert call(tmp_path) == (2, "", f"error: {tmp_path} is a folder; name one of its files: config.yml, other.yml\n")
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ SHOWN_BY: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("generate.endpoint.model", "generate.endpoint.temperature", "generate.endpoint.max_tokens"),
-        "tests/synth/test_generate.py::test_keys_of_the_endpoint_arrive_in_the_request",
+        "tests/synth/test_generated_rows.py::test_keys_of_the_endpoint_arrive_in_the_request",
     ),
     **dict.fromkeys(
         (
@@ -173,25 +173,25 @@ SHOWN_BY: dict[str, str] = {
     "generate.endpoint.retries": "tests/generation/test_endpoint.py::test_pauses_grow",
     **dict.fromkeys(
         ("generate.endpoint.max_requests", "generate.endpoint.max_cost"),
-        "tests/synth/test_generate.py::test_a_limit_stops_and_the_next_run_goes_on",
+        "tests/synth/test_generated_rows.py::test_a_limit_stops_and_the_next_run_goes_on",
     ),
     "generate.endpoint.cache": "tests/generation/test_endpoint.py::test_the_key_stays_out_of_the_cache",
     **dict.fromkeys(
         ("generate.seeds", "generate.rows", "generate.output"),
-        "tests/synth/test_generate.py::test_rows_are_made_with_their_provenance_and_train",
+        "tests/synth/test_generated_rows.py::test_rows_are_made_with_their_provenance_and_train",
     ),
     **dict.fromkeys(
         ("generate.prompt", "generate.seeds_per_prompt"),
-        "tests/synth/test_generate.py::test_a_dry_run_shows_the_prompt_and_asks_nothing",
+        "tests/synth/test_generated_rows.py::test_a_dry_run_shows_the_prompt_and_asks_nothing",
     ),
-    "generate.seed": "tests/synth/test_generate.py::test_another_seed_draws_other_seeds",
-    "generate.row_schema": "tests/synth/test_generate.py::test_rows_fit_the_schema",
+    "generate.seed": "tests/synth/test_generated_rows.py::test_another_seed_draws_other_seeds",
+    "generate.row_schema": "tests/synth/test_generated_rows.py::test_rows_fit_the_schema",
     **dict.fromkeys(
         ("generate.assertions", "generate.heal"),
-        "tests/synth/test_generate.py::test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end",
+        "tests/synth/test_generated_rows.py::test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end",
     ),
-    "generate.judge": "tests/synth/test_generate.py::test_the_judge_has_the_last_word",
-    "generate.near_duplicates": "tests/synth/test_generate.py::test_rows_that_say_nearly_the_same_are_out",
+    "generate.judge": "tests/synth/test_generated_rows.py::test_the_judge_has_the_last_word",
+    "generate.near_duplicates": "tests/synth/test_generated_rows.py::test_rows_that_say_nearly_the_same_are_out",
     **dict.fromkeys(
         ("embedding_lr", "embedding_lr_scale"),
         "tests/training/test_optimizers.py::test_learning_rates_of_embeddings_and_head",
