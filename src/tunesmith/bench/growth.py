@@ -1,20 +1,14 @@
 """How time and memory grow: preparation with rows, a training step with tokens and with the documents of a row."""
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from tunesmith.bench.measure import OURS, Work, make_work, own_run
+from tunesmith.bench.preparation import preprocess
 from tunesmith.config.sections import Config
-from tunesmith.errors import RunError
 from tunesmith.hardware import detect
 from tunesmith.log import note
 
@@ -57,39 +51,9 @@ def grow(config: Config) -> list[Point]:
 
 
 def _prepared(folder: Path) -> Iterator[Point]:
-    """Yield the preparation of chats, each of its own text, so that nothing is the same twice."""
     for count in ROWS:
-        rows, file = folder / f"{count}.jsonl", folder / f"{count}.yml"
-        with rows.open("w") as lines:
-            for number in range(count):
-                lines.write(json.dumps({"messages": _chat(number)}) + "\n")
-        values = {
-            "base_model": "builtin/smollm2-135m-instruct",
-            "datasets": [{"path": str(rows), "type": "chat_template"}],
-            "learning_rate": 1e-4,
-            "dataset_prepared_path": str(folder / "prepared"),
-        }
-        file.write_text(yaml.safe_dump(values))
-        begun = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tunesmith", "preprocess", str(file)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        assert process.stderr
-        said = process.stderr.read().decode()
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RunError(f"preprocess failed on {count} rows: {said[-2000:]}")
-        yield Point("preprocess", "rows", count, time.monotonic() - begun, usage.ru_maxrss / 1024)
-
-
-def _chat(number: int) -> list[dict[str, str]]:
-    numbers = ", ".join(str((number * 7919 + step * 104729) % 9973) for step in range(24))
-    return [
-        {"role": "user", "content": f"Question {number}: which of {numbers} is the largest?"},
-        {"role": "assistant", "content": f"I compare them one by one. The numbers were {numbers}. Answer {number}."},
-    ]
+        seconds, peak = preprocess(folder, count)
+        yield Point("preprocess", "rows", count, seconds, peak)
 
 
 def _steps(config: Config, folder: Path) -> Iterator[Point]:

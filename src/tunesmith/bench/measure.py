@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tunesmith.bench.preparation import rows_per_second
 from tunesmith.config.sections import Config
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError, RunError
@@ -148,7 +149,12 @@ def measure(config: Config, *, rows: int, mean: int, batch: int, epochs: int, ro
                 folder.mkdir()
                 runs.append((own_run if name in OWN else peer_run)(folder, work, name, keys))
                 note(_line(runs[-1]))
-    return {"machine": str(hardware), "work": {"rows": rows, "tokens": work.tokens, "rows_a_step": batch}, **_sum(runs)}
+        prepared = rows_per_second(Path(place))
+        note(f"rows a second made into tokens: {prepared}")
+    found = _sum(runs)
+    found["ratios"]["preprocess_rows_per_s_vs_trl"] = round(prepared["tunesmith"] / prepared["trl"], 3)
+    about = {"rows": rows, "tokens": work.tokens, "rows_a_step": batch}
+    return {"machine": str(hardware), "work": about, **found, "preprocess_rows_per_s": prepared}
 
 
 def own_run(folder: Path, work: Work, name: tuple[str, str], keys: dict[str, Any]) -> Run:
