@@ -259,7 +259,7 @@ def test_a_limit_stops_cleanly_and_the_next_run_goes_on(server, section, keys):
     done = []
     with (
         open_endpoint(section(concurrency=2, **keys), "file.yml") as endpoint,
-        pytest.raises(Stopped, match=f"`{next(iter(keys))}: 5` is reached: .*the same command goes on from here"),
+        pytest.raises(Stopped, match=f"`{next(iter(keys))}: 5` is reached. .*the same command goes on from here"),
     ):
         done += [number for number, _ in endpoint.ask(question(f"q{n}") for n in range(8))]
     assert 5 <= len(server.asked) <= (5 if "max_requests" in keys else 6)
