@@ -170,6 +170,10 @@ def test_a_key_that_is_not_set_is_told_before_anything_is_sent(server, section, 
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(ConfigError, match="the environment variable MY_KEY is not set"):
         ask(section(api_key_env="MY_KEY"), question("a"))
+    monkeypatch.setenv("MY_KEY", "sk\nsecret")
+    with pytest.raises(ConfigError, match="what MY_KEY holds is no key") as caught:
+        ask(section(api_key_env="MY_KEY"), question("a"))
+    assert "secret" not in str(caught.value)
     server.script = lambda _, number: Says(status=401, body="no")
     with pytest.raises(ConfigError, match="set `api_key_env`"):
         ask(section(), question("a"))
