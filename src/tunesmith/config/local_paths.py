@@ -15,11 +15,15 @@ OPENED = {
     "chat_template_jinja",
     "deepspeed",
     "examples",
+    "filters",
     "lora_model_dir",
     "model",
     "path",
+    "prompt",
     "resume_from_checkpoint",
+    "row_schema",
     "rubric",
+    "seeds",
     "tokenizer_config",
 }
 """Keys, also inside blocks, whose values may be opened as files; names of Hub repositories are fine."""
@@ -29,6 +33,7 @@ BELOW = {
     "dataset_prepared_path",
     "labels",
     "mlflow_tracking_uri",
+    "output",
     "output_dir",
     "trigger_file_path",
 }
@@ -67,7 +72,9 @@ def _reason(names: set[str], value: Any) -> str:
         return ""
     if names & BELOW and _ELSEWHERE.match(value):
         return "write or read outside the working folder"
-    if ("chat_template_jinja" in names and "{" in value) or ("rubric" in names and "\n" in value):  # the text itself
+    if (names & {"chat_template_jinja", "prompt"} and "{" in value) or (
+        "rubric" in names and "\n" in value
+    ):  # the text itself
         return ""
     if names & OPENED and (_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value)):
         return "open what is neither on the Hub nor at https://"

@@ -69,6 +69,15 @@ def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Tri
     """
     given = overrides.parse(arguments)
     combinations = [list(chain(*groups)) for groups in product(*_choices(sweep, given))]
+    return make_trials(file, combinations, given, sweep)
+
+
+def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPath, Any], sweep: str) -> list[Trial]:
+    """Return a trial of the config in `file` for each combination of settings, which win over those `given`.
+
+    Raises:
+        ConfigError: names every fault of the configs; `sweep` is where the settings come from.
+    """
     values, marks = yaml_source.read(file)
     trials: list[Trial] = []
     faults: dict[str, list[str]] = {}

@@ -145,7 +145,7 @@ def _judge(
         try:
             for index, result in endpoint.ask(requests[number] for number in todo):
                 number = todo[index]
-                known[keys[number]] = said = _judgement(keys[number], items[number], result)
+                known[keys[number]] = said = judgement(keys[number], items[number], result)
                 stream.write(_line(said))
                 stream.flush()
                 advance(1)
@@ -159,7 +159,8 @@ def _judge(
     return found, stopped
 
 
-def _judgement(key: str, item: Item, result: Reply | Refused) -> Judgement:
+def judgement(key: str, item: Item, result: Reply | Refused) -> Judgement:
+    """Return what a reply says of an answer."""
     if isinstance(result, Refused):
         return Judgement(key, *item, NO_VERDICT, result.reason)
     said = json.loads(result.text)

@@ -15,6 +15,7 @@ from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
 from tunesmith.config.sections.section import Section
+from tunesmith.config.sections.synthesis import Curate, Generate, SynthesisSection
 from tunesmith.config.sections.tracking import TrackingSection
 from tunesmith.config.sections.training import TrainingSection
 
@@ -24,6 +25,7 @@ __all__ = [
     "SECTIONS",
     "AdapterSection",
     "Config",
+    "Curate",
     "DataSection",
     "Dataset",
     "DistributionSection",
@@ -31,11 +33,13 @@ __all__ = [
     "Evaluation",
     "EvaluationSection",
     "FsdpConfig",
+    "Generate",
     "Judge",
     "ModelSection",
     "PreferenceSection",
     "Section",
     "SpecialTokens",
+    "SynthesisSection",
     "TrackingSection",
     "TrainingSection",
 ]
@@ -53,6 +57,7 @@ class Config(Section):
     preference: PreferenceSection
     distribution: DistributionSection
     tracking: TrackingSection
+    synthesis: SynthesisSection
     values: dict[str, Any]
     """The keys that the user set, resolved, for the record of a run."""
     fates: tuple[Any, ...] = ()
@@ -77,6 +82,7 @@ SECTIONS: dict[str, type[Section]] = {
     "preference": PreferenceSection,
     "distribution": DistributionSection,
     "tracking": TrackingSection,
+    "synthesis": SynthesisSection,
 }
 
 OWNER = {key: name for name, section in SECTIONS.items() for key in section.model_fields}
