@@ -162,10 +162,12 @@ def test_a_limit_shows_what_there_is_and_the_next_run_goes_on(folder, server, ca
     assert run(folder, "--judge.endpoint.max-requests", "4") == 5
     out, err = capsys.readouterr()
     assert re.search(r"not judged +6\n", out)
-    assert "error: `max_requests: 4` is reached: 4 requests" in err
+    assert "error: `max_requests: 4` is reached. All replies are kept" in err
     assert len(judged(folder)) == 4
     assert run(folder) == 0
     assert len(server.asked) == 10
+    assert run(folder, "--judge.rubric", "Another.", "--judge.endpoint.max-requests", "1") == 5
+    assert len(judged(folder)) == 11, "a run that ends early takes no verdict away"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_verdicts_are_compared_with_labels(folder, server, capsys, write_jsonl):
     assert run(folder, "--against", str(folder / "labels.csv"), "--judge.examples", "shots.jsonl", "--show", "3") == 0
     out, err = capsys.readouterr()
     assert len(server.asked) == 100
-    assert "2 labels are left out, since the critic has them as `judge.examples`" in err
+    assert "left out, since the critic has them as `judge.examples`: 2 of the labels" in err
     table = {line[:20].strip(): line[20:].split() for line in out.splitlines() if line.strip()}
     assert out.count("labelled good, judged bad") == 2
     assert out.count("labelled bad, judged good") == 1
@@ -285,7 +287,7 @@ def test_labels_that_do_not_fit_are_named(folder, capsys, head, line, says):
 def test_two_judges_do_not_write_one_file(folder, capsys):
     from filelock import FileLock
 
-    with FileLock(str(folder / "judged.jsonl.lock")):
+    with FileLock(str(folder / ".judged.jsonl.lock")):
         assert run(folder) == 5
     assert "another process writes" in capsys.readouterr().err
 

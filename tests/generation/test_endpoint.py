@@ -170,6 +170,10 @@ def test_a_key_that_is_not_set_is_told_before_anything_is_sent(server, section, 
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(ConfigError, match="the environment variable MY_KEY is not set"):
         ask(section(api_key_env="MY_KEY"), question("a"))
+    monkeypatch.setenv("MY_KEY", "sk\nsecret")
+    with pytest.raises(ConfigError, match="what MY_KEY holds is no key") as caught:
+        ask(section(api_key_env="MY_KEY"), question("a"))
+    assert "secret" not in str(caught.value)
     server.script = lambda _, number: Says(status=401, body="no")
     with pytest.raises(ConfigError, match="set `api_key_env`"):
         ask(section(), question("a"))
@@ -259,7 +263,7 @@ def test_a_limit_stops_cleanly_and_the_next_run_goes_on(server, section, keys):
     done = []
     with (
         open_endpoint(section(concurrency=2, **keys), "file.yml") as endpoint,
-        pytest.raises(Stopped, match=f"`{next(iter(keys))}: 5` is reached: .*the same command goes on from here"),
+        pytest.raises(Stopped, match=f"`{next(iter(keys))}: 5` is reached. .*the same command goes on from here"),
     ):
         done += [number for number, _ in endpoint.ask(question(f"q{n}") for n in range(8))]
     assert 5 <= len(server.asked) <= (5 if "max_requests" in keys else 6)

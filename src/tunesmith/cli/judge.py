@@ -50,7 +50,8 @@ def judge(arguments: list[str]) -> int:
     output = Path(given.output or Path(config.training.output_dir) / "run/judged.jsonl")
     with open_endpoint(section.endpoint, config.source) as endpoint:
         judged, stopped = judge_items(items, critic, endpoint, output)
-        print(table(items, judged))
+        if judged:
+            print(table(items, judged))
         note(f"{endpoint.spent}; critiques: {output}")
     if stopped:
         raise stopped
@@ -86,7 +87,7 @@ def _against(given: argparse.Namespace, config: Config, section: Judge) -> int:
         print(f"{shown}\n" if shown else "label and verdict are the same everywhere\n")
         print(f"{report(pairs)}\n\n{advice(pairs)}")
     if labelled.left_out:
-        note(f"{labelled.left_out} labels are left out, since the critic has them as `judge.examples`")
+        note(f"left out, since the critic has them as `judge.examples`: {labelled.left_out} of the labels")
     note(f"{spent}; critiques: {output}")
     if stopped:
         raise stopped

@@ -35,7 +35,7 @@ def label(arguments: list[str]) -> int:
     file = Path(given.labels or resolve_file(named, config.source))
     items = mixed(answers(given.answers, config))
     try:
-        with FileLock(f"{file}.lock", timeout=0):
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=0):
             labels = LabelFile(file)
             with LabelServer(items, labels, given.port) as server:
                 note(f"label {len(items)} answers at http://{HOST}:{server.server_port} ; Ctrl-C ends, nothing is lost")

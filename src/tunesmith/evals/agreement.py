@@ -117,7 +117,7 @@ def advice(pairs: Sequence[Compared]) -> str:
 def _too_few(n: dict[tuple[str, str], int]) -> list[str]:
     total, bad = sum(n.values()), sum(n["bad", said] for said in (*OUTCOMES, NO_VERDICT))
     found = []
-    if total < ENOUGH:
+    if total < 0.9 * ENOUGH:
         found.append(f"{total} labels say too little: about {ENOUGH} are wanted; tunesmith label makes more")
     if not 0.3 <= bad / total <= 0.7:
         found.append(f"{bad} of {total} labels are bad: about half is wanted, to see both kinds of error")

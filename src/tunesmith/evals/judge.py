@@ -119,14 +119,14 @@ def judge_items(
     """Judge answers; return the verdicts there are, in the order of the answers, and why it ended early, if it did.
 
     Each verdict is appended to `output` as it comes, and those that are there are not asked for again. At the end the
-    file has one line for each answer, in order.
+    file has one line for each answer, in order; of a run that ended early, what was there before too.
 
     Raises:
         RunError: another process judges into the same file.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{output}.lock", timeout=0):
+        with FileLock(output.with_name(f".{output.name}.lock"), timeout=0):
             return _judge(items, critic, endpoint, output)
     except Timeout:
         raise RunError(f"another process writes {output}; wait for it, or name another file with --output") from None
@@ -154,7 +154,8 @@ def _judge(
     found = [
         known[key]._replace(id=item.id, voice=item.voice) for key, item in zip(keys, items, strict=True) if key in known
     ]
-    _write(output, found)
+    if stopped is None:  # else verdicts by another rubric may be all there is, and stay
+        _write(output, found)
     return found, stopped
 
 

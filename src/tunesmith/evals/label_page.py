@@ -95,4 +95,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _shown(item: Item, labels: LabelFile) -> dict[str, str]:
     label = labels.of(item)
-    return {"id": item.id, "question": item.question, "answer": item.answer, "label": label.label, "why": label.why}
+    place = item.id.removesuffix(f":{item.voice}")  # who answered is not told
+    return {"id": place, "question": item.question, "answer": item.answer, "label": label.label, "why": label.why}

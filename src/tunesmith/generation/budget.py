@@ -60,7 +60,7 @@ class Budget:
                 reached = f"max_cost: {limits.max_cost:g}"
             if reached:
                 raise Stopped(
-                    f"`{reached}` is reached: {self.spent}. All replies are kept: the same command goes on from here, "
+                    f"`{reached}` is reached. All replies are kept: the same command goes on from here, "
                     "with as much again"
                 )
             self.spent = self.spent._replace(requests=self.spent.requests + 1)

@@ -47,12 +47,16 @@ class ChatClient:
         """Read the key; nothing is sent yet.
 
         Raises:
-            ConfigError: the environment variable of the key is not set.
+            ConfigError: the environment variable of the key is not set, or holds no key.
         """
         name = section.api_key_env
         self._key = os.environ.get(name, "").strip() if name else ""
         if name and not self._key:
             raise ConfigError(f"`api_key_env: {name}`: the environment variable {name} is not set")
+        if not (self._key.isascii() and self._key.isprintable()):  # such a header cannot be sent
+            raise ConfigError(
+                f"`api_key_env: {name}`: what {name} holds is no key: it has line breaks or strange letters"
+            )
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._section = section
         self._budget = budget
@@ -141,10 +145,10 @@ class ChatClient:
         if request.schema is not None:
             form = {"name": "reply", "schema": request.schema, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": form}
-        for name in self._dropped & fields.keys():
-            value = fields.pop(name)
-            if _DROPPED[name]:
-                fields[_DROPPED[name]] = value
+        for name, instead in _DROPPED.items():
+            if name in self._dropped and name in fields:
+                value = fields.pop(name)
+                fields |= {instead: value} if instead else {}
         return fields
 
     def _drop(self, field: str) -> None:

@@ -136,8 +136,8 @@ class Endpoint:
             for key, answer in zip(new, self._complete(list(new.values()), stop), strict=True):
                 answers[key] = answer
                 if isinstance(answer, Completion):
-                    self._replies.put(key, answer)
                     self._budget.pay(answer)
+                    self._replies.put(key, answer)
         for _ in range(len(keys) - len(new)):
             self._budget.reuse()
         return [(answers[key], key not in new) for key in keys]
