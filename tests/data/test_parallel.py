@@ -30,11 +30,10 @@ def test_items_are_read_as_they_are_needed():
 
 
 def test_an_error_is_that_of_the_work():
-    def fails(item):
-        raise ValueError(f"not {item}") if item == 7 else item
-
     def work(item):
-        return fails(item) if item == 7 else item
+        if item == 7:
+            raise ValueError("not 7")
+        return item
 
     with pytest.raises(ValueError, match="not 7"):
         list(on_all_cores(work, range(20)))

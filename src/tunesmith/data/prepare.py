@@ -252,6 +252,7 @@ def _encoded(
         report.rows += 1
         report.filtered += 1
         note_dropped(item, stream, tallies)
+        report.tallies = list(tallies.values())
 
     with (
         dropped.open("a", encoding="utf-8", errors="backslashreplace")
@@ -271,7 +272,6 @@ def _encoded(
                         _bad(BadRow(item.row.file, item.row.number, examples), report, data)
                     else:
                         samples += [sample for one in examples for sample in _fitted(item.row, one, data, report)]
-            report.tallies = list(tallies.values())
             yield samples
             advance(len(batch))
 
