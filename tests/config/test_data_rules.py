@@ -60,7 +60,6 @@ def entry(**keys):
         ),
         ({"fsdp": ["ful_shard"]}, "`fsdp.0` expects "),
         ({"fsdp_config": "zero2.json"}, "`fsdp_config` expects a mapping, found 'zero2.json'"),
-        ({"use_ray": True}, "`use_ray`: Ray is not supported; use torchrun"),
         ({"fsdp_config": {"mixed_precision_policy": "fp32"}}, "the number format follows `bf16` and `fp16`; set those"),
     ],
 )

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from tunesmith.config.load import load, resolve_file
+from tunesmith.config.load import load
+from tunesmith.config.places import resolve_file
 from tunesmith.errors import ConfigError
 
 BASE = "base_model: m\nlearning_rate: 1e-4\ndatasets:\n  - path: a.jsonl\n    type: alpaca\n"
@@ -31,7 +32,7 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("lora_r: 8.5", "a.yml:6:1: `lora_r` expects a whole number, found 8.5"),
         ("lora_r: true", "a.yml:6:1: `lora_r` does not take true or false"),
         ("weight_decay: 0,1", "a.yml:6:1: `weight_decay` expects a number, found '0,1'"),
-        ("num_epochs: .inf", "a.yml:6:1: `num_epochs` expects a finite number, found inf"),
+        ("num_epochs: .inf", "a.yml:6:1: `num_epochs` expects a finite number, found .inf"),
         ("num_epochs: 0", "a.yml:6:1: `num_epochs` must be greater than 0, found 0"),
         ("lora_dropout: 2", "a.yml:6:1: `lora_dropout` must be at most 1, found 2"),
         ("val_set_size: -1", "a.yml:6:1: `val_set_size` must be at least 0, found -1"),
@@ -81,7 +82,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    lines = message(tmp_path, BASE + "lora_r: x\nuse_ray: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
+    lines = message(tmp_path, BASE + "lora_r: x\ngptq: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
     assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 
@@ -114,9 +115,9 @@ def test_a_true_strategy_is_refused(tmp_path):
 
 
 def test_an_exponent_makes_a_number_in_every_key(tmp_path):
-    config = load(write(tmp_path, BASE + "optim_args: {eps: 1e-6}\nadam_epsilon: 1e-7\n"), ["--weight-decay", "1e-2"])
+    config = load(write(tmp_path, BASE + "optim_args: {alpha: 1e-6}\nadam_epsilon: 1e-7\n"), ["--weight-decay", "1e-2"])
     assert config.training.learning_rate == 1e-4
-    assert config.training.optim_args == {"eps": 1e-6}
+    assert config.training.optim_args == {"alpha": 1e-6}
     assert config.training.adam_epsilon == 1e-7
     assert config.training.weight_decay == 1e-2
 

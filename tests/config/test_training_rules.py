@@ -108,7 +108,7 @@ def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
     ("changes", "expected"),
     [
         ({"adam_eps": 1e-5}, "`adam_eps` is taken as `adam_epsilon: 1e-05`"),
-        ({"eta_min": 7e-7}, "`eta_min` is taken as `lr_scheduler_kwargs: {'min_lr': 7e-07}`"),
+        ({"eta_min": 7e-7}, "`eta_min` is taken as `lr_scheduler_kwargs: {min_lr: 7e-07}`"),
         ({"adam_beta3": 0.9}, "`adam_beta3`: without effect: only `optimizer: came_pytorch` has them"),
         ({"optim_target_modules": ["q"]}, "`optim_target_modules`: without effect: only GaLore and APOLLO read it"),
         ({"loraplus_lr_embedding": 1e-5}, "`loraplus_lr_embedding`: without effect: there is no `loraplus_lr_ratio`"),

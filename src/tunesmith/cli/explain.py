@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tunesmith.cli.arguments import parser, run
 from tunesmith.config.fates import reasons
-from tunesmith.config.idle import IDLE
+from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
 from tunesmith.config.sections import SECTIONS
@@ -112,9 +112,7 @@ def _supported(key: Key) -> Iterator[str]:
         "example": _example(key).replace("\n", "\n" + " " * 12),
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
         "old names": ", ".join(old_names().get(key.name, [])),
-        "no effect": "; ".join(
-            f"if {why}" for names, _, why in IDLE if not block and last.startswith((*names.split(),))
-        ),
+        "no effect": "; ".join(f"if {why}" for names, _, why in IDLE if not block and fits(last, names)),
     }
     yield f"{key.name} (section {key.section}{place})"
     yield f"  {key.field.description}"

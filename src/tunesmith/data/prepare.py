@@ -146,7 +146,7 @@ def _file_hash(type_name: str, source: str) -> str:
     """Hash the user's own format, so that editing it makes the data anew."""
     if ".py:" not in type_name:
         return ""
-    from tunesmith.config.load import resolve_file
+    from tunesmith.config.places import resolve_file
 
     return hashlib.blake2b(Path(resolve_file(type_name.rpartition(":")[0], source)).read_bytes()).hexdigest()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import Trainer, TrainingArguments
 
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config, DistributionSection, TrainingSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.hardware import Hardware

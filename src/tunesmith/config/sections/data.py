@@ -41,7 +41,7 @@ class Dataset(Section):
     text_column: str | None = None
     """pretrain: column of the text; another name of `field`."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """pretrain: rows to leave out at the start."""
+    """Rows to leave out at the start."""
     field_instruction: str = "instruction"
     """alpaca: column of the instruction."""
     field_input: str = "input"
@@ -183,6 +183,13 @@ class DataSection(Section):
     @classmethod
     def _default_folder(cls, value: Any) -> Any:
         return value or "last_run_prepared"
+
+    @field_validator("val_set_size")
+    @classmethod
+    def _share_or_rows(cls, value: float) -> float:
+        if value > 1 and value % 1:
+            raise ValueError(f"is a share up to 1, or a whole number of rows; found {value:g}")
+        return value
 
     @field_validator("pretrain_multipack_attn")
     @classmethod
