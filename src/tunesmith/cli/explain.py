@@ -73,13 +73,23 @@ def _names(key: str) -> list[str]:
     """Return the full names that a key stands for."""
     known = [*supported(), *RENAMED, *reasons()]
     wanted = _plain(key.lstrip("-").replace("-", "_"))
-    if found := [name for name in known if _plain(name) == wanted]:
-        return found
+    wanted = re.sub(r"^(pretraining_dataset|test_datasets)\.", "datasets.", wanted)
+    wanted = re.sub(r"fsdp_config\.fsdp_(?!version)", "fsdp_config.", wanted)
+    outer, inside = wanted, False
+    while outer:  # a key inside a mapping, which may hold any, has the fate of the mapping
+        if found := [name for name in known if _plain(name) == outer and not (inside and _is_block(name))]:
+            return found
+        outer, inside = outer.rpartition(".")[0], True
     if found := [name for name in known if name.rpartition(".")[2] == wanted]:
         return [name for name in found if not name.startswith("test_")] or found
     near = difflib.get_close_matches(wanted, {_plain(name) for name in known}, n=3)
     hint = f"; near are {', '.join(f'`{name}`' for name in near)}" if near else ""
     raise ConfigError(f"unknown key `{key}`{hint}; `tunesmith explain` lists all")
+
+
+def _is_block(name: str) -> bool:
+    """Return whether all keys inside a key are known."""
+    return name in supported() and bool([*blocks(supported()[name].field.annotation)])
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,8 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tunesmith.config.sections.section import Count, NonNegative, Section
 
+Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
+
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Names of roles in common datasets -> the names that templates know."""
 
@@ -127,7 +129,7 @@ class DataSection(Section):
     """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
     val_set_size: NonNegative = 0.0
     """Rows to hold out from the training data: a share up to 1, a number above."""
-    rl: Literal["dpo", "ipo", "kto", "orpo", "simpo"] | None = None
+    rl: Preferences | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: str = "last_run_prepared"
     """Folder of prepared (tokenised) data."""
@@ -168,16 +170,21 @@ class DataSection(Section):
     pretrain_multipack_attn: bool = True
     """Documents in one sequence do not see each other; they never do here, so that only true is taken."""
 
-    @field_validator("rl", "data_checks", mode="before")
+    @field_validator("data_checks", mode="before")
     @classmethod
-    def _bare_off(cls, value: Any, info: ValidationInfo) -> Any:
+    def _bare_off(cls, value: Any) -> Any:
         """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
+
+    @field_validator("rl", mode="before", json_schema_input_type=Preferences | Literal[False] | None)
+    @classmethod
+    def _no_online_learning(cls, value: Any) -> Any:
         if value in ("grpo", "gdpo", "ebft"):
             raise ValueError(
                 f"is {value}: online reinforcement learning needs a generation server; it is not supported. "
                 "`rl: dpo` trains on pairs of answers"
             )
-        return ("off" if info.field_name == "data_checks" else None) if value is False else value
+        return None if value is False else value
 
     @field_validator("dataset_prepared_path", mode="before")
     @classmethod

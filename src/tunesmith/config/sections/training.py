@@ -183,7 +183,7 @@ class TrainingSection(Section):
         """YAML reads a bare `no` as false."""
         return "no" if value is False else value
 
-    @field_validator("jagged_restart_anneal_steps", mode="before")
+    @field_validator("jagged_restart_anneal_steps", mode="before", json_schema_input_type=Count | Literal[False] | None)
     @classmethod
     def _off(cls, value: Any) -> Any:
         """Axolotl's example has `jagged_restart_anneal_steps: false`."""
