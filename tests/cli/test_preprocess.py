@@ -99,9 +99,9 @@ def test_a_config_from_standard_input(call, tmp_path, write_config, monkeypatch)
 
 
 def test_notes_go_to_standard_error(call, tmp_path, write_config):
-    code, _, err = call(write_config(tmp_path, wandb_project="bees"))
+    code, _, err = call(write_config(tmp_path, pad_to_sequence_len=True))
     assert code == 0
-    assert err.startswith("note: `wandb_project` has no effect: ")
+    assert err.startswith("note: `pad_to_sequence_len`: without effect: ")
 
 
 def test_no_file_is_an_error_of_usage(capsys):
@@ -132,7 +132,8 @@ def test_a_folder_that_is_no_run(call, tmp_path):
 
 def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):
     write_config(tmp_path)
-    assert call(tmp_path) == (2, "", f"error: {tmp_path} is a folder; name one of its files: config.yml\n")
+    (tmp_path / "other.yml").touch()
+    assert call(tmp_path) == (2, "", f"error: {tmp_path} is a folder; name one of its files: config.yml, other.yml\n")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):
         ({"lora_rank": 8}, "unknown key `lora_rank`; did you mean `lora_r`?"),
         ({"micro_batch_size": "two"}, "`micro_batch_size` expects a whole number, found 'two'"),
         ({"chat_template": "chatm"}, "`chat_template: chatm` is none of"),
-        ({"datasets": [{"path": "a.jsonl", "type": "alpca"}]}, "`datasets.type: alpca` is none of"),
+        ({"datasets": [{"path": "a.jsonl", "type": "alpca"}]}, "`type: alpca` is none of"),
     ],
 )
 def test_a_fault_of_the_config(call, tmp_path, write_config, keys, expected):

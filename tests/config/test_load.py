@@ -33,6 +33,20 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("lora_r: true", "a.yml:6:1: `lora_r` does not take true or false"),
         ("weight_decay: 0,1", "a.yml:6:1: `weight_decay` expects a number, found '0,1'"),
         ("num_epochs: .inf", "a.yml:6:1: `num_epochs` expects a finite number, found .inf"),
+        ("warmup_steps: 1.5",
+         "a.yml:6:1: `warmup_steps` expects a whole number or must be less than 1, found 1.5"),
+        ("lora_r: 1" + 40 * "0", "a.yml:6:1: `lora_r` is too large a number"),
+        ("sequence_len: '1" + 5000 * "0" + "'",
+         "a.yml:6:1: `sequence_len` expects a whole number, found '1" + 78 * "0" + "..."),
+        ("seed: -1", "a.yml:6:1: `seed` must be at least 0, found -1"),
+        ("seed: 4294967296", "a.yml:6:1: `seed` must be at most 4.29497e+09, found 4294967296"),
+        ("fix_untrained_tokens: -1", "a.yml:6:1: `fix_untrained_tokens` expects a list or must be at least 0, found -1"),
+        ("val_set_size: 1.5",
+         "a.yml:6:1: `val_set_size` is a share up to 1, or a whole number of rows; found 1.5"),
+        ("lora_target_modules: {a: [null, true]}",
+         "a.yml:6:1: `lora_target_modules` expects a list or text, found {a: [null, true]}"),
+        ("lr: 1", "a.yml:6:1: unknown key `lr`; did you mean `learning_rate`?"),
+        ("qlora: true", "a.yml:6:1: unknown key `qlora`; did you mean `adapter: qlora`?"),
         ("num_epochs: 0", "a.yml:6:1: `num_epochs` must be greater than 0, found 0"),
         ("lora_dropout: 2", "a.yml:6:1: `lora_dropout` must be at most 1, found 2"),
         ("val_set_size: -1", "a.yml:6:1: `val_set_size` must be at least 0, found -1"),
@@ -91,6 +105,20 @@ def test_a_fault_from_the_command_line_names_the_option(tmp_path):
     assert message(tmp_path, BASE, "--datasets.0.typ", "x") == (
         "--datasets.0.typ: unknown key `typ` in `datasets.0`; did you mean `type`?"
     )
+
+
+@pytest.mark.parametrize(
+    "option", ["--learning-rate", "--no-lora-r", "--output-dir", "--datasets.0.path", "--wandb-run-name"]
+)
+def test_an_option_without_its_value_is_named(tmp_path, option):
+    assert message(tmp_path, BASE, option, "--seed", "3") == f"--{option[2:].removeprefix('no-')} needs a value"
+
+
+def test_long_values_are_cut_and_line_breaks_shown(tmp_path):
+    text = message(tmp_path, BASE + f'optimizer: "a\\n{"b" * 500}"')
+    assert "`optimizer: a\\nbbb" in text
+    assert "b" * 100 not in text
+    assert text.count("\n") == 0
 
 
 def test_keys_without_a_value_are_unset_at_every_level(tmp_path):

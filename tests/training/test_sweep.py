@@ -129,6 +129,8 @@ def test_a_failed_trial_lets_the_others_go_on_and_a_fault_of_ours_does_not(
         printed = capfd.readouterr().err
         assert "ZeroDivisionError: a fault of ours" in printed
         assert "trial 2/3" not in printed
+        first = next(iter(results(tmp_path / "out").values()))
+        assert first["status"] == "failed: a fault of Tunesmith; its traceback was printed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -203,7 +205,7 @@ def test_wrong_ways_to_start_a_sweep(files, tmp_path, tiny_config, monkeypatch, 
     assert "--overwrite and --sweep: finished trials are kept" in capsys.readouterr().err
     (tmp_path / "sweep.yml").write_text("seed: [1, 2]\n")
     mine = [str(tiny_config(tmp_path)), "--sweep", str(tmp_path / "sweep.yml")]
-    with FileLock(tmp_path / "out/.sweep.lock") if (tmp_path / "out").mkdir() is None else None:
+    with FileLock(tmp_path / "out/.lock") if (tmp_path / "out").mkdir() is None else None:
         assert main(mine) == 5
     assert "another process trains the sweep in" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
