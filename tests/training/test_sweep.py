@@ -18,8 +18,11 @@ from tunesmith.errors import RunError
 from tunesmith.training.sweep import result, run_sweep, table, write_table
 
 KEYS = {"max_steps": 60, "save_steps": 10, "lora_dropout": 0.1, "val_set_size": 2}
-SWEEP = "_: [{learning_rate: 0.01, lora_r: 4}, {learning_rate: 1e+30, lora_r: 4}, {learning_rate: 0.01, lora_r: 8}]"
-FIRST, BROKEN, LAST = "learning_rate=0.01,lora_r=4", "learning_rate=1e+30,lora_r=4", "learning_rate=0.01,lora_r=8"
+SWEEP = """_:
+- {learning_rate: 0.01, lora_r: 4}
+- {learning_rate: 0.01, loraplus_lr_ratio: 1e+30}
+- {learning_rate: 0.01, lora_r: 8}"""
+FIRST, BROKEN, LAST = (f"learning_rate=0.01,{key}" for key in ("lora_r=4", "loraplus_lr_ratio=1e+30", "lora_r=8"))
 """The trials; the second loses its numbers."""
 
 
@@ -73,10 +76,11 @@ def test_the_table_has_the_best_first_and_failures_last_with_their_reason(swept)
     first, second, last = results(output).values()
     assert first["eval_loss"] < second["eval_loss"]
     assert last["trial"] == BROKEN
-    assert last["status"] == "failed: the loss at step 3 is nan; lower `learning_rate` (1e+30)"
+    assert last["status"] == "failed: the loss at step 3 is nan; lower `learning_rate` (0.01)"
     lines = (output / "sweep.md").read_text().splitlines()
     assert lines[0].replace("|", " ").split() == (
         ["trial", "learning_rate", "lora_r", "eval_loss", "loss", "steps", "seconds", "tokens_per_second", "status"]
+        + ["loraplus_lr_ratio"]
     )
     assert lines[2].split()[1] == first["trial"]
     assert len({len(line) for line in lines[:5]}) == 1
@@ -86,7 +90,7 @@ def test_the_table_has_the_best_first_and_failures_last_with_their_reason(swept)
 def test_a_dry_run_says_what_is_done_and_trains_nothing(swept, files, capsys):
     assert main([*files, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["finished", "starts again", "finished"]
+    assert [line.split("|")[-3].strip() for line in lines[2:]] == ["finished", "starts again", "finished"]
 
 
 @pytest.mark.slow
