@@ -11,17 +11,17 @@ TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
     {"errors", "log", "hardware", "__init__"},
-    {"config", "references", "hub"},
+    {"config", "references", "hub", "assertions"},
     {"data"},
-    {"checks", "modeling", "planning"},
+    {"checks", "modeling", "planning", "pytest_plugin"},
     {"training", "generation"},
-    {"evals", "synth", "export"},
+    {"evals", "synth", "export", "bench"},
     {"cli"},
     {"__main__"},
 ]
 """From the bottom up. A module imports from layers below its own, and from its own package."""
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
-TOGETHER = {("references", "config")}
+TOGETHER = {("references", "config"), ("assertions", "references")}
 """Modules of one layer that may import each other."""
 
 HEAVY = {"torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "gradio", "matplotlib"}
@@ -67,7 +67,7 @@ def test_imports_never_go_up_nor_sideways(file):
 
 @every_file
 def test_config_and_data_never_import_torch_not_even_lazily(file):
-    if part(file) in {"errors", "log", "config", "references", "data"}:
+    if part(file) in {"errors", "log", "config", "references", "assertions", "data"}:
         assert not {name.split(".")[0] for name in imported(TREES[file])} & {"torch", "peft", "accelerate"}
 
 
@@ -139,7 +139,7 @@ def lines_of_code(file: Path) -> int:
 
 def test_the_whole_is_small():
     """Documentation is not counted, so that nobody saves on it: see design/architecture.md."""
-    assert sum(map(lines_of_code, FILES)) <= 12_500
+    assert sum(map(lines_of_code, FILES)) <= 17_500
 
 
 def test_names_say_what_is_inside():

@@ -6,9 +6,13 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Give `tunesmith.encode` without importing anything before it is asked for."""
+    """Give `tunesmith.encode` and `tunesmith.Verdict` without importing anything before they are asked for."""
     if name == "encode":
         from tunesmith.data.encode import encode
 
         return encode
+    if name == "Verdict":
+        from tunesmith.assertions import Verdict
+
+        return Verdict
     raise AttributeError(f"module 'tunesmith' has no attribute '{name}'")

@@ -41,6 +41,10 @@ INTERRUPTED = 130
 """Exit code of a run that Ctrl-C or SIGTERM ended after its checkpoint was saved."""
 
 
+FAILED = 6
+"""Exit code where an answer fails its assertions, or a model is worse than its baseline: the gate of a CI is shut."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean `x`?` for the nearest known name, or an empty string when none is near.
 

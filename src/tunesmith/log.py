@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -29,3 +29,14 @@ def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterato
         total=total, desc=title, unit=f" {unit}", disable=None if is_main_process() else True, leave=False
     ) as bar:
         yield bar.update
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as a table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
+        ).rstrip()
+        for first, *rest in lines
+    )

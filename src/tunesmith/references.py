@@ -1,12 +1,45 @@
 """`path/to/file.py:function` in a config: the way to bring your own code."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tunesmith.config.places import resolve_file
 from tunesmith.errors import ConfigError, did_you_mean
+
+
+def code_file(name: str, source: str) -> tuple[Path, str]:
+    """Return the Python file of `path/to/file.py[:function]`, from here or beside `source`, and the function's name.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    from tunesmith.config.places import resolve_file  # a process that only runs a file does without the config
+
+    path, _, function = name.rpartition(":") if ".py:" in name else (name, "", "")
+    file = Path(resolve_file(path, source))
+    if not file.is_file():
+        raise ConfigError(f"{path}: no such file (looked here and beside {source})")
+    return file, function
+
+
+def load_file(file: Path) -> ModuleType:
+    """Return a Python file as a module.
+
+    Raises:
+        ConfigError: it does not load.
+    """
+    spec = importlib.util.spec_from_file_location(f"tunesmith_user_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.update({spec.name: module})  # dataclasses look up their module there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # it is the user's own code: it may raise anything
+        raise ConfigError(f"{file} does not load: {type(error).__name__}: {error}") from error
+    return module
 
 
 def load_module(path: str, source: str) -> ModuleType:
@@ -15,18 +48,7 @@ def load_module(path: str, source: str) -> ModuleType:
     Raises:
         ConfigError: there is no such file, or it does not load.
     """
-    file = Path(resolve_file(path, source))
-    if not file.is_file():
-        raise ConfigError(f"{path}: no such file (looked here and beside {source})")
-    spec = importlib.util.spec_from_file_location(f"tunesmith_user_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # it is the user's own code: it may raise anything
-        raise ConfigError(f"{file} does not load: {type(error).__name__}: {error}") from error
-    return module
+    return load_file(code_file(path, source)[0])
 
 
 def resolve(name: str, source: str) -> Any:
@@ -35,8 +57,16 @@ def resolve(name: str, source: str) -> Any:
     Raises:
         ConfigError: there is no such file or function.
     """
+    return member(load_module(name, source), name)
+
+
+def member(module: ModuleType, name: str) -> Any:
+    """Return the function of a module that `path/to/file.py:function` names.
+
+    Raises:
+        ConfigError: there is none.
+    """
     path, _, function = name.rpartition(":")
-    module = load_module(path, source)
     if not hasattr(module, function):
         known = [key for key in vars(module) if not key.startswith("_")]
         raise ConfigError(f"{path} has no `{function}`{did_you_mean(function, known)}")

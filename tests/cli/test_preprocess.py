@@ -131,8 +131,8 @@ def test_a_folder_that_is_no_run(call, tmp_path):
 
 
 def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):
+    write_config(tmp_path).rename(tmp_path / "other.yml")
     write_config(tmp_path)
-    (tmp_path / "other.yml").touch()
     assert call(tmp_path) == (2, "", f"error: {tmp_path} is a folder; name one of its files: config.yml, other.yml\n")
 
 

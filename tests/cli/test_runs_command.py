@@ -19,7 +19,10 @@ def folder(tmp_path):
             record.add_metrics({"step": step, "loss": last + 3 - step, "tokens_per_second": 1234.0})
         record.add_metrics({"step": 3, "eval_loss": last + 0.5, "eval_perplexity": 9.0})
         record.update({"status": "finished", "step": 3, "steps": 4})
-    (tmp_path / "second/run/evaluation.json").write_text(json.dumps({"losses": {"tuned": {"loss": 1.5, "tokens": 40}}}))
+    tuned = {"loss": 1.5, "perplexity": 4.48, "tokens": 40, "pass_rate": {"value": 0.75}}
+    report = {"criterion": "pass all assertions", "summary": {"tuned": tuned}, "comparisons": [{"sentence": "better"}]}
+    (tmp_path / "second/evaluation").mkdir()
+    (tmp_path / "second/evaluation/report.json").write_text(json.dumps(report))
     return tmp_path
 
 
@@ -63,7 +66,7 @@ def test_one_run_is_shown_in_full(folder, capsys):
     assert "second: finished, begun " in out
     assert "1,234 tokens/s, last training loss 1.0000" in out
     assert "step      3  eval_loss 1.5000" in out
-    assert "evaluate: tuned: loss 1.5, tokens 40" in out
+    assert "evaluate: tuned: loss 1.5, perplexity 4.48, pass all assertions 75%\nevaluate: better\n" in out
     assert "· training loss  o held-out loss" in out
     assert "learning_rate: 0.002" in out
 

@@ -40,7 +40,8 @@ def message(tmp_path, text: str, *arguments: str) -> str:
          "a.yml:6:1: `sequence_len` expects a whole number, found '1" + 78 * "0" + "..."),
         ("seed: -1", "a.yml:6:1: `seed` must be at least 0, found -1"),
         ("seed: 4294967296", "a.yml:6:1: `seed` must be at most 4.29497e+09, found 4294967296"),
-        ("fix_untrained_tokens: -1", "a.yml:6:1: `fix_untrained_tokens` expects a list or must be at least 0, found -1"),
+        ("fix_untrained_tokens: -1",
+         "a.yml:6:1: `fix_untrained_tokens` expects a list or must be at least 0, found -1"),
         ("val_set_size: 1.5",
          "a.yml:6:1: `val_set_size` is a share up to 1, or a whole number of rows; found 1.5"),
         ("lora_target_modules: {a: [null, true]}",
@@ -111,7 +112,10 @@ def test_a_fault_from_the_command_line_names_the_option(tmp_path):
     "option", ["--learning-rate", "--no-lora-r", "--output-dir", "--datasets.0.path", "--wandb-run-name"]
 )
 def test_an_option_without_its_value_is_named(tmp_path, option):
-    assert message(tmp_path, BASE, option, "--seed", "3") == f"--{option[2:].removeprefix('no-')} needs a value"
+    key = option[2:].removeprefix("no-").replace("-", "_")
+    found = "false" if option.startswith("--no-") else "true"
+    expected = f"--{key}: `{key.replace('run_', '')}` needs a value, found {found}"
+    assert message(tmp_path, BASE, option, "--seed", "3") == expected
 
 
 def test_long_values_are_cut_and_line_breaks_shown(tmp_path):

@@ -344,3 +344,33 @@ def test_no_cut_or_deep_text_raises_anything_but_an_assertion_error():
             assert failures(answer)
         order = f'{{"op": "MAX", "column": {deep}, "order": "ascending"}}'
         assert failures(f'{{"calculations": [{order}], "orders": [{order}], "breakdowns": [{deep}], "limit": {deep}}}')
+
+
+def planted(row, change):
+    """Return a row whose answer is changed."""
+    *before, answer = row["messages"]
+    return row | {"messages": [*before, answer | {"content": change(answer["content"])}]}
+
+
+def test_planted_rows_are_left_out_with_the_right_reason_and_all_good_ones_are_kept(tmp_path, monkeypatch, write_jsonl):
+    from tunesmith.cli.filter import main
+
+    good = [json.loads(line) for line in (FOLDER / "sample.jsonl").read_text().splitlines()]
+    column = planted(good[0], lambda text: text.replace('"planner.cost"', '"planner.price"'))
+    op = planted(good[1], lambda text: text.replace('"P99"', '"P98"'))
+    broken = planted(good[2], lambda text: text[:-1])
+    write_jsonl(tmp_path / "mixed.jsonl", [*good[:10], column, op, broken, *good[10:]])
+    monkeypatch.chdir(tmp_path)
+    assert main(["mixed.jsonl", "--assertions", str(FOLDER / "assertions.py")]) == 0
+    kept, dropped = (
+        [json.loads(line) for line in (tmp_path / f"mixed.{name}.jsonl").read_text().splitlines()]
+        for name in ("kept", "dropped")
+    )
+    assert kept == good
+    assert [row["place"] for row in dropped] == ["mixed.jsonl:11", "mixed.jsonl:12", "mixed.jsonl:13"]
+    reasons = [row["reasons"] for row in dropped]
+    assert "column `planner.price` is not in the list; nearest is `planner.cost`" in reasons[0]["test_columns_exist"]
+    assert list(reasons[0]) == ["test_columns_exist"]
+    assert '"P98" is not a known `op`' in reasons[1]["test_calculations"]
+    assert list(reasons[2]) == list(CHECKS)
+    assert all(reason.startswith("not JSON") for reason in reasons[2].values())

@@ -1,6 +1,7 @@
 """Answers to held-out prompts during training: what is asked and written down; training does not notice."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -139,9 +140,75 @@ def test_old_keys_ask_for_the_same(tmp_path, write_config):
     assert any("`generation_max_new_tokens`: without effect" in note for note in config.notes)
 
 
+RULES = """
+def test_short(answer):
+    assert len(answer) < 20
+
+def test_own(answer, row, reference):
+    assert row["messages"][-1]["content"] == reference
+"""
+
+
+@pytest.fixture(scope="module")
+def judged_config(tmp_path_factory, tiny_config, write_jsonl, chat_rows):
+    """`judged_config(**evaluation)` writes a config that trains on chats, six of them held out, beside assertions."""
+
+    def write(**evaluation):
+        folder = tmp_path_factory.mktemp("judged")
+        rows = write_jsonl(folder / "chats.jsonl", chat_rows(16))
+        (folder / "rules.py").write_text(RULES)
+        keys = HELD_OUT | {"val_set_size": 6, "datasets": [{"path": str(rows), "type": "chat_template"}]}
+        section = {"assertions": "rules.py", "max_new_tokens": 8} | evaluation
+        return tiny_config(folder, **keys, evaluation=section, dataset_prepared_path=str(folder / "prepared"))
+
+    return write
+
+
+def test_the_share_that_passes_is_logged_and_training_does_not_notice(judged_config, train, losses, metrics, capsys):
+    plain, judged = train(judged_config()), train(judged_config(during_training=4))
+    assert losses(judged) == losses(plain)
+    found = [[entry for entry in metrics(run) if "eval_loss" in entry] for run in (plain, judged)]
+    assert [entry["eval_loss"] for entry in found[0]] == [entry["eval_loss"] for entry in found[1]]
+    assert [entry.get("eval_pass_rate") for entry in found[0]] == [None, None]
+    assert all(entry["eval_pass_rate"] in (0, 0.25, 0.5, 0.75, 1) for entry in found[1])
+    assert f"  pass rate {found[1][-1]['eval_pass_rate']:.0%}" in capsys.readouterr().out
+
+
+def test_the_rate_is_what_the_assertions_say_of_the_answers(judged_config, tokenizer):
+    config = load(str(judged_config(during_training=4)))
+    splits = prepare_splits(config, tokenizer)
+    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none"))).judged
+    assert len(judged.asked) == 4
+    assert all(
+        row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True)
+    )
+    assert judged.pass_rate(["short", "short", "a" * 30, "short"]) == 0.75
+
+
+def test_assertions_that_do_not_load_end_the_run_before_it_starts(judged_config, capsys):
+    file = judged_config(during_training=2)
+    (file.parent / "rules.py").write_text("def test_x(:")
+    assert main([str(file)]) == 2
+    assert "does not load: SyntaxError" in capsys.readouterr().err
+    assert not (file.parent / "out/run/run.json").exists()
+
+
+def test_rows_without_a_prompt_can_not_be_judged(tmp_path, tiny_config, capsys):
+    (tmp_path / "rules.py").write_text(RULES)
+    assert (
+        main([str(tiny_config(tmp_path, **HELD_OUT, evaluation={"assertions": "rules.py", "during_training": 2}))]) == 2
+    )
+    assert "`evaluation.during_training`: no held-out row has a prompt" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
+        ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`, which judge the answers"),
+        (
+            {"evaluation": {"during_training": 3, "assertions": "a.py"}, "deepspeed": "zero3.json"},
+            "`evaluation.during_training` and `deepspeed`: a model that is split",
+        ),
         (
             {"generate_samples": True, "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}},
             "and `fsdp`: a model",
@@ -165,6 +232,10 @@ def test_what_cannot_be_is_a_fault(keys, why, tmp_path, write_config):
         (
             {"do_causal_lm_eval": True, "eval_strategy": "no"},
             "`do_causal_lm_eval`: without effect: `eval_strategy` is no",
+        ),
+        (
+            {"evaluation": {"during_training": 3, "assertions": "a.py"}, "eval_strategy": "no"},
+            "`evaluation.during_training`: without effect: `eval_strategy` is no",
         ),
         ({"generation_top_k": 3}, "`generation_top_k`: without effect: there is no `generate_samples: true`"),
         ({"generation_max_new_tokens": 3}, "without effect: there is no `generate_samples: true` and no"),

@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from tunesmith.data.types import MASKED, Example
 from tunesmith.modeling.attention import DOCUMENTS, register_document_attention
-from tunesmith.training.collate import FlatCollator, Sequences
+from tunesmith.training.collate import ROUND, FlatCollator, Sequences, pieces
 
 TEXTS = ["Paris is the capital of France.", "Two and two make four.", "Grass is green, and the sky is blue.", "No."]
 
@@ -109,3 +109,41 @@ def test_sequences_hold_every_sample_once_packed_or_not():
     assert sorted(map(len, documents)) == [1, 2, 3, 5, 8]
     assert all(sum(len(document.input_ids) for document in packed[index]) <= 8 for index in range(len(packed)))
     assert packed.tokens == single.tokens == 19
+
+
+@pytest.mark.parametrize("keep_logits", [True, False])
+def test_the_pieces_of_a_batch_have_its_loss(model, documents, monkeypatch, keep_logits):
+    monkeypatch.setattr("tunesmith.training.collate.PIECE", 12)
+    model.set_attn_implementation(DOCUMENTS)
+    batch = FlatCollator(True, keep_logits)([documents])
+    parts = pieces(batch)
+    assert len(parts) > 2
+    total = 0.0
+    for part in parts:
+        assert part["input_ids"].shape[1] % ROUND == 0
+        trained = int((part["shift_labels"] != MASKED).sum())
+        total += flat(model, part).loss.item() * trained
+    trained = int((batch["shift_labels"] != MASKED).sum())
+    assert total / trained == pytest.approx(flat(model, batch).loss.item(), abs=1e-4)
+
+
+def test_pieces_are_whole_documents_and_little_is_filled_up():
+    rows = [[Example([1] * size, [MASKED] + [1] * (size - 1))] for size in (700, 800, 40, 2000, 30, 1500)]
+    batch = FlatCollator(True)(rows)
+    parts = pieces(batch)
+    sizes = [part["cu_seq_lens_q"].diff().tolist() for part in parts]
+    assert [[size for size in found if size >= ROUND or size == 30] for found in sizes] == [
+        [700, 800],
+        [40],
+        [2000],
+        [30, 1500],
+    ]
+    assert sum(part["input_ids"].numel() for part in parts) < batch["input_ids"].numel() + len(parts) * ROUND
+    assert all(int((part["position_ids"] == 0).sum()) == len(part["cu_seq_lens_q"]) - 1 for part in parts)
+
+
+def test_only_trained_positions_are_projected_onto_the_vocabulary(model, documents):
+    model.set_attn_implementation(DOCUMENTS)
+    (part,) = pieces(FlatCollator(True)([documents]))
+    trained = sum(label != MASKED for ids, labels, *_ in documents for label in labels[1:])
+    assert trained <= flat(model, part).logits.shape[1] < trained + ROUND

@@ -137,6 +137,62 @@ TOKEN_FLIPS: dict[str, TokenFlip] = {
 
 SHOWN_BY: dict[str, str] = {
     **dict.fromkeys(
+        ("curate.max_chars", "curate.min_chars", "curate.assertions", "curate.output", "curate.leak_columns"),
+        "tests/synth/test_curate.py::test_planted_rows_are_caught_with_the_right_reason_and_all_others_stay",
+    ),
+    **dict.fromkeys(
+        ("curate.keep", "curate.near_duplicates"),
+        "tests/synth/test_curate.py::test_a_rule_is_undone_and_a_bound_moved_without_a_second_look",
+    ),
+    "curate.dedup_keys": "tests/synth/test_curate.py::test_pairs_of_columns",
+    "curate.columns": "tests/synth/test_curate.py::test_columns_that_count",
+    **dict.fromkeys(
+        ("curate.complexity", "curate.min_complexity", "curate.max_complexity"),
+        "tests/synth/test_curate.py::test_complexity_is_the_number_of_different_words_or_a_function",
+    ),
+    **dict.fromkeys(
+        ("curate.min_tokens", "curate.max_tokens"),
+        "tests/synth/test_curate.py::test_bounds_in_tokens_are_those_of_the_model",
+    ),
+    **dict.fromkeys(
+        ("generate.endpoint.model", "generate.endpoint.temperature", "generate.endpoint.max_tokens"),
+        "tests/synth/test_generated_rows.py::test_keys_of_the_endpoint_arrive_in_the_request",
+    ),
+    **dict.fromkeys(
+        (
+            "generate.endpoint.base_url",
+            "generate.endpoint.concurrency",
+            "generate.endpoint.input_cost",
+            "generate.endpoint.output_cost",
+        ),
+        "tests/generation/test_endpoint.py::test_replies_come_as_they_are_made_and_in_bounds",
+    ),
+    "generate.endpoint.api_key_env": "tests/generation/test_endpoint.py::test_what_cannot_heal_ends_the_run_at_once",
+    "generate.endpoint.requests_per_minute": "tests/generation/test_endpoint.py::test_requests_per_minute",
+    "generate.endpoint.timeout": "tests/generation/test_endpoint.py::test_what_may_heal_is_tried_again",
+    "generate.endpoint.retries": "tests/generation/test_endpoint.py::test_pauses_grow",
+    **dict.fromkeys(
+        ("generate.endpoint.max_requests", "generate.endpoint.max_cost"),
+        "tests/synth/test_generated_rows.py::test_a_limit_stops_and_the_next_run_goes_on",
+    ),
+    "generate.endpoint.cache": "tests/generation/test_endpoint.py::test_the_key_stays_out_of_the_cache",
+    **dict.fromkeys(
+        ("generate.seeds", "generate.rows", "generate.output"),
+        "tests/synth/test_generated_rows.py::test_rows_are_made_with_their_provenance_and_train",
+    ),
+    **dict.fromkeys(
+        ("generate.prompt", "generate.seeds_per_prompt"),
+        "tests/synth/test_generated_rows.py::test_a_dry_run_shows_the_prompt_and_asks_nothing",
+    ),
+    "generate.seed": "tests/synth/test_generated_rows.py::test_another_seed_draws_other_seeds",
+    "generate.row_schema": "tests/synth/test_generated_rows.py::test_rows_fit_the_schema",
+    **dict.fromkeys(
+        ("generate.assertions", "generate.heal"),
+        "tests/synth/test_generated_rows.py::test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end",
+    ),
+    "generate.judge": "tests/synth/test_generated_rows.py::test_the_judge_has_the_last_word",
+    "generate.near_duplicates": "tests/synth/test_generated_rows.py::test_rows_that_say_nearly_the_same_are_out",
+    **dict.fromkeys(
         ("embedding_lr", "embedding_lr_scale"),
         "tests/training/test_optimizers.py::test_learning_rates_of_embeddings_and_head",
     ),
@@ -276,8 +332,43 @@ SHOWN_BY: dict[str, str] = {
         ),
         "tests/training/test_callbacks.py::test_the_trace_has_the_steps_that_were_asked_for",
     ),
+    "datasets[].filters": "tests/data/test_filters.py::"
+    "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons",
+    "evaluation.assertion_seconds": "tests/data/test_filters.py::test_the_time_limit_of_the_config_holds",
     "gc_collect_steps": "tests/training/test_callbacks.py::test_python_collects_each_so_many_steps",
+    "evaluation.during_training": "tests/training/test_answering.py::"
+    "test_the_share_that_passes_is_logged_and_training_does_not_notice",
+    "evaluation.metrics": "tests/evals/test_metrics.py::test_a_list_in_yaml_may_have_a_pattern_without_quotes",
+    "train_share": "tests/training/test_learning_curve.py::"
+    "test_a_smaller_share_lies_in_a_larger_one_and_the_held_out_rows_stay",
     "torch_empty_cache_steps": "tests/training/test_args.py::test_a_key_arrives_in_the_arguments_of_the_trainer",
+    **dict.fromkeys(
+        ("judge.rubric", "judge.examples"),
+        "tests/evals/test_judge.py::test_critiques_to_learn_from_are_shown_as_turns_and_rubrics_may_be_files",
+    ),
+    "judge.labels": "tests/evals/test_judge.py::test_labels_may_name_answers_by_id",
+    **dict.fromkeys(
+        ("judge.endpoint.model", "judge.endpoint.temperature", "judge.endpoint.max_tokens"),
+        "tests/evals/test_judge.py::test_keys_of_the_endpoint_arrive_in_the_request",
+    ),
+    **dict.fromkeys(
+        (
+            "judge.endpoint.base_url",
+            "judge.endpoint.concurrency",
+            "judge.endpoint.input_cost",
+            "judge.endpoint.output_cost",
+        ),
+        "tests/generation/test_endpoint.py::test_replies_come_as_they_are_made_and_in_bounds",
+    ),
+    "judge.endpoint.api_key_env": "tests/generation/test_endpoint.py::test_what_cannot_heal_ends_the_run_at_once",
+    "judge.endpoint.requests_per_minute": "tests/generation/test_endpoint.py::test_requests_per_minute",
+    "judge.endpoint.timeout": "tests/generation/test_endpoint.py::test_what_may_heal_is_tried_again",
+    "judge.endpoint.retries": "tests/generation/test_endpoint.py::test_pauses_grow",
+    **dict.fromkeys(
+        ("judge.endpoint.max_requests", "judge.endpoint.max_cost"),
+        "tests/generation/test_endpoint.py::test_a_limit_stops_cleanly_and_the_next_run_goes_on",
+    ),
+    "judge.endpoint.cache": "tests/generation/test_endpoint.py::test_the_key_stays_out_of_the_cache",
 }
 """Key -> the test that shows its effect, where such a run cannot."""
 

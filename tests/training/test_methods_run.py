@@ -11,7 +11,7 @@ from tunesmith.config.load import load
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.types import MASKED
 from tunesmith.modeling.tokenizer import model_tokenizer
-from tunesmith.training.trainer import EntropyWeighted
+from tunesmith.training.losses import EntropyWeighted
 
 
 @pytest.mark.parametrize(

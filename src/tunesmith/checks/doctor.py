@@ -163,7 +163,8 @@ class Examination:
         self.packed, kept, bad = [], Counter[str](), 0
         limit = self.limit or (STREAM_ROWS if look.family == "pretrain" else None)
         with progress(f"checking {name}", unit="rows") as advance:
-            for batch in encoded_rows(spec, self.tokenizer, self.config.source, limit):
+            seconds = self.config.evaluation.evaluation.assertion_seconds
+            for batch in encoded_rows(spec, self.tokenizer, self.config.source, limit, seconds=seconds):
                 good = [item for item in batch if isinstance(item, EncodedRow)]
                 if figures.rows == 0:
                     self._together(good, look)

@@ -17,7 +17,7 @@ EXAMPLES = """  tunesmith config lora.yml
   tunesmith config lora.yml --seed 7 | tunesmith train -
   tunesmith config outputs/honeycomb-lora"""
 
-BESIDE = {"path", "chat_template_jinja", "deepspeed", "assertions"}
+BESIDE = {"path", "chat_template_jinja", "deepspeed", "assertions", "filters"}
 """Keys whose files are looked for beside the config too."""
 
 

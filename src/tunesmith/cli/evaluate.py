@@ -1,45 +1,94 @@
-"""`tunesmith evaluate`: loss, perplexity, and your assertions over generated answers."""
+"""`tunesmith evaluate`: loss, perplexity, your assertions over generated answers, and what became better or worse."""
 
-import json
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith.cli.arguments import parser, read_config, run
-from tunesmith.errors import ConfigError
+from tunesmith.config.sections import Config
+from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
 
 SUMMARY = "Measure the model on held-out rows: loss, perplexity, and the file's assertions over its answers."
 EXAMPLES = """  tunesmith evaluate examples/honeycomb/lora.yml
   tunesmith evaluate outputs/honeycomb-lora --compare --show 5
-  tunesmith evaluate lora.yml --evaluation.max-rows 50"""
+  tunesmith evaluate lora.yml --evaluation.max-rows 50
+  tunesmith evaluate lora.yml --baseline baseline.json --max-drop 0.02    # exit code 6 if worse
+  tunesmith evaluate outputs/honeycomb-lora --tasks hellaswag,arc_easy    # needs lm-eval"""
 
 
 def evaluate(arguments: list[str]) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code: 6 if the model is worse than the baseline."""
     options = parser("evaluate", SUMMARY, EXAMPLES)
     options.add_argument("file", metavar="FILE_OR_FOLDER", help="YAML file, or the folder of a run")
-    options.add_argument("--compare", action="store_true", help="evaluate the base model too, side by side")
+    options.add_argument("--compare", action="store_true", help="evaluate the base model too: fixed and broken rows")
     options.add_argument("--base", action="store_true", help="evaluate the base model only")
-    options.add_argument("--show", type=int, metavar="N", default=0, help="print N rows with the answers")
-    options.add_argument("--output", metavar="FILE", help="JSON report (default: run/evaluation.json of output_dir)")
+    options.add_argument("--baseline", metavar="RUN_OR_REPORT", help="compare with an earlier report of the same rows")
+    options.add_argument(
+        "--max-drop", type=_share, metavar="SHARE", help="with --baseline: the pass rate may not fall by more, as 0.02"
+    )
+    options.add_argument("--show", type=int, metavar="N", default=3, help="print N rows of each kind (default: 3)")
+    options.add_argument(
+        "--output",
+        metavar="FILE",
+        help="JSON report, .md and .html beside it (default: evaluation/report.json in output_dir)",
+    )
+    options.add_argument("--tasks", metavar="A,B", help="run these tasks of lm-eval, in place of the held-out rows")
     given, overrides = options.parse_known_args(arguments)
     if given.compare and given.base:
         raise ConfigError("--compare and --base: keep one")
+    if given.max_drop is not None and not given.baseline:
+        raise ConfigError("--max-drop needs --baseline: a run or a report to compare with")
     config = read_config(given.file, overrides)
+    return _tasks(config, given) if given.tasks else _rows(config, given)
 
+
+def _rows(config: Config, given: argparse.Namespace) -> int:
+    from tunesmith.evals.baseline import REPORT, read_baseline
+
+    file = Path(given.output or Path(config.training.output_dir) / REPORT)
+    if file.suffix in {".md", ".html"}:
+        raise ConfigError(f"--output {file}: name the JSON report; Markdown and page are written beside it")
+    baseline = read_baseline(given.baseline) if given.baseline else None
+    if baseline and baseline.file.resolve() == file.resolve():
+        raise ConfigError(f"--baseline {given.baseline}: the new report would replace it; set --output")
+
+    from tunesmith.evals.comparison import compare, comparisons
     from tunesmith.evals.evaluate import evaluate as evaluate_config
-    from tunesmith.evals.report import side_by_side, table
+    from tunesmith.evals.files import write_report
+    from tunesmith.evals.text import counts, table, worst_rows
 
-    report = evaluate_config(config, base=given.compare or given.base, tuned=not given.base)
-    file = Path(given.output or Path(config.training.output_dir) / "run/evaluation.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report.as_dict(), indent=1, ensure_ascii=False))
-    if given.show:
-        print(side_by_side(report, given.show) + "\n")
+    report = evaluate_config(config, base=given.compare or given.base, tuned=not given.base, baseline=baseline)
+    compared = comparisons(report)
+    written = write_report(report, compared, file, f"Evaluation of {config.training.output_dir}")
+    if given.show and (rows := worst_rows(report, compared, given.show)):
+        print(rows + "\n")
     print(table(report))
-    note(f"all rows and reasons: {file}")
+    for item in compared:
+        print(f"\n{counts(item, report.criterion)}")
+    note(f"in brackets: shares or means with their 95% intervals\nall rows and reasons: {', '.join(map(str, written))}")
+    if not (baseline and report.rows):
+        return 0
+    gate = compare(report, "baseline", list(report.losses)[-1])
+    dropped = given.max_drop is not None and gate.difference.value < -given.max_drop
+    if dropped and gate.verdict != "worse":
+        print(f"worse: the pass rate fell by more than --max-drop {given.max_drop:g}")
+    return FAILED if dropped or gate.verdict == "worse" else 0
+
+
+def _tasks(config: Config, given: argparse.Namespace) -> int:
+    from tunesmith.evals.tasks import run_tasks
+
+    print(run_tasks(config, given.tasks.split(","), base=given.compare or given.base, tuned=not given.base))
     return 0
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to 1")
+    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,6 +51,8 @@ VALUES: dict[str, Any] = {
     "fsdp_config": {"offload_params": True},
     "fsdp_config.fsdp_version": 2,
     "evaluation.assertions": "assertions.py",
+    "evaluation.metrics": ["json", "similarity"],
+    "datasets[].filters": ["assertions.py", "quality.py:test_is_polite"],
     "mlflow_tracking_uri": "sqlite:///mlflow.db",
     "hub_model_id": "my-name/my-model",
 }

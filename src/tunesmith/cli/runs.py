@@ -127,10 +127,13 @@ def _in_full(item: "Run") -> Iterator[str]:
         if key.startswith("eval_") and key.endswith("loss"):
             yield ""
             yield from (f"step {step:>6}  {key} {value:.4f}" for step, value in points)
-    evaluation = item.folder / "run/evaluation.json"
+    evaluation = item.folder / "evaluation/report.json"
     if evaluation.exists():
-        for voice, losses in json.loads(evaluation.read_text()).get("losses", {}).items():
-            yield f"evaluate: {voice}: " + ", ".join(f"{key} {value:,.4g}" for key, value in losses.items())
+        report = json.loads(evaluation.read_text())
+        for voice, figures in report["summary"].items():
+            rate = f", {report['criterion']} {figures['pass_rate']['value']:.0%}" if "pass_rate" in figures else ""
+            yield f"evaluate: {voice}: loss {figures['loss']:.4g}, perplexity {figures['perplexity']:,.4g}{rate}"
+        yield from (f"evaluate: {item['sentence']}" for item in report["comparisons"])
     yield from ("", "config:", yaml.safe_dump(item.config, sort_keys=False, allow_unicode=True).rstrip())
 
 

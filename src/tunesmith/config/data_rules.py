@@ -26,6 +26,9 @@ def data_problems(config: Config) -> Iterator[Problem]:
     if data.streaming and data.dataset_exact_deduplication:
         both = "`streaming: true` and `dataset_exact_deduplication: true`: keep one"
         yield ("dataset_exact_deduplication",), f"{both}; a part of a stream does not show what the rest repeats"
+    if data.streaming and data.train_share < 1:
+        both = f"`streaming: true` and `train_share: {data.train_share:g}`"
+        yield ("train_share",), f"{both}: a stream is read only as far as `max_steps` takes it; lower `max_steps`"
     yield from _parts(data)
     yield from _distribution(config.distribution)
 

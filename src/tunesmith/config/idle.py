@@ -16,10 +16,13 @@ def _without_evaluation(config: Config) -> bool:
     return not config.data.val_set_size and not config.data.test_datasets
 
 
+_ANSWERS = "generate_samples do_causal_lm_eval evaluation.during_training"
+
 IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
     ("lora_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
     (
-        "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch generate_samples do_causal_lm_eval",
+        "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch generate_samples do_causal_lm_eval "
+        "evaluation.during_training",
         _without_evaluation,
         "there are no rows to evaluate on; `val_set_size: 0.05` holds some out",
     ),
@@ -36,8 +39,8 @@ IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
         lambda c: c.model.chat_template not in (None, "jinja"),
         "`chat_template` names another template",
     ),
-    ("generate_samples do_causal_lm_eval", lambda c: c.training.eval_strategy == "no", "`eval_strategy` is no"),
-    ("generate_samples do_causal_lm_eval", lambda c: c.data.rl is not None, "a pair has no single answer"),
+    (_ANSWERS, lambda c: c.training.eval_strategy == "no", "`eval_strategy` is no"),
+    (_ANSWERS, lambda c: c.data.rl is not None, "a pair has no single answer"),
     (
         "generation_max_new_tokens generation_prompt_ratio",
         lambda c: not c.evaluation.generate_samples and not c.evaluation.do_causal_lm_eval,
@@ -110,6 +113,7 @@ def fits(key: str, names: str) -> bool:
 def idle(config: Config) -> Iterator[tuple[list[str], str]]:
     """Yield keys that the file sets and that change nothing, with the reason."""
     asked = [key for key, value in config.values.items() if value not in (False, "", [], {})]
+    asked += [f"evaluation.{key}" for key, value in (config.values.get("evaluation") or {}).items() if value]
     for names, when, why in IDLE:
         found = [key for key in asked if fits(key, names)]
         if found and when(config):

@@ -134,7 +134,7 @@ def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], where: 
     error, name = errors[0], ".".join(map(str, path))
     option = (where.renamed.get(path[0], path[0]), *path[1:])
     if isinstance(where.given.get(option), bool):
-        return f"--{'.'.join(map(str, option)).replace('_', '-')} needs a value"
+        return f"{where(*path)}: `{name}` needs a value, found {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
         known = _known_at(section, path)
         return f"{where(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (

@@ -14,13 +14,29 @@ OPENED = {
     "base_model_config",
     "chat_template_jinja",
     "deepspeed",
+    "examples",
+    "filters",
     "lora_model_dir",
+    "model",
     "path",
+    "prompt",
     "resume_from_checkpoint",
+    "row_schema",
+    "rubric",
+    "seeds",
     "tokenizer_config",
 }
 """Keys, also inside blocks, whose values may be opened as files; names of Hub repositories are fine."""
-BELOW = {"data_files", "dataset_prepared_path", "mlflow_tracking_uri", "output_dir", "trigger_file_path"}
+BELOW = {
+    "cache",
+    "data_files",
+    "dataset_prepared_path",
+    "labels",
+    "mlflow_tracking_uri",
+    "output",
+    "output_dir",
+    "trigger_file_path",
+}
 """Keys of files that are written, or lie inside another: relative paths are fine."""
 CODE = {"overrides_of_model_kwargs"}
 """Keys, besides `trust_remote_code`, that can let code run that a repository brings."""
@@ -50,11 +66,15 @@ def _reason(names: set[str], value: Any) -> str:
     """Return what a value would do, or nothing."""
     if names & CODE or ("trust_remote_code" in names and value) or re.search(r"\.py:\w+$", str(value)):
         return "run code"
+    if "api_key_env" in names:
+        return "send what the environment of this machine holds"
     if not isinstance(value, str):
         return ""
     if names & BELOW and _ELSEWHERE.match(value):
         return "write or read outside the working folder"
-    if "chat_template_jinja" in names and "{" in value:  # the template itself
+    if (names & {"chat_template_jinja", "prompt"} and "{" in value) or (
+        "rubric" in names and "\n" in value
+    ):  # the text itself
         return ""
     if names & OPENED and (_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value)):
         return "open what is neither on the Hub nor at https://"

@@ -7,10 +7,11 @@ from tunesmith.config.data_rules import data_problems
 from tunesmith.config.model_rules import what_trains
 from tunesmith.config.preference_rules import preference_problems
 from tunesmith.config.sections import AdapterSection, Config, ModelSection
+from tunesmith.config.synthesis_rules import synthesis_problems
 from tunesmith.config.tracking_rules import tracking_problems
 from tunesmith.config.training_rules import Problem, training_problems
 from tunesmith.config.types import template_fault
-from tunesmith.config.yaml_source import flow
+from tunesmith.config.yaml_source import KeyPath, flow
 
 
 def broken_rules(config: Config) -> list[Problem]:
@@ -23,6 +24,7 @@ def broken_rules(config: Config) -> list[Problem]:
         *training_problems(config),
         *preference_problems(config),
         *tracking_problems(config),
+        *synthesis_problems(config),
         *_answers(config),
     ]
 
@@ -75,13 +77,19 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
 
 def _answers(config: Config) -> Iterator[Problem]:
     split = "fsdp" if config.distribution.sharded else "deepspeed" if config.distribution.deepspeed else None
-    for key in ("generate_samples", "do_causal_lm_eval"):
-        if split and config.values.get(key):
-            yield (
-                (key,),
-                f"`{key}: true` and `{split}`: a model that is split over processes does not answer; remove `{key}`, "
-                "and run tunesmith evaluate afterwards",
-            )
+    section = config.evaluation.evaluation
+    paths: list[KeyPath] = [(key,) for key in ("generate_samples", "do_causal_lm_eval") if config.values.get(key)]
+    if section.during_training:
+        paths.append(("evaluation", "during_training"))
+        if not section.assertions:
+            yield paths[-1], f"`during_training: {section.during_training}` needs `assertions`, which judge the answers"
+    for path in paths if split else []:
+        key = ".".join(map(str, path))
+        yield (
+            path,
+            f"`{key}` and `{split}`: a model that is split over processes does not answer; remove `{key}`, "
+            "and run tunesmith evaluate afterwards",
+        )
 
 
 def _regex_fault(pattern: str) -> str:

@@ -57,6 +57,7 @@ def training_problems(config: Config) -> Iterator[Problem]:
     yield from _events(config)
     measured = ["loss", "perplexity", "reward_accuracy", "reward_margin"]
     measured += config.evaluation.eval_causal_lm_metrics if config.evaluation.do_causal_lm_eval else []
+    measured += ["pass_rate"] if config.evaluation.evaluation.during_training else []
     if not (metric := training.metric_for_best_model).endswith(tuple(measured)):
         known = ", ".join(f"eval_{name}" for name in measured)
         yield _at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {known}")

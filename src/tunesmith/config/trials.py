@@ -76,6 +76,15 @@ def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Tri
         sizes = " x ".join(str(len(groups)) for groups in choices)
         raise ConfigError(f"{sweep}: {sizes} = {number:,} trials; {MOST_TRIALS:,} at most. Take fewer values")
     combinations = [list(chain(*groups)) for groups in product(*choices)]
+    return make_trials(file, combinations, given, sweep)
+
+
+def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPath, Any], sweep: str) -> list[Trial]:
+    """Return a trial of the config in `file` for each combination of settings, which win over those `given`.
+
+    Raises:
+        ConfigError: names every fault of the configs; `sweep` is where the settings come from.
+    """
     values, marks = yaml_source.read(file)
     trials: list[Trial] = []
     faults: dict[str, list[str]] = {}
@@ -183,8 +192,8 @@ def _idle(config: Config, settings: list[Setting]) -> Iterator[str]:
     for keys, why in idle(config):
         reasons |= {config.places.renamed.get(key, key): why for key in keys}
     for setting in settings:
-        if why := reasons.get(".".join(map(str, setting.path))):
-            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would change nothing: {why}"
+        if reason := reasons.get(".".join(map(str, setting.path))):
+            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would change nothing: {reason}"
 
 
 def _twins(trials: list[Trial]) -> Iterator[str]:

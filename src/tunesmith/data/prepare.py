@@ -6,11 +6,13 @@ templates, and `DATA_VERSION`. Nothing else finds an old result, and nothing sta
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from filelock import FileLock
 
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
+from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
 from tunesmith.data.formats.answers import answer_specs
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_specs
@@ -26,6 +29,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Row
 from tunesmith.errors import DataError
 from tunesmith.log import progress
+from tunesmith.references import code_file
 
 DATA_VERSION = 3
 """Raise it whenever the same rows and settings would give other tokens."""
@@ -57,6 +61,8 @@ class Report:
         trained: tokens of these that are trained.
         bad: places and reasons of rows at fault.
         dropped: places and reasons of rows that are sound but too long or too short.
+        filtered: rows that the dataset's `filters` left out; they are in dropped.jsonl.
+        tallies: how many of them each assertion did, with an example.
     """
 
     name: str
@@ -67,6 +73,8 @@ class Report:
     twins: int = 0
     bad: list[BadRow] = field(default_factory=list)
     dropped: list[BadRow] = field(default_factory=list)
+    filtered: int = 0
+    tallies: list[Tally] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,11 +102,12 @@ def prepare(
     source: str,
     rebuild: bool = False,
     stream_tokens: int | None = None,
+    assertion_seconds: float = 5.0,
 ) -> Prepared:
     """Return the prepared form of `datasets`, from the cache if it was made before.
 
     Several processes may ask at once: one builds, the others wait for it. With `stream_tokens`, a stream is read only
-    until it has given so many tokens.
+    until it has given so many tokens. `assertion_seconds` is how long a call of an assertion in `filters` may take.
 
     Raises:
         DataError: nothing is left to train on, over a tenth of a dataset is bad, or a row is with `bad_rows: error`.
@@ -115,7 +124,7 @@ def prepare(
             shutil.rmtree(leftover)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
-            reports = _build(specs, data, tokenizer, seed, source, unfinished, stream_tokens)
+            reports = _build(specs, data, tokenizer, seed, source, unfinished, stream_tokens, assertion_seconds)
             if folder.exists():
                 shutil.rmtree(folder)
             (unfinished / "dataset").rename(folder)
@@ -135,20 +144,18 @@ def _key(
         [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
         [data_source.digest(spec.dataset, source) for spec in specs],
-        [_file_hash(spec.dataset.kind, source) for spec in specs],
+        [[_file_hash(name, source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
         stream if any(data_source.is_stream(spec.dataset) for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
 
 
-def _file_hash(type_name: str, source: str) -> str:
-    """Hash the user's own format, so that editing it makes the data anew."""
-    if ".py:" not in type_name:
+def _file_hash(name: str, source: str) -> str:
+    """Hash the user's own code, so that editing it makes the data anew."""
+    if not re.search(r"\.py(:|$)", name):
         return ""
-    from tunesmith.config.places import resolve_file
-
-    return hashlib.blake2b(Path(resolve_file(type_name.rpartition(":")[0], source)).read_bytes()).hexdigest()
+    return hashlib.blake2b(code_file(name, source)[0].read_bytes()).hexdigest()
 
 
 def _build(
@@ -159,6 +166,7 @@ def _build(
     source: str,
     folder: Path,
     stream_tokens: int | None,
+    seconds: float,
 ) -> list[Report]:
     """Write the dataset and its report to `folder/dataset`. Memory does not grow with the number of rows."""
     import datasets
@@ -174,7 +182,7 @@ def _build(
     with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
         for spec in specs:
             report = Report(spec.dataset.path)
-            for batch in _encoded(spec, data, tokenizer, source, report):
+            for batch in _encoded(spec, data, tokenizer, source, report, folder / "dropped.jsonl", seconds):
                 if data.dataset_exact_deduplication:
                     batch = [sample for sample in batch if _is_new(sample, seen, report)]
                 columns = list(zip(*batch, strict=True)) or [()] * 5
@@ -190,6 +198,8 @@ def _build(
     if data.shuffles:
         dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
     dataset.save_to_disk(str(folder / "dataset"))
+    if (folder / "dropped.jsonl").exists():
+        (folder / "dropped.jsonl").rename(folder / "dataset/dropped.jsonl")
     (folder / "dataset/report.json").write_text(json.dumps([asdict(report) for report in reports], indent=1))
     return reports
 
@@ -224,11 +234,29 @@ def _is_new(sample: Sample, seen: set[bytes], report: Report) -> bool:
 
 
 def _encoded(
-    spec: FormatSpec, data: DataSection, tokenizer: Tokenizer, source: str, report: Report
+    spec: FormatSpec,
+    data: DataSection,
+    tokenizer: Tokenizer,
+    source: str,
+    report: Report,
+    dropped: Path,
+    seconds: float,
 ) -> Iterator[list[Sample]]:
-    """Yield the samples of one dataset in batches, and count in `report`."""
-    with progress(f"tokenising {spec.dataset.path}", unit="rows") as advance:
-        for batch in encoded_rows(spec, tokenizer, source):
+    """Yield the samples of one dataset in batches, and count in `report`; write what its filters leave out."""
+    tallies: dict[str, Tally] = {}
+
+    def drop(item: Dropped) -> None:
+        report.rows += 1
+        report.filtered += 1
+        note_dropped(item, stream, tallies)
+
+    with (
+        dropped.open("a", encoding="utf-8", errors="backslashreplace")
+        if spec.dataset.filters
+        else StringIO() as stream,
+        progress(f"tokenising {spec.dataset.path}", unit="rows") as advance,
+    ):
+        for batch in encoded_rows(spec, tokenizer, source, seconds=seconds, drop=drop):
             samples: list[Sample] = []
             for item in batch:
                 report.rows += 1
@@ -240,6 +268,7 @@ def _encoded(
                         _bad(BadRow(item.row.file, item.row.number, examples), report, data)
                     else:
                         samples += [sample for one in examples for sample in _fitted(item.row, one, data, report)]
+            report.tallies = list(tallies.values())
             yield samples
             advance(len(batch))
 
@@ -272,6 +301,9 @@ def _judge(report: Report, data: DataSection) -> None:
         raise DataError(f"`datasets.path: {report.name}` holds no rows")
     if len(report.bad) * 10 > report.rows:
         raise DataError(f"{len(report.bad)} of {report.rows} rows of {report.name} are bad, over a tenth:\n{examples}")
+    if report.filtered and report.filtered == report.rows:
+        table = "\n".join(f"  {line}" for line in reasons_table(report.tallies, report.rows))
+        raise DataError(f"the `filters` of {report.name} leave out all {report.rows:,} rows:\n{table}")
     if report.kept + report.twins == 0:
         raise DataError(f"no row of {report.name} is left; `sequence_len` is {data.sequence_len}:\n{examples}")
 
@@ -280,5 +312,6 @@ def _read_reports(folder: Path) -> list[Report]:
     reports = []
     for item in json.loads((folder / "report.json").read_text()):
         bad, dropped = ([BadRow(*row) for row in item.pop(key)] for key in ("bad", "dropped"))
-        reports.append(Report(**item, bad=bad, dropped=dropped))
+        tallies = [Tally(**tally) for tally in item.pop("tallies")]
+        reports.append(Report(**item, bad=bad, dropped=dropped, tallies=tallies))
     return reports

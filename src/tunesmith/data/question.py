@@ -16,8 +16,9 @@ from tunesmith.data.formats.chat import chat_prompt, require_answer
 from tunesmith.data.formats.conversation import Message
 from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
+from tunesmith.data.formats.messages import Turn as ChatTurn
 from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import turns_of_pair
+from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
 from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode, prompt_ids
@@ -55,55 +56,126 @@ class Question(NamedTuple):
     text: str
 
 
-def question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> Question | None:
+def question(
+    values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn] = ()
+) -> Question | None:
     """Return the prompt and the last answer of a row; None for a row that is trained from its first token on.
+
+    Args:
+        values: the row.
+        spec: settings of its dataset.
+        tokenizer: the model's.
+        source: the config's file.
+        said: turns that follow the prompt, an answer and what is said to it by turns, before the next answer.
 
     Raises:
         DataError: the row does not fit its type.
     """
-    paired = spec.dataset.kind == "prompt_completion" and isinstance(values.get("prompt"), list)
-    if spec.dataset.type == "chat_template" or paired:
-        turns = turns_of_pair(values, spec)[0] if paired else turns_of(values, spec.dataset)
-        require_answer(turns)
-        last = max(index for index, turn in enumerate(turns) if turn.role == "assistant")
+    if (turns := _chat_turns(values, spec)) is not None:
+        last = _last_answer(turns)
         if last == 0:
             return None
+        require_template(spec)
         messages = [turn.message for turn in turns[:last]]
-        rendered = chat_prompt(messages, spec, tools_of(values, spec.dataset))
+        rendered = chat_prompt([*messages, *said], spec, tools_of(values, spec.dataset))
         words = [turn.content for turn in turns[:last] if turn.role == "user"]
         return Question(prompt_ids(rendered, tokenizer), turns[last].content, words[-1] if words else "")
     if spec.dataset.kind in CONVERSATIONS:
-        return _conversation_question(values, spec, tokenizer)
+        spoken, last = _conversation(values, spec)
+        if last == 0:
+            return None
+        words = [message.text for message in spoken[:last] if message.speaker == 0]
+        fed = _fed(spoken[: last + 1], said, spec, tokenizer, source)
+        return Question(fed, spoken[last].text, words[-1] if words else "")
+    if (found := _asked_text(values, spec, source)) is None:
+        return None
+    prompt, answer = found
+    ids = _gone_on(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
+    return Question(ids, answer, prompt.text)
+
+
+def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> str:
+    """Return the row's own answer, as `question` does but without tokens; empty for rows that hold none.
+
+    Those are rows that are trained from their first token on, preference rows, and tokens.
+
+    Raises:
+        DataError: the row does not fit its type.
+    """
+    if spec.answers or spec.dataset.kind == "pretokenized":
+        return ""
+    if (turns := _chat_turns(values, spec)) is not None:
+        return turns[_last_answer(turns)].content
+    if spec.dataset.kind in CONVERSATIONS:
+        messages, last = _conversation(values, spec)
+        return messages[last].text
+    found = _asked_text(values, spec, source)
+    return found[1] if found else ""
+
+
+def _chat_turns(values: dict[str, Any], spec: FormatSpec) -> list[ChatTurn] | None:
+    """Return the turns of a row that a chat template renders, or None."""
+    if spec.dataset.type == "chat_template":
+        turns = turns_of(values, spec.dataset)
+    elif spec.dataset.kind == "prompt_completion" and isinstance(values.get("prompt"), list):
+        turns = turns_of_pair(values, spec)[0]
+    else:
+        return None
+    require_answer(turns)
+    return turns
+
+
+def _last_answer(turns: Sequence[ChatTurn]) -> int:
+    return max(index for index, turn in enumerate(turns) if turn.role == "assistant")
+
+
+def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Message], int]:
+    """Return the messages of a conversation without a chat template, and which is its last answer."""
+    messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+    answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
+    if not answers:
+        raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
+    return messages, answers[-1]
+
+
+def _asked_text(values: dict[str, Any], spec: FormatSpec, source: str) -> tuple[Rendered, str] | None:
+    """Return the prompt and the answer of a row of another type; None if it is trained from its first token on."""
     samples = find_format(spec.dataset.kind, source)(values, replace(spec, train_on_inputs=False))
     texts = [sample for sample in samples if isinstance(sample, Rendered) and any(span.train for span in sample.spans)]
     if not texts or not texts[0].prompt().spans:
         return None
     prompt = texts[0].prompt(last=True)
-    answer = texts[0].text[len(prompt.text) :]
-    return Question(prompt_ids(prompt, tokenizer), answer, prompt.text)
+    return prompt, texts[0].text[len(prompt.text) :]
 
 
-def _conversation_question(values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer) -> Question | None:
-    messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
-    answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
-    if not answers:
-        raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
-    last = answers[-1]
-    if last == 0:
-        return None
-    words = [said.text for said in messages[:last] if said.speaker == 0]
-    fed = _fed(messages[: last + 1], spec, tokenizer)
-    return Question(fed, messages[last].text, words[-1] if words else "")
+def _message(turn: Turn) -> Message:
+    return MESSAGES[turn["role"]]._replace(text=turn["content"])
 
 
-def _fed(messages: Sequence[Message], spec: FormatSpec, tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens of a conversation up to its last message, an answer."""
+def _gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+    """Return a prompt of a type that knows one turn, gone on with: the answer, a blank line, the next turn's prompt."""
+    for turn in said:
+        if turn["role"] == "assistant":
+            more = tokenizer(turn["content"] + "\n\n", add_special_tokens=False)["input_ids"]
+        else:
+            more = conversation_prompt([turn], spec, tokenizer, source)
+            more = more[1:] if more[:1] == [tokenizer.bos_token_id] else more
+        ids = [*ids, *more]
+    return ids
+
+
+def _fed(
+    messages: Sequence[Message], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str
+) -> list[int]:
+    """Return the tokens of a conversation up to its last message, an answer; with the turns that are said before it."""
+    if said and keeps_history(spec.dataset):
+        messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
     rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
     prompt = rendered.prompt(last=True)
     (found,) = encode([prompt], tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
     if isinstance(found, DataError):
         raise found
-    return found[0].input_ids
+    return _gone_on(found[0].input_ids, said, spec, tokenizer, source)
 
 
 def keeps_history(dataset: Dataset) -> bool:
@@ -111,21 +183,24 @@ def keeps_history(dataset: Dataset) -> bool:
     return dataset.kind == "chat_template" or (dataset.kind in CONVERSATIONS and dataset.kind != "instruct")
 
 
-def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+def conversation_prompt(
+    turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn] = ()
+) -> list[int]:
     """Return the tokens that the model is fed after `turns`, the last of which is the user's.
 
-    Types that know one turn take the last one as the instruction, or as the text to go on with.
+    Types that know one turn take the last one as the instruction, or as the text to go on with. What is `said` since,
+    an answer and a turn of the user by turns, follows as in `question`.
     """
     text = turns[-1]["content"]
     kind = spec.dataset.kind
     if kind in CONVERSATIONS:
-        messages = [MESSAGES[turn["role"]]._replace(text=turn["content"]) for turn in turns]
-        return _fed([*messages, MESSAGES["assistant"]._replace(text="(the answer)")], spec, tokenizer)
+        messages = [*map(_message, turns), MESSAGES["assistant"]._replace(text="(the answer)")]
+        return _fed(messages, said, spec, tokenizer, source)
     if kind == "chat_template" or (kind == "prompt_completion" and spec.template and _holds_messages(spec, source)):
-        rendered = chat_prompt(list(turns), spec)
-    elif kind in INSTRUCT:
-        said = [turn["content"] for turn in turns if turn["role"] == "system"]
-        rendered = instruct_prompt(text, said[0] if said else "", spec)
+        return prompt_ids(chat_prompt([*turns, *said], spec), tokenizer)
+    if kind in INSTRUCT:
+        system = [turn["content"] for turn in turns if turn["role"] == "system"]
+        rendered = instruct_prompt(text, system[0] if system else "", spec)
     elif kind in PLAIN_TEXT:
         rendered = Rendered((Span(text, False),), bos="never" if kind == "input_output" else "own")
     elif kind in ("stepwise_supervised", "pretokenized"):
@@ -135,7 +210,7 @@ def conversation_prompt(turns: list[Turn], spec: FormatSpec, tokenizer: Tokenize
         answered = find_format(kind, source)(row, spec)[0]
         assert isinstance(answered, Rendered)
         rendered = answered.prompt(last=True)
-    return prompt_ids(rendered, tokenizer)
+    return _gone_on(prompt_ids(rendered, tokenizer), said, spec, tokenizer, source)
 
 
 def _holds_messages(spec: FormatSpec, source: str) -> bool:

@@ -3,14 +3,14 @@
 `prepare` writes what comes out of here, and the data doctor looks at it: both see the same samples.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import DataSection
+from tunesmith.data.filters import Dropped, filtered_rows
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.source import read_rows
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Rendered, Row
@@ -35,20 +35,33 @@ class EncodedRow(NamedTuple):
 
 
 def encoded_rows(
-    spec: FormatSpec, tokenizer: Tokenizer, source: str, limit: int | None = None
+    spec: FormatSpec,
+    tokenizer: Tokenizer,
+    source: str,
+    limit: int | None = None,
+    *,
+    seconds: float = 5.0,
+    drop: Callable[[Dropped], object] = lambda item: None,
 ) -> Iterator[list[EncodedRow | BadRow]]:
     """Yield the rows of a dataset in batches, in their order; a row that cannot be read or rendered as a `BadRow`.
+
+    Rows that the dataset's `filters` leave out are not among them.
 
     Args:
         spec: settings of the dataset.
         tokenizer: the model's.
         source: the config's file, beside which relative paths are looked for.
         limit: read only so many rows.
+        seconds: how long a call of an assertion in `filters` may take.
+        drop: called with each row that they leave out.
     """
     render = spec.answers or find_format(spec.dataset.kind, source)
-    for batch in _batches(islice(read_rows(spec.dataset, source), limit), BATCH):
+    for batch in _batches(filtered_rows(spec, source, limit, seconds), BATCH):
         found: list[EncodedRow | BadRow] = []
         for row in batch:
+            if isinstance(row, Dropped):
+                drop(row)
+                continue
             if isinstance(row, BadRow):
                 found.append(row)
                 continue

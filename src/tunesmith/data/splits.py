@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tunesmith.config.sections import Config, DataSection, Dataset, TrainingSection
+from tunesmith.data.filters import dropped_lines
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -50,17 +52,27 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
         "source": config.source,
         "rebuild": rebuild,
         "stream_tokens": tokens_of_run(data, config.training, world_size),
+        "assertion_seconds": config.evaluation.evaluation.assertion_seconds,
     }
     main = prepare(data.datasets, data, config.model, **settings)
     train = _shard(main.load(), data)
+    seed = config.training.seed
     if data.test_datasets:
         parts = [prepare([dataset], data.for_tests(), config.model, **settings) for dataset in data.test_datasets]
-        return _with_tests(train, [main, *parts], data)
+        return _with_tests(_share(train, data.train_share, seed), [main, *parts], data)
     held_out = held_out_count(len(train), data.val_set_size)
-    if not held_out:
-        return Splits(train, None, [main])
     border = len(train) - held_out
-    return Splits(train.select(range(border)), train.select(range(border, len(train))), [main])
+    tail = train.select(range(border, len(train))) if held_out else None
+    return Splits(_share(train.select(range(border)), data.train_share, seed), tail, [main])
+
+
+def _share(train: Any, share: float, seed: int) -> Any:
+    """Return a share of the training samples, in order; a smaller share, by the same seed, lies in a larger one."""
+    if share == 1:
+        return train
+    places = list(range(len(train)))
+    Random(seed).shuffle(places)
+    return train.select(sorted(places[: max(1, round(len(train) * share))]))
 
 
 def _shard(prepared: Any, data: DataSection) -> Any:
@@ -121,6 +133,8 @@ def describe(parts: Sequence[Prepared]) -> list[str]:
     for part in parts:
         for report in part.reports:
             lines += _describe(report)
+            if report.filtered:
+                lines += dropped_lines(report.filtered, report.rows, report.tallies, part.folder / "dropped.jsonl")
         lines.append(f"prepared data: {part.folder}{' (made before)' if part.cached else ''}")
     return lines
 

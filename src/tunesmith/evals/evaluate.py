@@ -1,19 +1,15 @@
 """The story of an evaluation: the loss on held-out rows, then answers to them and what the assertions say."""
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
-
 from transformers import PrinterCallback
 
+from tunesmith.assertions import Case, Verdict, jury
 from tunesmith.config.sections import Config
-from tunesmith.data import source as data_source
-from tunesmith.data.formats.specs import format_specs
-from tunesmith.data.question import Question, question
+from tunesmith.data.held_out import Asked, held_out_questions
 from tunesmith.data.splits import Splits, prepare_splits
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
-from tunesmith.data.types import Row
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError
-from tunesmith.evals.assertions import judge, load_assertions
+from tunesmith.evals.baseline import Baseline
+from tunesmith.evals.metrics import Metric, load_metrics
 from tunesmith.evals.report import Answer, Judged, Report
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import Hardware, detect
@@ -26,19 +22,11 @@ from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_l
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
-class Asked(NamedTuple):
-    """A held-out row, the question that it is, and the chat template if it has one."""
-
-    row: Row
-    question: Question
-    template: ChatTemplate | None
-
-
-def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Report:
-    """Return losses, and answers with verdicts, for the tuned model and if asked the base model.
+def check_evaluation(config: Config) -> list[Metric]:
+    """Look whether a config can be evaluated, and return its metrics.
 
     Raises:
-        ConfigError: the config has no held-out rows, or an assertion is at fault.
+        ConfigError: the config has no held-out rows, or names what is not there.
     """
     if config.data.rl:
         raise ConfigError(
@@ -47,63 +35,78 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True) -> Repor
         )
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
-    assertions = []
-    if path := config.evaluation.evaluation.assertions:
-        assertions = load_assertions(path, config.source)
+    section = config.evaluation.evaluation
+    if section.assertions:
+        with jury(section.assertions, config.source, workers=1):
+            pass
+    return load_metrics(section.metrics, config.source)
+
+
+def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None) -> Report:
+    """Return losses, and answers with verdicts, for the tuned model, if asked the base model, and an earlier report.
+
+    Raises:
+        ConfigError: the config has no held-out rows, or an assertion is at fault.
+        DataError: the earlier report is about other rows.
+    """
+    metrics = check_evaluation(config)
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
     voices = load_voices(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
-    report = Report(assertions=[assertion.__name__ for assertion in assertions])
+    asked = list(held_out_questions(config, splits.held_out, tokenizer, config.evaluation.evaluation.max_rows))
+    report = Report(metrics=[metric.name for metric in metrics])
+    answers = {}
+    if baseline:
+        answers["baseline"] = baseline.answers([item.question.text for item in asked])
+        report.losses["baseline"] = baseline.losses
     for voice in voices:
         report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
-    asked = list(_questions(config, splits.held_out, tokenizer))
-    answers = {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
-    for index, item in enumerate(asked):
-        judged = {}
+    answers |= {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
+    report.assertions, failed = _failed(config, asked, answers)
+    for index, (row, found, _) in enumerate(asked):
+        said = {}
         for name, texts in answers.items():
-            text = texts[index]
-            reference = item.question.reference
-            failed = [v for v in judge(assertions, item.row.values, text, reference) if not v.ok]
-            judged[name] = Answer(text, text.strip() == reference.strip(), failed)
-        report.rows.append(Judged(item.row.file, item.row.number, item.question.text, item.question.reference, judged))
+            scores = {metric.name: metric.measure(row.values, texts[index], found.reference) for metric in metrics}
+            said[name] = Answer(texts[index], scores, failed[name][index])
+        report.rows.append(Judged(row.file, row.number, found.text, found.reference, said))
     return report
+
+
+def _failed(
+    config: Config, asked: list[Asked], answers: dict[str, list[str]]
+) -> tuple[list[str], dict[str, list[list[Verdict]]]]:
+    """Return the names of the assertions, and for each voice and each of its answers those that it fails."""
+    section = config.evaluation.evaluation
+    if not section.assertions:
+        return [], {name: [[] for _ in asked] for name in answers}
+    failed = {}
+    with jury(section.assertions, config.source, section.assertion_seconds) as judge:
+        for name, texts in answers.items():
+            cases = (
+                Case(item.row.values, text, item.question.reference, f"{item.row.file}:{item.row.number}")
+                for item, text in zip(asked, texts, strict=True)
+            )
+            failed[name] = [[verdict for verdict in verdicts if not verdict.ok] for verdicts in judge(cases)]
+        return judge.names, failed
 
 
 def held_out_loss(voice: Voice, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:
     """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
     sequences = held_out_sequences(splits, config.data)
     schedule = plan_steps(config.training, 1, 1)
-    arguments = training_arguments(
-        config.training, schedule, choose_precision(config.model, hardware), hardware, has_eval=True
-    )
+    precision = choose_precision(config.model, hardware)
+    arguments = training_arguments(config.training, schedule, precision, hardware, has_eval=True)
     collator = FlatCollator(keep_logits=takes_logits_to_keep(voice.model))
-    trainer = TokenMeanTrainer(voice.model, arguments, data_collator=collator, eval_dataset=sequences)
+    trainer = TokenMeanTrainer(
+        voice.model, arguments, data_collator=collator, eval_dataset=sequences, autocast=precision.autocast
+    )
     trainer.remove_callback(PrinterCallback)
     with voice.speaking():
         metrics = trainer.evaluate()
     voice.model.eval()
     return {key.removeprefix("eval_"): value for key, value in metrics.items()}
-
-
-def _questions(config: Config, held_out: Any, tokenizer: Tokenizer) -> Iterator[Asked]:
-    """Yield the held-out rows that have a prompt, read again from their files, in the files' order."""
-    wanted = set(zip(held_out["file"], held_out["row"], strict=True))
-    limit = config.evaluation.evaluation.max_rows or len(wanted)
-    datasets = config.data.test_datasets or config.data.datasets
-    data = config.data.for_tests() if config.data.test_datasets else config.data
-    specs = format_specs(datasets, data, config.model, tokenizer, config.source)
-    count = 0
-    for spec in specs:
-        for row in data_source.read_rows(spec.dataset, config.source):
-            if count == limit:
-                return
-            if isinstance(row, Row) and (row.file, row.number) in wanted:
-                found = question(row.values, spec, tokenizer, config.source)
-                if found is not None:
-                    count += 1
-                    yield Asked(row, found, spec.template)
 
 
 def _answers(voice: Voice, asked: list[Asked], tokenizer: Tokenizer, config: Config) -> list[str]:

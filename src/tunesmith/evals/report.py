@@ -1,18 +1,26 @@
-"""The evaluation of one or two models as data, as a table, and side by side."""
+"""The evaluation of one or more models on the same rows, as data and in figures."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tunesmith.evals.assertions import Verdict
+from tunesmith.assertions import Verdict
+from tunesmith.evals.metrics import similarity
+from tunesmith.evals.statistics import Interval, bootstrap, wilson
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of one voice and what the assertions say of it."""
+    """An answer of one voice.
+
+    Attributes:
+        text: the answer.
+        scores: metric -> what it says of the answer, true, false or a number.
+        failed: the assertions that the answer fails.
+    """
 
     text: str
-    exact: bool
+    scores: dict[str, bool | float]
     failed: list[Verdict]
 
 
@@ -40,22 +48,33 @@ class Report:
     """All that was measured.
 
     Attributes:
-        losses: voice -> loss per trained token, perplexity and tokens.
+        losses: voice -> loss per trained token, perplexity and tokens; empty for a voice of an earlier report.
         rows: the judged rows; empty if no answers were generated.
         assertions: names of the assertions.
+        metrics: names of the metrics.
     """
 
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: list[Judged] = field(default_factory=list)
     assertions: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=lambda: ["exact"])
 
-    def passed(self, voice: str) -> int:
-        """Return how many answers pass every assertion."""
-        return sum(not row.answers[voice].failed for row in self.rows)
+    @property
+    def criterion(self) -> str:
+        """What makes an answer good."""
+        return "pass all assertions" if self.assertions else "exact match"
 
-    def exact(self, voice: str) -> int:
-        """Return how many answers equal the row's own."""
-        return sum(row.answers[voice].exact for row in self.rows)
+    def good(self, answer: Answer) -> bool:
+        """Return whether an answer passes every assertion; without assertions, whether it is the row's own."""
+        return not answer.failed if self.assertions else bool(answer.scores["exact"])
+
+    def passes(self, voice: str) -> list[bool]:
+        """Return for each row whether the answer is good."""
+        return [self.good(row.answers[voice]) for row in self.rows]
+
+    def pass_rate(self, voice: str) -> Interval:
+        """Return the share of good answers."""
+        return wilson(sum(self.passes(voice)), len(self.rows))
 
     def failures(self, voice: str) -> dict[str, int]:
         """Return how often each assertion failed."""
@@ -65,92 +84,51 @@ class Report:
                 counts[verdict.name] += 1
         return counts
 
+    def scores(self, voice: str, metric: str) -> list[bool | float]:
+        """Return what a metric says of each answer."""
+        return [row.answers[voice].scores[metric] for row in self.rows]
+
+    def worst_first(self, places: Sequence[int], voice: str) -> list[int]:
+        """Return places of rows, those first whose answer fails most assertions and is least like the row's own."""
+
+        def badness(place: int) -> tuple[int, float]:
+            row = self.rows[place]
+            answer = row.answers[voice]
+            return -len(answer.failed), similarity(answer.text, row.reference)
+
+        return sorted(places, key=badness)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data for a JSON file."""
-        summary = {
-            voice: {
-                **losses,
-                **(
-                    {
-                        "rows": len(self.rows),
-                        "exact_match": self.exact(voice),
-                        **({"passed": self.passed(voice), "failures": self.failures(voice)} if self.assertions else {}),
-                    }
-                    if self.rows
-                    else {}
-                ),
-            }
-            for voice, losses in self.losses.items()
-        }
-        return {"summary": summary, "rows": [_row(row) for row in self.rows]}
+        summary = {voice: losses | (self._figures(voice) if self.rows else {}) for voice, losses in self.losses.items()}
+        return {"criterion": self.criterion, "summary": summary, "rows": [_row(row) for row in self.rows]}
+
+    def _figures(self, voice: str) -> dict[str, Any]:
+        count, failures = len(self.rows), self.failures(voice)
+        figures: dict[str, Any] = {"rows": count, "exact_match": sum(self.scores(voice, "exact"))}
+        if self.assertions:
+            rates = {name: wilson(count - failed, count)._asdict() for name, failed in failures.items()}
+            figures |= {"passed": sum(self.passes(voice)), "failures": failures, "assertions": rates}
+        metrics = {name: measured(self.scores(voice, name))._asdict() for name in self.metrics}
+        return figures | {"pass_rate": self.pass_rate(voice)._asdict(), "metrics": metrics}
+
+
+def measured(values: Sequence[bool | float]) -> Interval:
+    """Return the share of what a metric calls true, or the mean of its numbers."""
+    if all(isinstance(value, bool) for value in values):
+        return wilson(sum(map(bool, values)), len(values))
+    return bootstrap(values)
 
 
 def _row(row: Judged) -> dict[str, Any]:
     """Return a judged row as plain data, with failures as name -> reason."""
     answers = {
-        voice: {"text": answer.text, "exact": answer.exact, "failed": {v.name: v.reason for v in answer.failed}}
+        voice: {
+            "text": answer.text,
+            "exact": answer.scores["exact"],
+            "scores": answer.scores,
+            "failed": {verdict.name: verdict.reason for verdict in answer.failed},
+        }
         for voice, answer in row.answers.items()
     }
     return asdict(row) | {"answers": answers}
-
-
-def table(report: Report) -> str:
-    """Return the summary as an aligned table, a column a voice."""
-    voices = list(report.losses)
-    lines = [
-        ["held-out loss", *(f"{report.losses[voice]['loss']:.4f}" for voice in voices)],
-        ["perplexity", *(f"{report.losses[voice]['perplexity']:.3f}" for voice in voices)],
-    ]
-    for key in next(iter(report.losses.values()), {}):  # of each evaluation set, where there are several
-        if key.endswith("_loss"):
-            lines.append([f"loss of {key.removesuffix('_loss')}", *(f"{report.losses[v][key]:.4f}" for v in voices)])
-    count = len(report.rows)
-    if count and report.assertions:
-        lines.append([f"pass all assertions, of {count}", *(_share(report.passed(voice), count) for voice in voices)])
-    if count:
-        lines.append([f"exact match, of {count}", *(_share(report.exact(voice), count) for voice in voices)])
-    failures = {voice: report.failures(voice) for voice in voices}
-    for name in report.assertions:
-        if any(failures[voice][name] for voice in voices):
-            lines.append([f"  fail {name}", *(str(failures[voice][name]) for voice in voices)])
-    return _aligned([["", *voices], *lines])
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part} ({100 * part / whole:.0f}%)"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    )
-
-
-def side_by_side(report: Report, count: int) -> str:
-    """Return the first rows with every voice's answer and the reason why it fails, for reading."""
-    blocks = []
-    for row in report.rows[:count]:
-        lines = [f"{row.file}:{row.row}", f"  question   {_last_line(row.question)}", f"  reference  {row.reference}"]
-        for voice, answer in row.answers.items():
-            verdict = "exact" if answer.exact else "valid" if not answer.failed else f"fails: {answer.failed[0].reason}"
-            lines += [
-                f"  {voice:<9}  {_short(answer.text)}",
-                f"  {'':<9}  ^ {verdict if report.assertions or answer.exact else ''}",
-            ]
-        blocks.append("\n".join(line.rstrip(" ^") if line.endswith("^ ") else line for line in lines))
-    return "\n\n".join(blocks)
-
-
-def _last_line(text: str) -> str:
-    """What is asked stands at the end, after what is given."""
-    return (text.strip().splitlines() or [""])[-1]
-
-
-def _short(text: str, limit: int = 300) -> str:
-    """One line of a long answer."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[:limit] + " ..."

@@ -1,20 +1,23 @@
 """One conversation or many prompts on the command line: who is asked, with what settings, and how it is printed."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from tunesmith.assertions import Case, Jury
 from tunesmith.checks.manifest import changed_prompts, prompt_manifest
 from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_specs
-from tunesmith.data.question import Turn, conversation_prompt, keeps_history, question, shared_system_turn
+from tunesmith.data.question import Question, Turn, conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import BadRow
+from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
+from tunesmith.generation.heal import Healed, heal
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import detect
 from tunesmith.log import note, progress
@@ -42,10 +45,31 @@ class Asker:
     system: str | None
     source: str
 
-    def prompt(self, turns: list[Turn]) -> list[int]:
-        """Return the tokens that are fed after `turns`, with the system turn before them."""
+    def prompt(self, turns: list[Turn], said: Sequence[Turn] = ()) -> list[int]:
+        """Return the tokens that are fed after `turns` and what is `said` since, with the system turn before them."""
         first = [{"role": "system", "content": self.system}] if self.system else []
-        return conversation_prompt([*first, *turns], self.spec, self.tokenizer, self.source)
+        return conversation_prompt([*first, *turns], self.spec, self.tokenizer, self.source, said)
+
+
+class Prompt(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        text: the prompt, for reading.
+        case: what assertions may know of it.
+        tokens: what is fed, with the turns that are said since, an answer and a turn of the user by turns.
+    """
+
+    text: str
+    case: Case
+    tokens: Callable[[Sequence[Turn]], list[int]]
+
+
+class Healing(NamedTuple):
+    """Whose answers are asked for again: those to which `judge` says no, so many times."""
+
+    judge: Jury
+    retries: int
 
 
 def make_asker(config: Config, *, tuned: bool, base: bool, system: str | None) -> Asker:
@@ -87,6 +111,46 @@ def ask(asker: Asker, text: str, sampling: Sampling) -> None:
     answer_once(asker, {voice.name: [{"role": "user", "content": text}] for voice in asker.voices}, sampling)
 
 
+def ask_healing(asker: Asker, text: str, row: dict[str, Any], sampling: Sampling, healing: Healing) -> bool:
+    """Print each voice's answer to one message, asked for again where it fails; return whether all pass at last.
+
+    Args:
+        asker: who is asked.
+        text: the message.
+        row: further columns that the assertions may take, besides `prompt`, which is the message.
+        sampling: how tokens are chosen.
+        healing: what an answer has to pass.
+    """
+    prompt = _prompt_of_words(asker, text, row)
+    passed = True
+    for voice in asker.voices:
+        (found,) = _answers(asker, voice, [prompt], sampling, 1, healing)
+        print(f"[{voice.name}] {found.answer}" if len(asker.voices) > 1 else found.answer)
+        tries = f"{found.tries} {'try' if found.tries == 1 else 'tries'}"
+        reasons = "; ".join(dict.fromkeys(verdict.reason for verdict in found.failed))
+        note(f"{voice.name}: {f'still fails after {tries}: {reasons}' if found.failed else f'passes after {tries}'}")
+        passed = passed and not found.failed
+    return passed
+
+
+def _answers(
+    asker: Asker, voice: Voice, prompts: list[Prompt], sampling: Sampling, batch_size: int, healing: Healing | None
+) -> list[Healed]:
+    """Return a voice's answers to all prompts."""
+
+    def answers(pending: Sequence[tuple[int, list[Turn]]]) -> list[str]:
+        ids = [prompts[index].tokens(said) for index, said in pending]
+        again = ", asked again" if pending and pending[0][1] else ""
+        with progress(f"answers of the {voice.name} model{again}", total=len(ids), unit="prompts") as advance:
+            return generate(
+                voice, ids, asker.tokenizer, sampling, ends=asker.ends, batch_size=batch_size, advance=advance
+            )
+
+    if healing:
+        return heal(answers, [prompt.case for prompt in prompts], healing.judge, healing.retries)
+    return [Healed(text, 1, []) for text in answers([(index, []) for index in range(len(prompts))])]
+
+
 def chat(asker: Asker, sampling: Sampling) -> None:
     """Talk with the user until the input ends. Each voice goes on from its own answers."""
     multi_turn = keeps_history(asker.spec.dataset)
@@ -109,48 +173,72 @@ def chat(asker: Asker, sampling: Sampling) -> None:
             histories = {name: [*turns[name], {"role": "assistant", "content": answers[name]}] for name in turns}
 
 
-def answer_file(asker: Asker, file: str, sampling: Sampling, batch_size: int) -> Iterable[dict[str, Any]]:
-    """Yield the answers to all prompts of a file as `{prompt, base?, tuned?}`.
+def answer_file(
+    asker: Asker, file: str, sampling: Sampling, batch_size: int, healing: Healing | None = None
+) -> Iterable[dict[str, Any]]:
+    """Yield the answers to all prompts of a file as `{prompt, base?, tuned?}`; healed ones with `tries` and `failed`.
 
     A .jsonl, .json, .csv or .parquet file holds rows in the layout of the dataset; any other a prompt a line.
 
     Raises:
         DataError: a row does not fit, or the file holds no prompt.
+        ConfigError: an assertion is at fault.
     """
     prompts = list(_prompts(asker, file))
     if not prompts:
         raise DataError(f"{file} holds no prompt")
-    ids = [tokens for _, tokens in prompts]
-    answers = {}
-    for voice in asker.voices:
-        with progress(f"answers of the {voice.name} model", total=len(ids), unit="prompts") as advance:
-            answers[voice.name] = generate(
-                voice, ids, asker.tokenizer, sampling, ends=asker.ends, batch_size=batch_size, advance=advance
-            )
-    for index, (text, _) in enumerate(prompts):
-        yield {"prompt": text, **{name: texts[index] for name, texts in answers.items()}}
+    answers = {voice.name: _answers(asker, voice, prompts, sampling, batch_size, healing) for voice in asker.voices}
+    for index, prompt in enumerate(prompts):
+        found = {name: healed[index] for name, healed in answers.items()}
+        entry: dict[str, Any] = {"prompt": prompt.text, **{name: healed.answer for name, healed in found.items()}}
+        if healing:
+            entry["tries"] = {name: healed.tries for name, healed in found.items()}
+            entry["failed"] = {name: {v.name: v.reason for v in healed.failed} for name, healed in found.items()}
+        yield entry
+    for name, healed in answers.items() if healing else ():
+        fails = sum(bool(item.failed) for item in healed)
+        first = sum(item.tries == 1 and not item.failed for item in healed)
+        mended = len(healed) - first - fails
+        note(f"{name}: of {len(healed):,} answers {first:,} pass at once, {mended:,} are healed, {fails:,} fail")
 
 
-def _prompts(asker: Asker, file: str) -> Iterable[tuple[str, list[int]]]:
+def _prompts(asker: Asker, file: str) -> Iterable[Prompt]:
     path = Path(file)
     if not path.is_file():
         raise DataError(f"{file}: no such file")
     if path.suffix not in data_source.SUFFIXES or path.suffix == ".txt":
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if line.strip():
-                yield line, asker.prompt([{"role": "user", "content": line}])
+                yield _prompt_of_words(asker, line, {}, f"{file}:{number}")
         return
     dataset = asker.spec.dataset.model_copy(update={"path": file, "ds_type": None, "split": None, "data_files": None})
     for row in data_source.read_rows(dataset, asker.source):
         if isinstance(row, BadRow):
             raise DataError(f"{row.file}:{row.number}: {row.reason}")
+        yield _prompt_of_row(asker, row)
+
+
+def _prompt_of_words(asker: Asker, text: str, row: dict[str, Any], place: str = "the prompt") -> Prompt:
+    turns: list[Turn] = [{"role": "user", "content": text}]
+    return Prompt(text, Case({"prompt": text, **row}, "", "", place), partial(asker.prompt, turns))
+
+
+def _prompt_of_row(asker: Asker, row: Row) -> Prompt:
+    place = f"{row.file}:{row.number}"
+
+    def asked(said: Sequence[Turn]) -> Question:
         try:
-            found = question(row.values, asker.spec, asker.tokenizer, asker.source)
+            found = question(row.values, asker.spec, asker.tokenizer, asker.source, said)
         except DataError as error:
-            raise DataError(f"{row.file}:{row.number}: {error}") from error
+            raise DataError(f"{place}: {error}") from error
         if found is None:
-            raise DataError(f"{row.file}:{row.number}: rows of type {dataset.type} have no prompt")
-        yield asker.tokenizer.decode(found.input_ids), found.input_ids
+            raise DataError(f"{place}: rows of type {asker.spec.dataset.type} have no prompt")
+        return found
+
+    first = asked(())
+    text = asker.tokenizer.decode(first.input_ids)
+    case = Case(row.values, "", first.reference, place)
+    return Prompt(text, case, lambda said: asked(said).input_ids if said else first.input_ids)
 
 
 def print_answers(answers: Iterable[dict[str, Any]]) -> None:

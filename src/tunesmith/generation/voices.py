@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import Config
+from tunesmith.config.sections import Config, ModelSection
 from tunesmith.errors import ModelError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.adapters import load_adapter
@@ -24,7 +24,7 @@ def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base:
 
     dtype = choose_precision(config.model, hardware).frozen
     if not tuned:
-        return [Voice("base", _ready(load_base_model(config.model, dtype), hardware))]
+        return [base_voice(config.model, hardware)]
     output = config.training.output_dir
     if config.adapter.adapter:
         model = load_base_model(config.model, dtype)
@@ -37,8 +37,14 @@ def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base:
     if not (Path(output) / "config.json").exists():
         raise ModelError(f"`output_dir: {output}` holds no trained model yet; run tunesmith train first")
     trained = trained_model(config.model, output)
-    voices = [Voice("base", _ready(load_base_model(config.model, dtype), hardware))] if base else []
+    voices = [base_voice(config.model, hardware)] if base else []
     return [*voices, Voice("tuned", _ready(load_base_model(trained, dtype), hardware))]
+
+
+def base_voice(section: ModelSection, hardware: Hardware) -> Voice:
+    """Return a base model as a voice."""
+    dtype = choose_precision(section, hardware).frozen
+    return Voice("base", _ready(load_base_model(section, dtype), hardware))
 
 
 def _adapter_folder(config: Config) -> str:

@@ -54,8 +54,8 @@ ADAPTERS: dict[str, Callable[[AdapterSection], Any]] = {"lora": lora_config, "ql
 """Value of `adapter` -> its peft config."""
 
 
-def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
-    """Return `model` with a fresh adapter, whose weights are in the format `trained`.
+def new_adapter(model: Any, section: AdapterSection, trained: Format, *, fused: bool = False) -> Any:
+    """Return `model` with a fresh adapter, whose weights are in the format `trained`; in `fused` layers if asked for.
 
     Raises:
         ConfigError: a name in `lora_target_modules`, `lora_target_parameters` or `lora_modules_to_save` fits nothing,
@@ -79,7 +79,10 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format) -> Any:
         ties = model.config.get_text_config().tie_word_embeddings and len(section.lora_modules_to_save or []) > 1
         section = section.model_copy(update={"peft_ensure_weight_tying": ties})
     try:
-        return in_format(get_peft_model(model, make(section)), trained)
+        settings = make(section)
+        if fused:
+            _take_fused_layers(settings, model)
+        return in_format(get_peft_model(model, settings), trained)
     except ImportError as error:
         raise ConfigError(f"LoftQ rounds by k-means of another package: pip install scipy ({error})") from error
     except ValueError as error:
@@ -162,13 +165,23 @@ def _is_linear(module: Any) -> bool:
     return type(module).__name__.startswith("Linear")
 
 
-def load_adapter(model: Any, folder: str, *, trained: Format | None = None) -> Any:
+def _take_fused_layers(settings: Any, model: Any) -> None:
+    """Let peft make its LoRA layers in our class, which is for layers that are not quantised."""
+    from torch import nn
+
+    from tunesmith.modeling.fused import FusedLoraLinear
+
+    if not model.config.to_dict().get("quantization_config"):
+        settings._register_custom_module({nn.Linear: FusedLoraLinear})  # documented by peft, whatever its name
+
+
+def load_adapter(model: Any, folder: str, *, trained: Format | None = None, fused: bool = False) -> Any:
     """Return `model` with the adapter saved in `folder`; to be trained on in the format `trained`, if that is given.
 
     Raises:
         ModelError: there is none, or it belongs to another model.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
     from safetensors import SafetensorError
 
     config = Path(folder) / "adapter_config.json"
@@ -181,7 +194,10 @@ def load_adapter(model: Any, folder: str, *, trained: Format | None = None) -> A
     except ValueError as error:
         raise ModelError(f"{config} is damaged: {error}") from error
     try:
-        loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None)
+        settings = PeftConfig.from_pretrained(folder)
+        if fused:
+            _take_fused_layers(settings, model)
+        loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None, config=settings)
         _check_layers(loaded, folder)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).split("\n") if "size mismatch" in line), str(error))

@@ -27,6 +27,11 @@ class Precision:
     reason: str
     tf32: bool | None = None
 
+    @property
+    def autocast(self) -> bool:
+        """Whether products are computed in bf16 from weights in fp32."""
+        return self.trained == "float32" and self.compute == "bfloat16"
+
 
 def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
     """Return the number formats for a run on this machine."""

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
+from tunesmith.assertions import Case, jury
 from tunesmith.config.sections import Config, EvaluationSection
 from tunesmith.data.formats.specs import format_specs
+from tunesmith.data.held_out import held_out_questions
 from tunesmith.data.splits import Splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
@@ -43,6 +45,31 @@ def split(example: Example, ratio: float, tokenizer: Tokenizer) -> Asked:
 
 
 @dataclass(frozen=True)
+class Assertions:
+    """The user's assertions, and the held-out prompts that are answered for them.
+
+    Attributes:
+        path: their file.
+        source: the config's file.
+        seconds: how long one call may take.
+        asked: the prompts.
+        rows: the row of each.
+    """
+
+    path: str
+    source: str
+    seconds: float
+    asked: list[Asked]
+    rows: list[dict[str, Any]]
+
+    def pass_rate(self, answers: Sequence[str]) -> float:
+        """Return the share of answers that pass all assertions."""
+        cases = [Case(row, text, item.expected) for row, text, item in zip(self.rows, answers, self.asked, strict=True)]
+        with jury(self.path, self.source, self.seconds) as judge:
+            return sum(all(verdict.ok for verdict in verdicts) for verdicts in judge(cases)) / len(cases)
+
+
+@dataclass(frozen=True)
 class Answers:
     """What the model answers to held-out prompts.
 
@@ -53,6 +80,7 @@ class Answers:
         template: the chat template whose end of turn ends an answer, if there is one.
         attention: the model's attention code in training.
         record: where the answers go.
+        judged: the prompts whose answers the assertions judge, if that is asked for.
     """
 
     section: EvaluationSection
@@ -61,6 +89,7 @@ class Answers:
     template: ChatTemplate | None
     attention: str
     record: RunRecord
+    judged: "Assertions | None" = None
 
     def __call__(self, model: Any, step: int) -> dict[str, float]:
         """Write answers down if asked for, and return the scores that are asked for. Training goes on as without."""
@@ -70,11 +99,15 @@ class Answers:
             if section.generate_samples:
                 asked = self._asked(section.num_generation_samples)
                 self._show(step, asked, self._answers(model, asked, sampling(section)))
+            found = {}
+            if self.judged:
+                length = Sampling(section.evaluation.max_new_tokens)
+                found = {"pass_rate": self.judged.pass_rate(self._answers(model, self.judged.asked, length))}
             if not section.do_causal_lm_eval:
-                return {}
+                return found
             asked = self._asked(section.evaluation.max_rows)
             answers = self._answers(model, asked, Sampling(section.generation_max_new_tokens or 128))
-        return scores(section.eval_causal_lm_metrics, answers, [item.expected for item in asked])
+        return found | scores(section.eval_causal_lm_metrics, answers, [item.expected for item in asked])
 
     @contextmanager
     def _generating(self, model: Any) -> Iterator[None]:
@@ -144,7 +177,7 @@ def answers_during_training(
         ConfigError: a metric needs a package that is not installed.
     """
     section = config.evaluation
-    wanted = section.generate_samples or section.do_causal_lm_eval
+    wanted = section.generate_samples or section.do_causal_lm_eval or section.evaluation.during_training
     if not wanted or splits.held_out is None or config.data.rl:
         return None
     if (
@@ -155,4 +188,26 @@ def answers_during_training(
         raise ConfigError("`eval_causal_lm_metrics` needs sacrebleu: pip install 'tunesmith[metrics]'")
     datasets = config.data.test_datasets or config.data.datasets
     spec = format_specs(datasets, config.data, config.model, tokenizer, config.source)[0]
-    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record)
+    judged = _judged(config, splits, tokenizer)
+    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record, judged)
+
+
+def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions | None:
+    """Return the assertions with `evaluation.during_training` prompts, from all over the held-out rows.
+
+    Raises:
+        ConfigError: the assertions can't be used, or no held-out row has a prompt.
+    """
+    section = config.evaluation.evaluation
+    if not section.during_training or not section.assertions:
+        return None
+    with jury(section.assertions, config.source, workers=1):  # what is wrong with them is known before the first step
+        pass
+    found = list(held_out_questions(config, splits.held_out, tokenizer))
+    if not found:
+        raise ConfigError("`evaluation.during_training`: no held-out row has a prompt; remove it")
+    count = min(section.during_training, len(found))
+    chosen = [found[index * len(found) // count] for index in range(count)]
+    asked = [Asked(item.question.input_ids, item.question.reference) for item in chosen]
+    rows = [item.row.values for item in chosen]
+    return Assertions(section.assertions, config.source, section.assertion_seconds, asked, rows)

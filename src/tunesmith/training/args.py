@@ -100,15 +100,14 @@ def training_arguments(
     Raises:
         ConfigError: the Trainer refuses a combination of keys.
     """
-    mixed = precision.trained == "float32"
     groups = optimization(training, schedule) | _events(training, schedule, has_eval) | _loading(training)
     try:
         return TrainingArguments(
             output_dir=training.output_dir,
             seed=training.seed,
             use_cpu=hardware.kind == "cpu",
-            bf16=mixed and precision.compute == "bfloat16",
-            fp16=mixed and precision.compute == "float16",
+            bf16=precision.autocast and hardware.kind != "cpu",  # there the trainer does it, see `trainer.py`
+            fp16=precision.trained == "float32" and precision.compute == "float16",
             tf32=precision.tf32,
             per_device_train_batch_size=training.micro_batch_size,
             per_device_eval_batch_size=training.eval_batch_size or training.micro_batch_size,

@@ -109,7 +109,8 @@ def _by_set(logs: dict[str, float]) -> str:
 def _scores(logs: dict[str, float]) -> str:
     """What answers to held-out prompts are worth."""
     names = [name for name in ("sacrebleu", "chrf", "ter") if f"eval_{name}" in logs]
-    return "".join(f"  {name} {logs[f'eval_{name}']:.1f}" for name in names)
+    passed = f"  pass rate {logs['eval_pass_rate']:.0%}" if "eval_pass_rate" in logs else ""
+    return passed + "".join(f"  {name} {logs[f'eval_{name}']:.1f}" for name in names)
 
 
 def _rewards(logs: dict[str, float], prefix: str = "") -> str:

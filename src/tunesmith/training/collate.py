@@ -8,10 +8,11 @@ document, so that none sees another, and the last token of a document predicts n
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from tunesmith.config.sections import DataSection
 from tunesmith.data.pack import pack, pack_in_order
@@ -112,3 +113,52 @@ class FlatCollator:
             batch["logits_to_keep"] = (targets[0] != MASKED).nonzero()[:, 0]
             targets = targets[:, batch["logits_to_keep"]]
         return batch | {"labels": targets, "shift_labels": targets}
+
+
+PIECE = 1536
+"""Tokens that go through the model at once on a CPU. More are no faster there, and take memory."""
+ROUND = 32
+"""Tokens of a piece, and trained positions of it, are filled up to a multiple of this."""
+
+
+def pieces(batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a flat batch in pieces of whole documents, of at most `PIECE` tokens unless one alone is longer.
+
+    The gradients of the pieces add up to those of the batch. Each is filled up to a round number of tokens by a
+    document that trains nothing: oneDNN keeps code, half a megabyte, for each shape of a product that it has seen. A
+    batch without `cu_seq_lens_q` stays as it is.
+    """
+    if "cu_seq_lens_q" not in batch:
+        return [batch]
+    borders = batch["cu_seq_lens_q"].tolist()
+    cuts = [0]
+    for start, end in pairwise(borders):
+        if end - cuts[-1] > PIECE and start > cuts[-1]:
+            cuts.append(start)
+    return [_rounded(_between(batch, start, end)) for start, end in pairwise([*cuts, borders[-1]])]
+
+
+def _between(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+    """Return the tokens from `start` to `end`, at which documents begin."""
+    borders = batch["cu_seq_lens_q"]
+    part = batch | {key: batch[key][:, start:end] for key in ("input_ids", "position_ids")}
+    part["cu_seq_lens_q"] = borders[(borders >= start) & (borders <= end)] - start
+    here = slice(start, end)
+    if "logits_to_keep" in batch:
+        here = (batch["logits_to_keep"] >= start) & (batch["logits_to_keep"] < end)
+        part["logits_to_keep"] = batch["logits_to_keep"][here] - start
+    return part | {key: batch[key][:, here] for key in ("labels", "shift_labels")}
+
+
+def _rounded(piece: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece with a document at its end that rounds it up; its positions begin at 0, its labels are masked."""
+    tokens = piece["input_ids"].shape[1]
+    more = -tokens % ROUND
+    filled = piece | {"input_ids": pad(piece["input_ids"], (0, more))}
+    filled["position_ids"] = torch.cat((piece["position_ids"], torch.arange(more)[None]), 1)
+    if more:
+        filled["cu_seq_lens_q"] = pad(piece["cu_seq_lens_q"], (0, 1), value=tokens + more)
+    if "logits_to_keep" in piece:
+        more = -len(piece["logits_to_keep"]) % ROUND
+        filled["logits_to_keep"] = pad(piece["logits_to_keep"], (0, more))
+    return filled | {key: pad(piece[key], (0, more), value=MASKED) for key in ("labels", "shift_labels")}

@@ -3,7 +3,9 @@
 from importlib.util import find_spec
 from typing import Any
 
-from tunesmith.config.sections import ModelSection
+import torch
+
+from tunesmith.config.sections import ModelSection, TrainingSection
 from tunesmith.config.sections.model import EXPERT_KERNELS
 from tunesmith.hardware import Hardware
 from tunesmith.training.args import Decision
@@ -37,6 +39,43 @@ def kernel_arguments(model: ModelSection, hardware: Hardware) -> tuple[dict[str,
         why = f"in place of {model.experts_implementation}, a kernel for some GPUs; the same result"
         decisions.append(Decision("experts", "as transformers chooses", why))
     return arguments, decisions
+
+
+def fuse_layers(model: Any, section: ModelSection, hardware: Hardware) -> Decision:
+    """Put fused layers into the model where they are faster, and return what was done."""
+    if hardware.kind != "cpu" or not section.fused_layers:
+        why = "fused_layers: false" if hardware.kind == "cpu" else f"the {hardware.kind} has kernels of its own"
+        return Decision("layers", "plain", why)
+    from tunesmith.modeling.fused import LEFT, fuse
+
+    counts = fuse(model)
+    left = f"; {count} {LEFT}" if (count := counts.pop(LEFT, 0)) else ""
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    if not found:
+        return Decision("layers", "plain", f"none is of a form that is faster here{left}")
+    return Decision("layers", f"fused: {found}{left}", "fewer passes over memory; the same result")
+
+
+def spare_checkpointing(
+    model: Any, training: TrainingSection, tokens: int, hardware: Hardware
+) -> tuple[TrainingSection, list[Decision]]:
+    """Return the section without `gradient_checkpointing` where what it saves fits a CPU's memory, and say so.
+
+    Args:
+        model: the model to train.
+        training: the section.
+        tokens: the most that go through the model at once.
+        hardware: the machine.
+    """
+    if not training.gradient_checkpointing or hardware.kind != "cpu":
+        return training, []
+    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    kept = sum(module.in_features + module.out_features for module in linear) * tokens * linear[0].weight.itemsize
+    if kept > hardware.memory / 4:
+        return training, []
+    why = f"what it saves, at most {kept / 2**30:.1f} GiB, fits; the same result in three quarters of the time"
+    off = training.model_copy(update={"gradient_checkpointing": False})
+    return off, [Decision("gradient_checkpointing", "off", why)]
 
 
 def _compilation(model: ModelSection, hardware: Hardware) -> tuple[dict[str, Any], list[Decision]]:

@@ -15,8 +15,8 @@ from tunesmith.training.lisa import Lisa
 from tunesmith.training.relora import ReLora
 
 
-def build_model(config: Config, precision: Precision, attention: str | None) -> Any:
-    """Return the model to train: all weights or a part of them, or frozen ones with an adapter."""
+def build_model(config: Config, precision: Precision, attention: str | None, *, fused: bool = False) -> Any:
+    """Return the model to train: all weights or a part of them, or frozen ones with an adapter; in `fused` layers."""
     adapter = config.adapter
     in_part = adapter.adapter or adapter.unfrozen_parameters
     model = load_base_model(config.model, precision.frozen if in_part else precision.trained, attention=attention)
@@ -24,10 +24,10 @@ def build_model(config: Config, precision: Precision, attention: str | None) -> 
         model.enable_input_require_grads()  # reentrant checkpoints pass no gradient where no input needs one
     trained = precision.trained if adapter.peft_autocast_adapter_dtype else precision.frozen
     if adapter.lora_model_dir:
-        model = load_adapter(model, adapter.lora_model_dir, trained=trained)
+        model = load_adapter(model, adapter.lora_model_dir, trained=trained, fused=fused)
     elif adapter.adapter:
         check_new_tokens(model, adapter, new_tokens(config.model, model_tokenizer(config.model)))
-        model = new_adapter(model, adapter, trained)
+        model = new_adapter(model, adapter, trained, fused=fused)
     elif adapter.unfrozen_parameters:
         unfreeze(model, adapter.unfrozen_parameters)
         in_format(model, trained)

@@ -79,6 +79,10 @@ class PreferenceTrainer(TokenMeanTrainer):
         self.start = {name: weight.detach().clone() for name, weight in named if weight.requires_grad}
         self.seen: list[list[float]] = []
 
+    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the batch whole: its answers are compared with each other."""
+        return [inputs]
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:

@@ -17,7 +17,7 @@ from tunesmith.hub import is_offline, is_reachable
 from tunesmith.log import is_main_process, note
 from tunesmith.training.record import RunRecord
 
-NOT_PUSHED = ["checkpoint-*", "_*", "profiler_trace.json"]
+NOT_PUSHED = ["checkpoint-*", "_*", "profiler_trace.json", "evaluation/*", "learning-curve/*"]
 
 
 def hub_arguments(tracking: TrackingSection) -> dict[str, Any]:

@@ -114,7 +114,14 @@ class RunRecord:
         axes.set(xlabel="step", ylabel="loss", title=self.folder.parent.name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="lower left")
+        passed = [(entry["step"], entry["eval_pass_rate"]) for entry in self.metrics() if "eval_pass_rate" in entry]
+        if passed:
+            share = axes.twinx()
+            share.plot(*zip(*passed, strict=True), "s--", color="tab:green", label="pass rate", markersize=4)
+            share.set(ylabel="pass rate", ylim=(-0.02, 1.02))
+            share.yaxis.set_major_formatter("{x:.0%}")
+            share.legend(loc="upper right")
         file = self.folder / "loss.png"
         figure.savefig(file, dpi=130)
         return file

@@ -29,6 +29,7 @@ from tunesmith.training.args import (
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import (
+    PIECE,
     FlatCollator,
     Sequences,
     held_out_sequences,
@@ -36,7 +37,9 @@ from tunesmith.training.collate import (
     training_sequences,
 )
 from tunesmith.training.distribution import fit_fsdp, save_whole
+from tunesmith.training.kernels import fuse_layers, spare_checkpointing
 from tunesmith.training.launch import check_launch, check_world
+from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.output import (
     changed_settings,
@@ -106,9 +109,13 @@ def _train(config: Config, *, resume: bool, overwrite: bool) -> Outcome:
 def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord) -> TokenMeanTrainer:
     """Return the trainer with model and data; print what was decided."""
     sequences, held_out = training_sequences(splits.train, config.data), held_out_sequences(splits, config.data)
-    schedule = plan_steps(plan.training, len(sequences), world_size())
+    set_seed(plan.training.seed)
+    is_cpu = plan.hardware.kind == "cpu"
+    model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
+    training, layers = _faster_layers(model, config, plan)
+    schedule = plan_steps(training, len(sequences), world_size())
     arguments = training_arguments(
-        plan.training,
+        training,
         schedule,
         plan.precision,
         plan.hardware,
@@ -117,12 +124,11 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         others=plan.arguments,
     )
     check_world(arguments.world_size)
-    set_seed(plan.training.seed)
-    model = build_model(config, plan.precision, plan.attention)
     if "fsdp" in plan.arguments:
         fit_fsdp(arguments, model)
     _print_decisions(
         *plan.decisions,
+        *layers,
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
@@ -134,9 +140,21 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         data_collator=FlatCollator(plan.attention == DOCUMENTS, keep_logits=takes_logits_to_keep(model)),
         processing_class=tokenizer,
         callbacks=model_callbacks(config, model),
-        training=plan.training,
+        training=training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record),
+        autocast=plan.precision.autocast,
+        own_loss=is_cpu and not config.data.rl and not adds_to_loss(model),
     )
+
+
+def _faster_layers(model: Any, config: Config, plan: Plan) -> tuple[TrainingSection, list[Decision]]:
+    """Put faster layers into the model, and return the section without what they make needless, and what was done."""
+    training, decisions = plan.training, [fuse_layers(model, config.model, plan.hardware)]
+    if config.model.fused_layers and not config.data.rl:
+        tokens = max(PIECE, config.data.sequence_len)
+        training, spared = spare_checkpointing(model, training, tokens, plan.hardware)
+        decisions += spared
+    return training, decisions
 
 
 def _checked_splits(config: Config, tokenizer: Tokenizer) -> Splits:
@@ -216,7 +234,7 @@ def _open_record(
         note(f"going on from {checkpoint}")
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
-    record.start(values, {"source": config.source, "prepared": prepared})
+    record.start(values, {"source": config.source, "prepared": prepared, "rows": len(splits.train)})
     save_manifest(prompts, record.folder)
 
 

@@ -1,5 +1,6 @@
 """transformers' Trainer with the config's methods, and the mean loss per trained token whatever the batches."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tunesmith.config.sections import TrainingSection
 from tunesmith.data.types import MASKED
+from tunesmith.training.collate import pieces
+from tunesmith.training.losses import EntropyWeighted, TokenLoss
 from tunesmith.training.optimizers import Methods
 
 
@@ -31,25 +34,6 @@ class ByLength(torch.utils.data.Sampler[int]):
         return iter(get_length_grouped_indices(self.lengths, self.batch, generator=generator))
 
 
-class EntropyWeighted:
-    """The loss of entropy-aware fine-tuning: a token counts by the entropy of the likeliest `k`, to the power alpha."""
-
-    def __init__(self, alpha: float, k: int) -> None:
-        """Set the exponent, and over how many tokens the entropy goes."""
-        self.alpha, self.k = alpha, k
-
-    def __call__(self, outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        """Return the sum of the weighted losses divided by the number of trained tokens."""
-        trained = targets != MASKED
-        logits = outputs.logits[trained].float()
-        with torch.no_grad():
-            likeliest = logits.topk(min(self.k, logits.shape[-1])).values.log_softmax(-1)
-            weights = (-(likeliest.exp() * likeliest).sum(-1)) ** self.alpha
-        losses = torch.nn.functional.cross_entropy(logits, targets[trained], reduction="none") * weights
-        items = trained.sum() if num_items_in_batch is None else num_items_in_batch
-        return torch.as_tensor(losses.sum() / items)
-
-
 class TokenMeanTrainer(Methods):
     """A Trainer whose `eval_loss` is the sum over trained tokens divided by their number."""
 
@@ -58,12 +42,20 @@ class TokenMeanTrainer(Methods):
         *args: Any,
         training: TrainingSection | None = None,
         answers: Callable[[Any, int], dict[str, float]] | None = None,
+        own_loss: bool = False,
+        autocast: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Take besides what a Trainer takes the section `training`, and what answers prompts at each evaluation."""
-        self.answers = answers
+        """Take besides what a Trainer takes the section `training`, and what answers prompts at each evaluation.
+
+        With `own_loss`, the loss is `TokenLoss` in place of transformers' code for the same. With `autocast`, a CPU
+        computes in bf16; accelerate, asked for that, would turn all logits into fp32 besides.
+        """
+        self.answers, self.autocast = answers, autocast
         if training and training.use_eaft:
             kwargs["compute_loss_func"] = EntropyWeighted(training.eaft_alpha, training.eaft_k)
+        elif own_loss:
+            kwargs["compute_loss_func"] = TokenLoss()
         super().__init__(*args, training=training, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
@@ -72,6 +64,26 @@ class TokenMeanTrainer(Methods):
             return super()._get_train_sampler(train_dataset)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return ByLength(self.train_dataset.lengths, batch, self.args.seed)
+
+    def compute_loss_context_manager(self) -> contextlib.ExitStack:
+        """Return the context in which a loss is computed."""
+        context: contextlib.ExitStack = super().compute_loss_context_manager()
+        if self.autocast and self.args.device.type == "cpu":
+            context.enter_context(torch.autocast("cpu", torch.bfloat16))
+        return context
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add up the gradients of a batch, a piece of it at a time, and return its loss."""
+        parts = self.parts(inputs)
+        loss = torch.zeros((), device=self.args.device)
+        for index, part in enumerate(parts, 1):
+            with contextlib.nullcontext() if index == len(parts) else self.accelerator.no_sync(model):
+                loss += super().training_step(model, part, num_items_in_batch)
+        return loss
+
+    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a batch in pieces whose gradients add up."""
+        return pieces(inputs)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -97,8 +109,11 @@ class TokenMeanTrainer(Methods):
 
     def measure(self, inputs: dict[str, Any]) -> list[float]:
         """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""
-        trained = int((inputs["shift_labels"] != MASKED).sum())
-        return [self.model(**inputs).loss.item() * trained, trained] if trained else [0.0, 0.0]
+        sums = [0.0, 0.0]
+        for part in self.parts(inputs):
+            if trained := int((part["shift_labels"] != MASKED).sum()):
+                sums = [sums[0] + self.model(**part).loss.item() * trained, sums[1] + trained]
+        return sums
 
     def named(self, sums: list[float]) -> dict[str, float]:
         """Return the metrics that the sums of a set stand for."""

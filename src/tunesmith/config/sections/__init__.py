@@ -9,10 +9,13 @@ from typing import Any
 from tunesmith.config.sections.adapter import AdapterSection
 from tunesmith.config.sections.data import ROLES, DataSection, Dataset
 from tunesmith.config.sections.distribution import DistributionSection, FsdpConfig
+from tunesmith.config.sections.endpoint import EndpointSection
 from tunesmith.config.sections.evaluation import Evaluation, EvaluationSection
+from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.model import ModelSection, SpecialTokens
 from tunesmith.config.sections.preference import PreferenceSection
 from tunesmith.config.sections.section import Section
+from tunesmith.config.sections.synthesis import Curate, Generate, SynthesisSection
 from tunesmith.config.sections.tracking import TrackingSection
 from tunesmith.config.sections.training import TrainingSection
 
@@ -22,16 +25,21 @@ __all__ = [
     "SECTIONS",
     "AdapterSection",
     "Config",
+    "Curate",
     "DataSection",
     "Dataset",
     "DistributionSection",
+    "EndpointSection",
     "Evaluation",
     "EvaluationSection",
     "FsdpConfig",
+    "Generate",
+    "Judge",
     "ModelSection",
     "PreferenceSection",
     "Section",
     "SpecialTokens",
+    "SynthesisSection",
     "TrackingSection",
     "TrainingSection",
 ]
@@ -49,6 +57,7 @@ class Config(Section):
     preference: PreferenceSection
     distribution: DistributionSection
     tracking: TrackingSection
+    synthesis: SynthesisSection
     values: dict[str, Any]
     """The keys that the user set, resolved, for the record of a run."""
     fates: tuple[Any, ...] = ()
@@ -73,6 +82,7 @@ SECTIONS: dict[str, type[Section]] = {
     "preference": PreferenceSection,
     "distribution": DistributionSection,
     "tracking": TrackingSection,
+    "synthesis": SynthesisSection,
 }
 
 OWNER = {key: name for name, section in SECTIONS.items() for key in section.model_fields}

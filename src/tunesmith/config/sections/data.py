@@ -38,6 +38,8 @@ class Dataset(Section):
     """Which part, counted from 0."""
     mask: Literal["served", "axolotl"] | None = None
     """Whose labels, in place of the file's `mask`."""
+    filters: list[str] = []
+    """Assertions that leave out rows before they are tokenised: `file.py`, `file.py:function`, or a list of these."""
     field: str = "text"
     """completion: column of the text."""
     text_column: str | None = None
@@ -105,6 +107,11 @@ class Dataset(Section):
     train_on_last_step_only: bool = False
     """stepwise_supervised: train the label of the last step alone."""
 
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value or []
+
     @property
     def kind(self) -> str:
         """The type by name; `user_defined` for a mapping."""
@@ -129,6 +136,8 @@ class DataSection(Section):
     """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
     val_set_size: NonNegative = 0.0
     """Rows to hold out from the training data: a share up to 1, a number above."""
+    train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
     rl: Preferences | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: str = "last_run_prepared"

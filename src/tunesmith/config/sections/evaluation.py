@@ -1,17 +1,29 @@
 """How the trained model is judged."""
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
+from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
+from tunesmith.errors import did_you_mean
+
+METRICS = ("exact", "json", "similarity", "chrf")
+"""Metrics by name; `evals/metrics.py` measures them."""
 
 
 class Evaluation(Section):
     """The `evaluation:` block."""
 
     assertions: str | None = None
-    """Python file whose `test_*` functions judge an answer."""
+    """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
+    assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
+    metrics: list[str] = []
+    """Further measures of an answer beside `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
+    during_training: Count | None = None
+    """At each evaluation of a training run, answer so many held-out prompts; `eval_pass_rate` is logged."""
     max_new_tokens: Count = 256
     """Longest answer generated, in tokens."""
     max_rows: Count | None = None
@@ -19,12 +31,35 @@ class Evaluation(Section):
     batch_size: Count = 16
     """Answers generated at once."""
 
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _as_names(cls, value: Any) -> Any:
+        """Take `- regex: ^a` with and without quotes, and look whether every metric is one."""
+        if not isinstance(value, list):
+            return value
+        names = [
+            f"regex: {item['regex']}" if isinstance(item, dict) and set(item) == {"regex"} else item for item in value
+        ]
+        for name in names:
+            if isinstance(name, str) and name.startswith("regex:"):
+                try:
+                    re.compile(name.removeprefix("regex:").strip())
+                except re.error as error:
+                    raise ValueError(f"has `{name}`, which is no regular expression: {error}") from None
+            elif name not in METRICS and not (isinstance(name, str) and re.search(r"\.py:\w+$", name)):
+                known = ", ".join(METRICS)
+                near = did_you_mean(str(name), METRICS)
+                raise ValueError(f"has `{name}`; known are {known}, `regex: PATTERN` and `file.py:function`{near}")
+        return names
+
 
 class EvaluationSection(Section):
     """How the model is judged by what it answers: by `evaluate`, and during training at each evaluation."""
 
     evaluation: Evaluation = Evaluation()
     """Assertions and how answers are generated."""
+    judge: Judge | None = None
+    """A model that judges answers by a rubric: `tunesmith judge`."""
     generate_samples: bool = False
     """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
     num_generation_samples: Count = 3

@@ -77,6 +77,8 @@ class ModelSection(Section):
     """TF32 matrix products on NVIDIA GPUs, for what is left in fp32."""
     attn_implementation: str | None = None
     """Attention code of transformers: sdpa, eager, flash_attention_2, ... Unset: the best of the machine."""
+    fused_layers: bool = True
+    """On a CPU: norms, feed-forward and LoRA layers in forms that train faster; the same result but for rounding."""
     plugins: list[str] = []
     """Axolotl's classes that switch on kernels: LigerPlugin, CutCrossEntropyPlugin, KernelsPlugin."""
     liger_rope: bool = False

@@ -24,6 +24,7 @@ def prompt_completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered
     """Render a row; the completion and its end are trained."""
     if not are_messages(values, COLUMNS, spec.dataset):
         return [_trl_text(values, spec)] if spec.upstream else [_text(values, spec)]
+    require_template(spec)
     turns, first = turns_of_pair(values, spec)
     tools = tools_of(values, spec.dataset)
     return [_trl_chat(turns, first, tools, spec)] if spec.upstream else list(conversation(turns, spec, tools, first))
@@ -33,6 +34,7 @@ def prompt_and_completion(values: dict[str, Any], spec: FormatSpec) -> tuple[str
     """Return the two texts of a row, as TRL gives them: the prompt that is fed, and what follows it."""
     if not are_messages(values, COLUMNS, spec.dataset):
         return _texts(values, spec)
+    require_template(spec)
     turns, first = turns_of_pair(values, spec)
     messages, template, tools = [turn.message for turn in turns], template_of(spec), tools_of(values, spec.dataset)
     full = template.render(messages, tools=tools)
@@ -56,10 +58,14 @@ def are_messages(values: dict[str, Any], columns: Sequence[str], dataset: Datase
     return any(lists)
 
 
-def turns_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Turn], int]:
-    """Return all turns of a row, and the index of the first one of its completion."""
+def require_template(spec: FormatSpec) -> None:
+    """Raise a ConfigError if there is no chat template."""
     if spec.template is None:
         raise ConfigError("rows of messages need a chat template, and the tokenizer has none; set `chat_template`")
+
+
+def turns_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Turn], int]:
+    """Return all turns of a row, and the index of the first one of its completion."""
     prompt = messages_in(values, "prompt", spec.dataset, system=not spec.upstream)
     return [*prompt, *messages_in(values, "completion", spec.dataset)], len(prompt)
 

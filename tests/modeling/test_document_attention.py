@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from tunesmith.modeling.attention import document_attention
+from tunesmith.modeling import document_attention as module
+from tunesmith.modeling.document_attention import document_attention
 
 BORDERS = [0, 5, 6, 17, 24]
 
@@ -52,3 +53,39 @@ def test_dropout_changes_the_output():
     without, _ = document_attention(None, query, key, value, None, **arguments)
     with_dropout, _ = document_attention(None, query, key, value, None, **arguments, dropout=0.5)
     assert not torch.allclose(without, with_dropout)
+
+
+@pytest.mark.parametrize("window", [None, 300])
+def test_long_documents_attend_as_if_alone(window, monkeypatch):
+    """Over several blocks of queries, with and without keys that are too old."""
+    monkeypatch.setitem(globals(), "BORDERS", [0, 131, 700])
+    ours, plain = tensors(key_heads=2, tokens=700), tensors(key_heads=2, tokens=700)
+    output, _ = document_attention(None, *ours, None, cu_seq_lens_q=torch.tensor(BORDERS), sliding_window=window)
+    expected = alone(*plain, window=window)
+    torch.testing.assert_close(output, expected)
+    output.square().sum().backward()
+    expected.square().sum().backward()
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_the_cost_is_the_square_of_each_document_not_of_the_row(monkeypatch):
+    """Counted in scores: eight documents of 128 tokens take an eighth of the scores of one of 1,024, and a half."""
+    counted = []
+    products = module._products
+    monkeypatch.setattr(module, "_products", lambda left, right: counted.append(products(left, right)) or counted[-1])
+
+    def scores(borders):
+        counted.clear()
+        row = [torch.randn(1, 2, 1024, 8) for _ in range(3)]
+        document_attention(None, *row, None, cu_seq_lens_q=torch.tensor(borders))
+        return sum(part.numel() for part in counted)
+
+    assert scores(range(0, 1025, 128)) == 2 * 8 * 128 * 128
+    assert scores([0, 1024]) == 2 * 128 * sum(range(128, 1025, 128))
+
+
+def test_shapes_are_rounded_so_that_there_are_few():
+    blocks = [block for size in range(1, 400) for block in module._blocks([0, size], 512, None)]
+    shapes = {(block.queries.stop - block.queries.start, block.keys.stop - block.keys.start) for block in blocks}
+    assert len(shapes) <= 4 * 7

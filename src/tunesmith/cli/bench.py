@@ -1,0 +1,78 @@
+"""`tunesmith bench`: how fast this machine trains, beside TRL, at the same work."""
+
+import json
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from tunesmith.cli.arguments import parser, quiet_libraries, read_config, run
+from tunesmith.config.sections import Config
+from tunesmith.errors import ConfigError
+
+SUMMARY = (
+    "Train some rows of FILE with Tunesmith and with TRL's SFTTrainer, in turns, and compare speed, memory, losses."
+)
+EXAMPLES = """  tunesmith bench examples/honeycomb/lora.yml
+  tunesmith bench lora.yml --growth growth
+  tunesmith bench lora.yml --rows 48 --micro-batch-size 4 --rounds 3 --output bench-results.json"""
+
+
+def bench(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("bench", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE", help="YAML file with `adapter: lora`")
+    options.add_argument("--rows", type=int, default=24, help="rows to train on (default 24)")
+    options.add_argument(
+        "--mean-tokens", type=int, default=579, help="join rows to so many tokens (default 579; 0: do not)"
+    )
+    options.add_argument("--micro-batch-size", type=int, default=4, help="rows a step (default 4)")
+    options.add_argument("--epochs", type=int, default=1, help="passes over the rows (default 1)")
+    options.add_argument("--rounds", type=int, default=2, help="runs of each system (default 2)")
+    options.add_argument("--output", default="bench-results.json", help="file to write (default bench-results.json)")
+    options.add_argument(
+        "--growth", metavar="FOLDER", help="measure how Tunesmith's stages grow; table and plot go there"
+    )
+    given, overrides = options.parse_known_args(arguments)
+    config = read_config(given.file, overrides, quiet=True)
+    if given.growth:
+        return _growth(config, Path(given.growth))
+    if not find_spec("trl"):
+        raise ConfigError("the benchmark compares with TRL: pip install trl")
+    quiet_libraries()
+    from tunesmith.bench.measure import measure
+
+    found = measure(
+        config,
+        rows=given.rows,
+        mean=given.mean_tokens,
+        batch=given.micro_batch_size,
+        epochs=given.epochs,
+        rounds=given.rounds,
+    )
+    Path(given.output).write_text(json.dumps(found, indent=1) + "\n")
+    for name, ratio in found["ratios"].items():
+        print(f"{name:<28}  {ratio:.2f}")
+    print(f"written to {given.output}")
+    return 0
+
+
+def _growth(config: Config, folder: Path) -> int:
+    quiet_libraries()
+    from tunesmith.bench.growth import grow, plot, table
+
+    points = grow(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "growth.md").write_text(table(points) + "\n")
+    plot(points, folder / "growth.png")
+    print(table(points))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(bench, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

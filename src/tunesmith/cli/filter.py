@@ -1,0 +1,92 @@
+"""`tunesmith filter`: the rows to which assertions say nothing, and beside them the others with the reasons."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.errors import ConfigError
+from tunesmith.log import progress
+
+if TYPE_CHECKING:
+    from tunesmith.data.formats.spec import FormatSpec
+
+SUMMARY = "Write the rows that pass the assertions, and beside them those that do not, with the reasons."
+EXAMPLES = """  tunesmith filter rows.jsonl --assertions assertions.py
+  tunesmith filter rows.csv --assertions assertions.py:test_limit --output good.jsonl
+  tunesmith filter lora.yml
+  tunesmith filter lora.yml --assertions assertions.py --evaluation.assertion-seconds 30"""
+ABOUT = """FILE is a data file, or a config: any of its keys can be set here; its datasets[].filters are taken, unless
+--assertions is given. The answer that is judged is the row's own, by its type. NAME.jsonl becomes NAME.kept.jsonl and
+NAME.dropped.jsonl in this folder; the latter has the columns `place` and `reasons` besides those of the row."""
+
+
+def filter_rows(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("filter", SUMMARY, EXAMPLES, ABOUT)
+    options.add_argument("file", metavar="FILE", help="data file (.jsonl, .json, .csv, .parquet, ...), or YAML file")
+    options.add_argument("--assertions", metavar="PY", help="file.py or file.py:function, in place of `filters`")
+    options.add_argument("--type", help="layout of a data file, such as alpaca (default: as its columns tell)")
+    options.add_argument("--output", metavar="KEPT", help="file of the rows that pass, if there is one dataset")
+    given, overrides = options.parse_known_args(arguments)
+
+    from tunesmith.config.places import resolve_file
+    from tunesmith.data.filters import dropped_lines, filtered_rows, spec_of_file, write_filtered
+    from tunesmith.data.source import SUFFIXES
+    from tunesmith.data.splits import set_names
+
+    if Path(given.file).suffix in SUFFIXES:
+        if overrides:
+            raise ConfigError(f"{overrides[0]}: keys can be set for a config, and {given.file} is a data file")
+        if not given.assertions:
+            raise ConfigError(f"{given.file} is a data file: give --assertions FILE.py")
+        specs, source, seconds = [spec_of_file(given.file, given.type, [given.assertions])], given.file, 5.0
+    else:
+        if given.type:
+            raise ConfigError("--type is for a data file; the config says it by `datasets[].type`")
+        specs, source, seconds = _specs_of_config(given, overrides)
+    if given.output and len(specs) > 1:
+        raise ConfigError(f"--output {given.output}: {len(specs)} datasets have filters; leave it out")
+    for spec, name in zip(specs, set_names([spec.dataset for spec in specs]), strict=True):
+        kept = Path(given.output or f"{name}.kept.jsonl")
+        dropped = kept.with_name(f"{kept.stem.removesuffix('.kept')}.dropped.jsonl")
+        read = Path(resolve_file(spec.dataset.path, source)).resolve()
+        if read in (kept.resolve(), dropped.resolve()):
+            raise ConfigError(
+                f"--output {kept}: it would replace {spec.dataset.path}, which is read; name another file"
+            )
+        with progress(f"judging {spec.dataset.path}", unit="rows") as advance:
+            found = write_filtered(filtered_rows(spec, source, None, seconds), kept, dropped, advance)
+        print(f"{spec.dataset.path}: {found.rows:,} rows, {found.rows - found.dropped:,} kept in {kept}")
+        if found.dropped:
+            print("\n".join(dropped_lines(found.dropped, found.rows, found.tallies.values(), dropped)))
+    return 0
+
+
+def _specs_of_config(given: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], str, float]:
+    """Return the settings of the datasets that have filters, the config's file, and the time limit."""
+    config = read_config(given.file, overrides)
+
+    from tunesmith.data.formats.answers import answer_specs
+    from tunesmith.data.formats.specs import format_specs
+    from tunesmith.modeling.tokenizer import model_tokenizer
+
+    datasets = [*config.data.datasets, *config.data.test_datasets]
+    if given.assertions:
+        datasets = [entry.model_copy(update={"filters": [given.assertions]}) for entry in datasets]
+    if not (datasets := [entry for entry in datasets if entry.filters]):
+        raise ConfigError(f"no entry of `datasets` in {given.file} has `filters`; set it, or give --assertions FILE.py")
+    make = answer_specs if config.data.rl else format_specs
+    specs = make(datasets, config.data, config.model, model_tokenizer(config.model), config.source)
+    return specs, config.source, config.evaluation.evaluation.assertion_seconds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(filter_rows, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

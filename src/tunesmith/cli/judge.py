@@ -1,0 +1,103 @@
+"""`tunesmith judge`: another model criticises answers by a rubric; and how far it agrees with a person."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.config.places import resolve_file
+from tunesmith.config.sections import Config, Judge
+from tunesmith.errors import ConfigError
+from tunesmith.log import note
+
+if TYPE_CHECKING:
+    from tunesmith.evals.items import Item
+
+SUMMARY = "Let another model judge answers by the rubric of the block `judge:`, or measure it against your labels."
+EXAMPLES = """  tunesmith judge lora.yml                                  # the answers of `tunesmith evaluate`
+  tunesmith judge lora.yml --answers rows.jsonl             # rows with the columns question and answer
+  tunesmith judge lora.yml --against labels.csv             # does it judge as you do?
+  tunesmith judge lora.yml --judge.endpoint.max-requests 50 # stops there; run it again to go on"""
+BLOCK = """judge:
+  rubric: rubric.md
+  endpoint: {model: gpt-4.1, base_url: https://api.openai.com/v1, api_key_env: OPENAI_API_KEY}"""
+
+
+def judge(arguments: list[str]) -> int:
+    """Run the command and return its exit code."""
+    options = parser("judge", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE_OR_FOLDER", help="YAML file, or the folder of a run")
+    options.add_argument("--answers", metavar="FILE", help="report of tunesmith evaluate (the default), or rows")
+    options.add_argument(
+        "--against", metavar="CSV", nargs="?", const="", help="compare with labels (default: `judge.labels`)"
+    )
+    options.add_argument("--output", metavar="FILE", help="JSON lines (default: run/judged.jsonl of output_dir)")
+    options.add_argument("--show", type=int, metavar="N", default=10, help="print N disagreements (default 10)")
+    given, overrides = options.parse_known_args(arguments)
+    config = read_config(given.file, overrides, quiet=True)
+    section = config.evaluation.judge
+    if section is None:
+        raise ConfigError(f"{given.file} has no block `judge`, such as\n{BLOCK}")
+    if given.against is not None:
+        return _against(given, config, section)
+    from tunesmith.evals.judge import judge_items, load_critic, table
+    from tunesmith.generation.endpoint import open_endpoint
+
+    critic = load_critic(section, config.source)
+    items = answers(given.answers, config)
+    output = Path(given.output or Path(config.training.output_dir) / "run/judged.jsonl")
+    with open_endpoint(section.endpoint, config.source) as endpoint:
+        judged, stopped = judge_items(items, critic, endpoint, output)
+        if judged:
+            print(table(items, judged))
+        note(f"{endpoint.spent}; critiques: {output}")
+    if stopped:
+        raise stopped
+    return 0
+
+
+def answers(file: str | None, config: Config) -> "list[Item]":
+    """Return the answers of a file, by default of the evaluation of the config's run."""
+    from tunesmith.evals.items import read_items, report_of
+
+    return read_items(file or report_of(config.training.output_dir))
+
+
+def _against(given: argparse.Namespace, config: Config, section: Judge) -> int:
+    """Judge the labelled answers and show how verdicts and labels go together."""
+    from tunesmith.evals.agreement import advice, compare, disagreements, labelled_items, report
+    from tunesmith.evals.judge import judge_items, load_critic
+    from tunesmith.evals.labels import read_labels
+    from tunesmith.generation.endpoint import open_endpoint
+
+    critic = load_critic(section, config.source)
+    file = given.against or resolve_file(section.labels, config.source)
+    labels = read_labels(Path(file))
+    by_id = any(len(key) == 1 for key in labels)
+    labelled = labelled_items(labels, critic, answers(given.answers, config) if by_id else [], file)
+    output = Path(given.output or Path(config.training.output_dir) / "run/judged_labels.jsonl")
+    with open_endpoint(section.endpoint, config.source) as endpoint:
+        judged, stopped = judge_items(labelled.items, critic, endpoint, output)
+        spent = endpoint.spent
+    pairs = compare(labelled, judged)
+    if pairs:
+        shown = disagreements(pairs, given.show)
+        print(f"{shown}\n" if shown else "label and verdict are the same everywhere\n")
+        print(f"{report(pairs)}\n\n{advice(pairs)}")
+    if labelled.left_out:
+        note(f"left out, since the critic has them as `judge.examples`: {labelled.left_out} of the labels")
+    note(f"{spent}; critiques: {output}")
+    if stopped:
+        raise stopped
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(judge, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

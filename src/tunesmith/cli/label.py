@@ -1,0 +1,58 @@
+"""`tunesmith label`: say by keyboard which answers are good, to measure a judge against."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.judge import answers
+from tunesmith.config.places import resolve_file
+from tunesmith.errors import RunError
+from tunesmith.log import note
+
+SUMMARY = "Label answers good or bad on a page of this machine; each label is on disk at once."
+EXAMPLES = """  tunesmith label lora.yml                          # the answers of `tunesmith evaluate`
+  tunesmith label lora.yml --answers rows.jsonl     # rows with the columns question and answer
+  tunesmith judge lora.yml --against labels.csv     # what the labels are for"""
+
+
+def label(arguments: list[str]) -> int:
+    """Run the command until Ctrl-C and return its exit code."""
+    options = parser("label", SUMMARY, EXAMPLES)
+    options.add_argument("file", metavar="FILE_OR_FOLDER", help="YAML file, or the folder of a run")
+    options.add_argument("--answers", metavar="FILE", help="report of tunesmith evaluate (the default), or rows")
+    options.add_argument("--labels", metavar="CSV", help="file of the labels (default: `judge.labels`, or labels.csv)")
+    options.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
+    given, overrides = options.parse_known_args(arguments)
+    config = read_config(given.file, overrides, quiet=True)
+
+    from tunesmith.evals.label_page import HOST, LabelServer, mixed
+    from tunesmith.evals.labels import LabelFile
+
+    named = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
+    file = Path(given.labels or resolve_file(named, config.source))
+    items = mixed(answers(given.answers, config))
+    try:
+        with FileLock(file.with_name(f".{file.name}.lock"), timeout=0):
+            labels = LabelFile(file)
+            with LabelServer(items, labels, given.port) as server:
+                note(f"label {len(items)} answers at http://{HOST}:{server.server_port} ; Ctrl-C ends, nothing is lost")
+                try:
+                    server.serve_forever()
+                except KeyboardInterrupt:
+                    said = [labels.of(item).label for item in items]
+                    print(f"{file}: {said.count('good')} good, {said.count('bad')} bad, of {len(items)}")
+    except Timeout:
+        raise RunError(f"another page writes {file}; end that one first, or name another file with --labels") from None
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with the error handling of all commands."""
+    return run(label, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Rules across the keys of curation and of rows that are made."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tunesmith.config.data_rules import Problem
+from tunesmith.config.sections import Config
+
+
+def synthesis_problems(config: Config) -> Iterator[Problem]:
+    """Yield the problems between keys of `curate` and of `generate`."""
+    curate, generate = config.synthesis.curate, config.synthesis.generate
+    for measure, least, most in (
+        ("chars", curate.min_chars, curate.max_chars),
+        ("tokens", curate.min_tokens, curate.max_tokens),
+        ("complexity", curate.min_complexity, curate.max_complexity),
+    ):
+        if least is not None and most is not None and least > most:
+            both = f"`min_{measure}: {least:g}` must not be over `max_{measure}: {most:g}`"
+            yield ("curate", f"min_{measure}"), f"{both}: no row would stay"
+    if generate is None:
+        return
+    if generate.judge and config.evaluation.judge is None:
+        yield ("generate", "judge"), "`generate.judge: true` needs `judge`: the rubric, and the model that judges by it"
+    if Path(generate.output).suffix != ".jsonl":
+        yield ("generate", "output"), f"`generate.output: {generate.output}` must end in .jsonl, which it is"
+    if generate.output == generate.seeds:
+        yield ("generate", "output"), f"`generate.output: {generate.output}` is also `seeds`, which must not change"

@@ -1,0 +1,26 @@
+"""The files of a report: JSON with every row, Markdown for reading, and a page that needs no network."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunesmith.checks.page import standalone
+from tunesmith.evals.comparison import Comparison
+from tunesmith.evals.report import Report
+from tunesmith.evals.text import markdown
+
+
+def write_report(report: Report, compared: Sequence[Comparison], file: Path, title: str) -> list[Path]:
+    """Write the JSON report to `file`, and Markdown and page beside it under the same name; return the paths.
+
+    The JSON is written last and by renaming, so that one that is there is whole.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = report.as_dict() | {"comparisons": [item.as_dict() for item in compared], "title": title}
+    page, text = file.with_suffix(".html"), file.with_suffix(".md")
+    page.write_text(standalone("tunesmith.evals", "report", content), encoding="utf-8")
+    text.write_text(markdown(report, compared, title), encoding="utf-8")
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    unfinished.replace(file)
+    return [file, text, page]

@@ -1,0 +1,103 @@
+"""Answers to be judged or labelled: those of an evaluation, or of a file of rows."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Dataset
+from tunesmith.data import source as data_source
+from tunesmith.data.types import BadRow
+from tunesmith.errors import DataError
+
+VOICES = ("answer", "base", "tuned")
+"""Columns that hold answers: `tunesmith inference --prompt-file` writes one for each model."""
+
+
+REPORTS = ("evaluation/report.json", "run/evaluation.json")
+"""Where `tunesmith evaluate` puts its report in `output_dir`, and where earlier versions did."""
+
+
+class Item(NamedTuple):
+    """An answer.
+
+    Attributes:
+        id: where it stands: `eval.jsonl:7`, or what the column `id` says; of several models, with the model's name.
+        voice: who gave it: base, tuned, or just answer.
+        question: what was asked.
+        answer: what was said.
+    """
+
+    id: str
+    voice: str
+    question: str
+    answer: str
+
+
+def report_of(output_dir: str) -> str:
+    """Return the file of a run's evaluation; the usual one if there is none."""
+    files = [Path(output_dir) / name for name in REPORTS]
+    return str(next((file for file in files if file.exists()), files[0]))
+
+
+def read_items(file: str) -> list[Item]:
+    """Return the answers in a report of `tunesmith evaluate`, or in rows with the columns question and answer.
+
+    Raises:
+        DataError: the file is missing or holds none, or a row does not fit.
+    """
+    if not Path(file).is_file():
+        raise DataError(
+            f"{file}: no such file; `tunesmith evaluate` writes the answers of a model, --answers names them"
+        )
+    report = _report(Path(file))
+    found = list(_of_report(report, file) if report is not None else _of_rows(file))
+    if not found:
+        raise DataError(f"{file} holds no answers")
+    return found
+
+
+def read_texts(file: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the place and the columns of each row of a file; what is no text is written out.
+
+    Raises:
+        DataError: a row cannot be read.
+    """
+    if not Path(file).is_file():
+        raise DataError(f"{file}: no such file")
+    for row in data_source.read_rows(Dataset(path=file), file):
+        if isinstance(row, BadRow):
+            raise DataError(f"{row.file}:{row.number}: {row.reason}")
+        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.values.items()}
+        yield f"{file}:{row.number}", texts
+
+
+def _report(file: Path) -> Any:
+    """Return what `tunesmith evaluate` wrote, or None for a file of rows."""
+    if file.suffix != ".json":
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # the reader of rows says what is wrong
+    return content if isinstance(content, dict) and "rows" in content and "summary" in content else None
+
+
+def _of_report(report: Any, file: str) -> Iterator[Item]:
+    try:
+        for row in report["rows"]:
+            for voice, answer in row["answers"].items():
+                yield Item(f"{row['file']}:{row['row']}:{voice}", voice, row["question"], answer["text"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} is no report of this version of `tunesmith evaluate`; make it again") from error
+
+
+def _of_rows(file: str) -> Iterator[Item]:
+    for place, texts in read_texts(file):
+        question = texts.get("question", texts.get("prompt"))
+        voices = [voice for voice in VOICES if voice in texts]
+        if question is None or not voices:
+            raise DataError(f"{place}: expected the columns question and answer, found {', '.join(texts)}")
+        for voice in voices:
+            name = texts.get("id") or place
+            yield Item(name if len(voices) == 1 else f"{name}:{voice}", voice, question, texts[voice])

@@ -1,0 +1,161 @@
+"""The learning curve: how good the model is after training on shares of the rows, and whether more would help."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunesmith.config.sections import Config
+from tunesmith.config.trials import Setting, Trial, make_trials
+from tunesmith.config.yaml_source import KeyPath
+from tunesmith.evals.baseline import REPORT
+from tunesmith.evals.comparison import comparisons
+from tunesmith.evals.evaluate import evaluate
+from tunesmith.evals.files import write_report
+from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detectable, mcnemar, wilson
+from tunesmith.log import note
+from tunesmith.references import code_file
+from tunesmith.training.record import RunRecord
+from tunesmith.training.sweep import table
+
+FOLDER = "learning-curve"
+"""Below `output_dir`: a trial for each share, and the curve."""
+FLAT = 0.05
+"""A curve is flat if its last step gains less than this share of the rows, with 95% confidence."""
+LOSS_HELPS, LOSS_FLAT = 0.02, 0.005
+"""Without assertions: the part by which the held-out loss falls in the last step where more would help, or is flat."""
+
+
+class Point(NamedTuple):
+    """A model of the curve.
+
+    Attributes:
+        rows: training rows; 0 for the base model.
+        steps: training steps.
+        loss: on the held-out rows.
+        passes: whether the answer to each held-out row is good.
+    """
+
+    rows: int
+    steps: int
+    loss: float
+    passes: list[bool]
+
+    @property
+    def rate(self) -> Interval:
+        """The share of good answers."""
+        return wilson(sum(self.passes), len(self.passes))
+
+
+def curve_trials(file: str, config: Config, shares: Sequence[float], given: dict[KeyPath, Any]) -> list[Trial]:
+    """Return a trial for each share, the smallest first; `max_steps` shrinks with it, so that epochs are the same."""
+    combinations = []
+    for share in sorted(set(shares)):
+        settings = [Setting("train_share", share, "--shares")]
+        if config.training.max_steps:
+            steps = max(1, round(config.training.max_steps * share))
+            settings.append(Setting("max_steps", steps, "--shares"))
+        combinations.append(settings)
+    output = str(Path(config.training.output_dir) / FOLDER)
+    return make_trials(file, combinations, {**given, ("output_dir",): output}, "--shares")
+
+
+def measure(trials: Sequence[Trial]) -> tuple[list[Point], str]:
+    """Return the base model and the model of each trial as points, and what makes an answer good.
+
+    A trial whose report is there and fresh is not evaluated again.
+    """
+    points: list[Point] = []
+    criterion = ""
+    for number, trial in enumerate(trials):
+        file = trial.output / REPORT
+        if not _is_fresh(file, trial):
+            note(f"evaluating {trial.name}")
+            report = evaluate(trial.config, base=number == 0)
+            write_report(report, comparisons(report), file, f"Evaluation of {trial.output}")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        criterion = content["criterion"]
+        about = RunRecord(trial.output / "run").about()
+        if number == 0:
+            points.append(_point(content, "base", 0, 0))
+        points.append(_point(content, "tuned", about["rows"], about["step"]))
+    return points, criterion
+
+
+def _is_fresh(report: Path, trial: Trial) -> bool:
+    assertions = trial.config.evaluation.evaluation.assertions
+    sources = [trial.output / "run/run.json"]
+    sources += [code_file(assertions, trial.config.source)[0]] if assertions else []
+    return report.exists() and all(report.stat().st_mtime >= source.stat().st_mtime for source in sources)
+
+
+def _point(content: dict[str, Any], voice: str, rows: int, steps: int) -> Point:
+    judged = content["criterion"] != "exact match"
+    answers = [row["answers"][voice] for row in content["rows"]]
+    passes = [not answer["failed"] if judged else answer["exact"] for answer in answers]
+    return Point(rows, steps, content["summary"][voice]["loss"], passes)
+
+
+def advice(points: Sequence[Point], criterion: str) -> str:
+    """Return in a sentence whether more data would help, by the last step of the curve."""
+    before, after = points[-2:]
+    step = f"from {before.rows:,} to {after.rows:,} rows"
+    if criterion == "exact match" or not after.passes:
+        fall = 1 - after.loss / before.loss
+        said = f"{step} the held-out loss changed by {-100 * fall:+.1f}%, and there are no assertions to judge by"
+        return _advice(fall >= LOSS_HELPS, fall <= LOSS_FLAT, said)
+    changes = [float(now) - float(then) for then, now in zip(before.passes, after.passes, strict=True)]
+    fixed, broken, rows = changes.count(1.0), changes.count(-1.0), len(changes)
+    difference = bootstrap(changes)
+    value, low, high = (100 * number for number in difference)
+    p = mcnemar(fixed, broken)
+    said = (
+        f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} held-out rows"
+    )
+    helps = p < SIGNIFICANT and value > 0
+    # A few rows that all fail, or all pass, change nothing and so have no width; Wilson's interval says how little
+    # such a number of rows can exclude.
+    flat = max(difference.high, wilson(fixed, rows).high if not broken else 0.0) < FLAT and after.rate.value > 0
+    if not helps and not flat:
+        said += f"; so many show a difference of {100 * detectable(rows, (fixed + broken) / rows):.0f} points or more"
+    return _advice(helps, flat, said)
+
+
+def _advice(helps: bool, flat: bool, said: str) -> str:
+    if helps:
+        return f"more data would probably help: {said}"
+    return f"flat, more data of this kind is unlikely to help: {said}" if flat else f"cannot tell: {said}"
+
+
+def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
+    """Write curve.json, curve.md and curve.png, and return the text of the second."""
+    rows = []
+    for point in points:
+        value, low, high = (100 * number for number in point.rate)
+        rate = {criterion: f"{value:.0f}% ({low:.0f}-{high:.0f})"} if point.passes else {}
+        rows.append({"rows": point.rows or "0 (base)", "steps": point.steps, "held-out loss": point.loss, **rate})
+    text = f"{table(rows)}\n\n{advice(points, criterion)}\n"
+    content = [point._asdict() | {"pass_rate": point.rate._asdict() if point.passes else None} for point in points]
+    (folder / "curve.json").write_text(json.dumps({"advice": advice(points, criterion), "points": content}))
+    (folder / "curve.md").write_text(text, encoding="utf-8")
+    _plot(points, criterion, folder / "curve.png")
+    return text
+
+
+def _plot(points: Sequence[Point], criterion: str, file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = [point.rows for point in points]
+    if points[-1].passes:
+        rates = [point.rate for point in points]
+        spans = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
+        left.errorbar(rows, [rate.value for rate in rates], yerr=spans, fmt="o-", capsize=4, linewidth=1.4)
+    left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
+    left.yaxis.set_major_formatter("{x:.0%}")
+    right.plot(rows, [point.loss for point in points], "o-", color="tab:orange", linewidth=1.4)
+    right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="held-out loss")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=130)

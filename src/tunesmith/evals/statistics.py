@@ -1,0 +1,109 @@
+"""What a number of rows can tell: intervals, paired tests, and agreement. Closed forms with numpy; a test holds them
+against the values of statsmodels.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+Z95 = NormalDist().inv_cdf(0.975)
+"""Standard errors on each side of a 95% interval."""
+Z80 = NormalDist().inv_cdf(0.80)
+"""Standard errors that make a test of 80% power."""
+SIGNIFICANT = 0.05
+RESAMPLES, BLOCK = 10_000, 500
+
+
+class Interval(NamedTuple):
+    """An estimate with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(passed: int, rows: int) -> Interval:
+    """Return a share with its Wilson score interval (Wilson 1927), which holds for few rows and near 0 and 1 too."""
+    if not rows:
+        return Interval(math.nan, 0.0, 1.0)
+    share, square = passed / rows, Z95**2
+    middle = (share + square / (2 * rows)) / (1 + square / rows)
+    half = Z95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows**2)) / (1 + square / rows)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def mcnemar(fixed: int, broken: int) -> float:
+    """Return the p of McNemar's exact two-sided test: of the rows that changed, half should go each way by chance."""
+    changed = fixed + broken
+    tail = sum(math.comb(changed, count) for count in range(min(fixed, broken) + 1))
+    return float(min(1.0, 2 * tail / 2**changed))  # whole numbers, so that thousands of rows do not overflow
+
+
+def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
+    """Return a mean with its percentile bootstrap interval; of differences of pairs, that of the paired difference."""
+    if not len(values):
+        return Interval(math.nan, math.nan, math.nan)
+    # Resampling rows is drawing how often each value comes, so that few different values cost next to nothing.
+    kinds, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    random, rows = np.random.default_rng(seed), len(values)
+    means = [random.multinomial(rows, counts / rows, size=BLOCK) @ kinds / rows for _ in range(RESAMPLES // BLOCK)]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return Interval(float(kinds @ counts / rows), float(low), float(high))
+
+
+def rows_for(difference: float, changed: float) -> int:
+    """Return how many rows show a difference of two shares with 80% power, by Connor's formula (1987) for McNemar.
+
+    Args:
+        difference: between the two shares.
+        changed: share of rows that pass with one model only; at least `difference`.
+    """
+    changed = max(changed, abs(difference))
+    root = Z95 * math.sqrt(changed) + Z80 * math.sqrt(max(0.0, changed - difference**2))
+    return math.ceil(root**2 / difference**2) if difference else 0
+
+
+def detectable(rows: int, changed: float) -> float:
+    """Return the smallest difference of two shares that so many rows show with 80% power; 1 if they show none.
+
+    Six rows that all change to the same side are the least that McNemar's test calls significant.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rows_for(middle, changed) <= rows else (middle, high)
+    return min(1.0, max(high, 6 / max(rows, 1)))
+
+
+def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
+    """Return Cohen's kappa of two raters of the same rows, with the interval of Fleiss, Cohen and Everitt (1969).
+
+    It is not a number where both give all rows one and the same label: there is no agreement beyond chance to measure.
+    """
+    labels = sorted({*first, *second})
+    table = np.zeros((len(labels), len(labels)))
+    for one, other in zip(first, second, strict=True):
+        table[labels.index(one), labels.index(other)] += 1
+    if len(labels) < 2:
+        return Interval(math.nan, math.nan, math.nan)
+    shares = table / table.sum()
+    rows, columns, agreed = shares.sum(axis=1), shares.sum(axis=0), np.diag(shares)
+    chance = float(rows @ columns)
+    value = (float(agreed.sum()) - chance) / (1 - chance)
+    away = shares * (columns[:, None] + rows[None, :]) ** 2
+    spread = (
+        agreed @ (1 - (rows + columns) * (1 - value)) ** 2
+        + (1 - value) ** 2 * (away.sum() - np.trace(away))
+        - (value - chance * (1 - value)) ** 2
+    )
+    half = Z95 * math.sqrt(max(0.0, float(spread)) / len(first)) / (1 - chance)
+    return Interval(value, max(-1.0, value - half), min(1.0, value + half))
+
+
+def precision_recall(truth: Sequence[bool], found: Sequence[bool]) -> tuple[Interval, Interval]:
+    """Return how many of what was found is true, and how many of what is true was found, with Wilson's intervals."""
+    hits = sum(one and other for one, other in zip(truth, found, strict=True))
+    return wilson(hits, sum(found)), wilson(hits, sum(truth))

@@ -1,0 +1,236 @@
+"""An OpenAI-compatible server as a client sees it: requests over HTTP, tried again where that can help.
+
+Errors are of three kinds. What no request can pass, such as a wrong key, ends the run. What passes with time, such as a
+limit of rates or a cut connection, is tried again. What is wrong with one request is the end of that request.
+"""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from threading import Event, Lock
+from typing import Any, NamedTuple
+
+import httpx2
+
+from tunesmith.config.sections import EndpointSection
+from tunesmith.errors import ConfigError
+from tunesmith.generation.budget import Budget, Stopped
+from tunesmith.generation.exchange import Completion, Refused, Request
+from tunesmith.log import note
+
+LONGEST_WAIT = 600.0
+"""Seconds that a server may ask us to wait; beyond that the run ends, and goes on when it is started again."""
+IN_A_ROW = 10
+"""After so many requests in a row that were given up, the fault is not with the requests."""
+_PASSES = {408, 409, 425, 429}
+_DROPPED = {"max_tokens": "max_completion_tokens", "temperature": "", "seed": "", "response_format": ""}
+"""Field that a server may refuse, which it names -> what is sent instead."""
+
+
+class _Trouble(NamedTuple):
+    """Why an exchange gave nothing; whether it may heal, and when the server wants to be asked again, in seconds."""
+
+    reason: str
+    heals: bool = True
+    wait: float | None = None
+    unreachable: bool = False
+
+
+class ChatClient:
+    """A model at a server; to be used from any thread."""
+
+    def __init__(self, section: EndpointSection, budget: Budget) -> None:
+        """Read the key; nothing is sent yet.
+
+        Raises:
+            ConfigError: the environment variable of the key is not set, or holds no key.
+        """
+        name = section.api_key_env
+        self._key = os.environ.get(name, "").strip() if name else ""
+        if name and not self._key:
+            raise ConfigError(f"`api_key_env: {name}`: the environment variable {name} is not set")
+        if not (self._key.isascii() and self._key.isprintable()):  # such a header cannot be sent
+            raise ConfigError(
+                f"`api_key_env: {name}`: what {name} holds is no key: it has line breaks or strange letters"
+            )
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._section = section
+        self._budget = budget
+        self._url = f"{section.base_url}/chat/completions"
+        limits = httpx2.Limits(max_connections=section.concurrency)
+        self._http = httpx2.Client(headers=headers, timeout=section.timeout, limits=limits)
+        self._pace = _Pace(section.requests_per_minute)
+        self._dropped: set[str] = set()
+        self._answered = False
+        self._given_up = 0
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def complete(self, requests: list[Request], stop: Event) -> Iterator[Completion | Refused]:
+        """Yield what the model writes to each request; what fails is tried again, longer apart each time.
+
+        Raises:
+            ConfigError: the server refuses the key, or does not know the model.
+            Stopped: there is no server, it fails again and again, a limit is reached, or `stop` is set.
+        """
+        return (self._one(request, stop) for request in requests)
+
+    def _one(self, request: Request, stop: Event) -> Completion | Refused:
+        attempt = 0
+        while isinstance(found := self._post(request, stop), _Trouble):
+            if not found.heals or attempt == self._section.retries:
+                return self._give_up(found)
+            seconds = min(30, 2**attempt) * random.uniform(0.5, 1)
+            if found.wait is not None:
+                self._pace.pause(found.wait, found.reason)
+                seconds = random.uniform(0, 0.5)  # so that not all come back at once
+            stop.wait(seconds)
+            attempt += 1
+        self._answered, self._given_up = True, 0
+        return found
+
+    def _give_up(self, trouble: _Trouble) -> Refused:
+        if trouble.unreachable:
+            raise Stopped(f"no server answers at {self._url}: {trouble.reason}; is `base_url` right, and does it run?")
+        if trouble.heals or not self._answered:  # a row may be refused for its own sake, by a server that works
+            self._given_up += 1
+        if self._given_up >= IN_A_ROW:
+            raise Stopped(f"{IN_A_ROW} requests in a row failed, the last with: {trouble.reason}. All replies are kept")
+        return Refused(trouble.reason)
+
+    def _post(self, request: Request, stop: Event) -> Completion | _Trouble:
+        """Return what one exchange gives."""
+        self._pace.wait(stop)
+        self._budget.begin()
+        late = f"no whole reply within `timeout: {self._section.timeout:g}` seconds"
+        end = time.monotonic() + self._section.timeout
+        body, content = self._body(request), b""
+        try:
+            with self._http.stream("POST", self._url, json=body) as response:
+                for piece in response.iter_bytes():
+                    content += piece
+                    if time.monotonic() > end:  # the timeout of the library is for each piece
+                        return _Trouble(late)
+        except httpx2.TimeoutException:
+            return _Trouble(late)
+        except httpx2.RequestError as error:
+            reason = f"{type(error).__name__}: {error}"
+            return _Trouble(reason, unreachable=isinstance(error, httpx2.ConnectError))
+        text = content.decode(errors="replace")
+        if self._key:  # some servers repeat it when they refuse it
+            text = text.replace(self._key, "(the key)")
+        if response.status_code == 200:
+            return _completion(text, request)
+        message, field = _error(text)
+        if response.status_code == 400 and field in _DROPPED and field in body:
+            self._drop(field)
+            return self._post(request, stop)
+        said = f"{self._url} answers {response.status_code} {response.reason_phrase}: {message}"
+        return self._refusal(response.status_code, said, text, response.headers.get("Retry-After", ""))
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "model": self._section.model,
+            "messages": request.messages,
+            "temperature": request.temperature,
+            "max_tokens": request.max_tokens,
+            "seed": request.seed,
+        }
+        if request.schema is not None:
+            form = {"name": "reply", "schema": request.schema, "strict": True}
+            fields["response_format"] = {"type": "json_schema", "json_schema": form}
+        for name, instead in _DROPPED.items():
+            if name in self._dropped and name in fields:
+                value = fields.pop(name)
+                fields |= {instead: value} if instead else {}
+        return fields
+
+    def _drop(self, field: str) -> None:
+        """Do without a field that the server does not take, from now on."""
+        if field not in self._dropped:
+            instead = f"`{_DROPPED[field]}` is sent in its place" if _DROPPED[field] else "it is left out"
+            note(f"the server does not take `{field}`: {instead}")
+            self._dropped.add(field)
+
+    def _refusal(self, status: int, said: str, text: str, retry_after: str) -> _Trouble:
+        """Return what comes of an answer that is an error."""
+        if status == 401 or (status == 403 and not self._answered):
+            name = self._section.api_key_env
+            cure = f"is the key in {name} right?" if name else "set `api_key_env` to the variable that holds the key"
+            raise ConfigError(f"{said}; {cure}")
+        if status in (404, 405) or 300 <= status < 400:
+            raise ConfigError(
+                f"{said}; is `model: {self._section.model}` right, and `base_url`? It often ends with /v1"
+            )
+        if status == 402 or "insufficient_quota" in text:
+            raise Stopped(f"{said}. All replies are kept")
+        heals = status in _PASSES or status >= 500
+        return _Trouble(said, heals, _retry_after(retry_after) if heals else None)
+
+
+class _Pace:
+    """When the next request may be sent: by `requests_per_minute`, and after a pause that the server asked for."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._gap = 60 / per_minute if per_minute else 0.0
+        self._next = 0.0
+        self._lock = Lock()
+
+    def wait(self, stop: Event) -> None:
+        """Wait for one's turn."""
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._gap
+        if stop.wait(turn - time.monotonic()):
+            raise Stopped("another request ended the run")
+
+    def pause(self, seconds: float, reason: str) -> None:
+        """Let all requests wait so long from now."""
+        if seconds > LONGEST_WAIT:
+            raise Stopped(f"{reason}; it asks to wait {seconds / 60:.0f} minutes. All replies are kept; go on then")
+        with self._lock:
+            until = time.monotonic() + seconds
+            if until > self._next + 5:
+                note(f"the server asks to wait {seconds:.0f} seconds: {reason}")
+            self._next = max(self._next, until)
+
+
+def _completion(text: str, request: Request) -> Completion | _Trouble:
+    """Return what a chat completion holds. Tokens that the server does not count are guessed from the letters."""
+    try:
+        found = json.loads(text)
+        choice = found["choices"][0]
+        content = choice["message"]["content"] or ""
+        usage = found.get("usage") or {}
+        sent = usage.get("prompt_tokens", sum(len(turn["content"]) for turn in request.messages) // 3)
+        received = usage.get("completion_tokens", len(content) // 3)
+        return Completion(str(content), int(sent), int(received), choice.get("finish_reason") == "length")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return _Trouble(f"the server's answer is no chat completion: {' '.join(text[:200].split()) or 'it is empty'}")
+
+
+def _error(text: str) -> tuple[str, str]:
+    """Return the words of an error, and the field of the request that it names, in OpenAI's form of errors."""
+    try:
+        error = json.loads(text)["error"]
+        return str(error["message"])[:300], str(error.get("param"))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return " ".join(text[:300].split()), ""
+
+
+def _retry_after(value: str) -> float | None:
+    """Return the seconds that a `Retry-After` header asks for, which may be a number or a date."""
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,54 @@
+"""JSON in what a model wrote: with prose or a fence around it, as models write it, checked against a schema."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
+_BRACKET = re.compile(r"[{\[]")
+_LONGEST = 300
+"""Characters of a fault that are shown."""
+
+
+class Fit(NamedTuple):
+    """The JSON value of a text, written anew, and what is wrong with it; `fault` is empty if nothing is."""
+
+    text: str
+    fault: str
+
+
+def fit(text: str, schema: dict[str, Any]) -> Fit:
+    """Return the first JSON value in a text that fits a schema; if none does, what is wrong with the first one."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    validator = Draft202012Validator(schema)
+    fault = "it holds no JSON value"
+    for number, value in enumerate(_values(_THOUGHT.sub("", text))):
+        error = best_match(validator.iter_errors(value))
+        if error is None:
+            return Fit(json.dumps(value, ensure_ascii=False), "")
+        if number == 0:
+            place = "" if error.json_path == "$" else f"{error.json_path}: "
+            fault = (place + error.message)[:_LONGEST]
+    return Fit("", fault)
+
+
+def _values(text: str) -> Iterator[Any]:
+    """Yield the JSON values in a text: the whole of it, what stands in fences, and what begins with a bracket."""
+    for part in (text, *_FENCE.findall(text)):
+        try:
+            yield json.loads(part)
+        except (ValueError, RecursionError):
+            continue
+    decoder = json.JSONDecoder()
+    start = 0
+    while bracket := _BRACKET.search(text, start):
+        start = bracket.start() + 1
+        try:
+            value, start = decoder.raw_decode(text, bracket.start())
+        except (ValueError, RecursionError):
+            continue
+        yield value

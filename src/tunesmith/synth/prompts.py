@@ -1,0 +1,142 @@
+"""What the model is asked when rows are made: the template, the seeds that it shows, and the schema of a row."""
+
+import json
+import random
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tunesmith.config.places import resolve_file
+from tunesmith.config.sections import Dataset, Generate
+from tunesmith.data.source import read_rows
+from tunesmith.data.types import BadRow, Row
+from tunesmith.errors import ConfigError, DataError
+
+DEFAULT = """\
+{% if seeds %}These are rows of a dataset:
+
+{% for seed in seeds %}{{ seed | tojson }}
+{% endfor %}
+{% endif %}Write one new row of the same kind that says something else. It is one JSON object that fits this schema:
+{{ schema | tojson }}
+"""
+
+
+class Prompts:
+    """The prompts of a `generate:` block, numbered from 1; the same number gives the same prompt each time.
+
+    Attributes:
+        seeds: the seed rows, without columns whose name begins with `_`.
+        schema: of a row.
+    """
+
+    def __init__(self, section: Generate, source: str) -> None:
+        self._section = section
+        self.seeds = _read_seeds(section.seeds, source)
+        self.schema = _schema(section.row_schema, [row.values for row in self.seeds], source)
+        self._text = _text(section.prompt, source)
+
+    def shown(self, number: int) -> list[Row]:
+        """Return the seeds that a prompt shows."""
+        count = min(self._section.seeds_per_prompt, len(self.seeds))
+        return random.Random(f"{self._section.seed}:{number}").sample(self.seeds, count)
+
+    def render(self, number: int) -> str:
+        """Return a prompt.
+
+        Raises:
+            ConfigError: the template is at fault.
+        """
+        from jinja2 import TemplateError
+
+        seeds = [row.values for row in self.shown(number)]
+        try:
+            return str(self._template.render(seeds=seeds, number=number, schema=self.schema))
+        except (TemplateError, TypeError, ValueError) as error:
+            raise ConfigError(f"`generate.prompt`: {error}; known are seeds, number and schema") from None
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the template and the schema, which says by what a row was made."""
+        return sha256(json.dumps([self._text, self.schema], sort_keys=True).encode()).hexdigest()[:12]
+
+    @cached_property
+    def _template(self) -> Any:
+        from jinja2 import StrictUndefined, TemplateSyntaxError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+        environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+        environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, default=str)
+        try:
+            return environment.from_string(self._text)
+        except TemplateSyntaxError as error:
+            raise ConfigError(f"`generate.prompt`, line {error.lineno}: {error.message}") from None
+
+
+def _read_seeds(path: str, source: str) -> list[Row]:
+    seeds = []
+    for item in read_rows(Dataset(path=path), source):
+        if isinstance(item, BadRow):
+            raise DataError(f"{item.file}:{item.number}: {item.reason}; a seed must be as the rows should be")
+        own = {name: value for name, value in item.values.items() if not name.startswith("_")}
+        seeds.append(item._replace(values=own))
+    if not seeds:
+        raise DataError(f"`generate.seeds: {path}` holds no rows")
+    return seeds
+
+
+def _text(prompt: str | None, source: str) -> str:
+    """Return the text of the template; a value of one word is the name of a file."""
+    if prompt is None:
+        return DEFAULT
+    file = Path(resolve_file(prompt, source)) if len(prompt.split()) == 1 else None
+    if file is None:
+        return prompt
+    if not file.is_file():
+        raise ConfigError(f"`generate.prompt: {prompt}`: no such file (looked here and beside {source})")
+    return file.read_text(encoding="utf-8")
+
+
+def _schema(schema: dict[str, Any] | str | None, seeds: Sequence[Any], source: str) -> dict[str, Any]:
+    """Return the schema of a row, checked."""
+    from jsonschema import Draft202012Validator, SchemaError
+
+    if schema is None:
+        return common_schema(seeds)
+    name = "`generate.row_schema`" if isinstance(schema, dict) else f"`generate.row_schema: {schema}`"
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(Path(resolve_file(schema, source)).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{name}: {error}") from None
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ConfigError(f"{name} is no JSON schema: {error.message} at {error.json_path}") from None
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        raise ConfigError(f"{name}: a row is an object with columns; set `type: object` and `properties`")
+    return schema
+
+
+def common_schema(values: Sequence[Any]) -> dict[str, Any]:
+    """Return a JSON schema that fits all values: columns that all have are required, others than theirs refused."""
+    kinds = sorted({_kind(value) for value in values})
+    if kinds == ["object"]:
+        names = list(dict.fromkeys(name for value in values for name in value))
+        return {
+            "type": "object",
+            "properties": {name: common_schema([value[name] for value in values if name in value]) for name in names},
+            "required": [name for name in names if all(name in value for value in values)],
+            "additionalProperties": False,
+        }
+    if kinds == ["array"]:
+        return {"type": "array", "items": common_schema([item for value in values for item in value])}
+    return {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "object", list: "array", bool: "boolean", int: "number", float: "number", type(None): "null"}
+    return names.get(type(value), "string")
