@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ from tunesmith.config.sections import DataSection
 from tunesmith.data.filters import Dropped, filtered_rows
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.parallel import on_all_cores
+from tunesmith.data.source import is_stream
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import BadRow, Example, Rendered, Row
+from tunesmith.data.types import MASKED, BadRow, Example, Rendered, Row
 from tunesmith.errors import DataError
 
 BATCH = 1000
@@ -56,32 +59,46 @@ def encoded_rows(
         drop: called with each row that they leave out.
     """
     render = spec.answers or find_format(spec.dataset.kind, source)
-    for batch in _batches(filtered_rows(spec, source, limit, seconds), BATCH):
-        found: list[EncodedRow | BadRow] = []
-        for row in batch:
-            if isinstance(row, Dropped):
-                drop(row)
-                continue
-            if isinstance(row, BadRow):
-                found.append(row)
-                continue
-            try:
-                found.append(EncodedRow(row, list(render(row.values, spec)), []))
-            except DataError as error:
-                found.append(BadRow(row.file, row.number, str(error)))
-        good = [item for item in found if isinstance(item, EncodedRow)]
-        texts = [rendered for item in good for rendered in item.rendered]
-        encoded = iter(encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream))
-        for item in good:
-            own = islice(encoded, len(item.rendered))
-            item.examples.extend([_joined(own)] if spec.answers else map(_usable, own))
-        yield found
+    batches = _batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
+    work = partial(_encoded, render, spec, tokenizer)
+    # A stream is read no further than it takes.
+    yield from map(work, batches) if is_stream(spec.dataset) else on_all_cores(work, batches)
+
+
+def _kept(rows: Iterable[Row | BadRow | Dropped], drop: Callable[[Dropped], object]) -> Iterator[Row | BadRow]:
+    for row in rows:
+        if isinstance(row, Dropped):
+            drop(row)
+        else:
+            yield row
+
+
+def _encoded(
+    render: Callable[..., Any], spec: FormatSpec, tokenizer: Tokenizer, batch: list[Row | BadRow]
+) -> list[EncodedRow | BadRow]:
+    """Return the rows of a batch, rendered and tokenised."""
+    found: list[EncodedRow | BadRow] = []
+    for row in batch:
+        if isinstance(row, BadRow):
+            found.append(row)
+            continue
+        try:
+            found.append(EncodedRow(row, list(render(row.values, spec)), []))
+        except DataError as error:
+            found.append(BadRow(row.file, row.number, str(error)))
+    good = [item for item in found if isinstance(item, EncodedRow)]
+    texts = [rendered for item in good for rendered in item.rendered]
+    encoded = iter(encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream))
+    for item in good:
+        own = islice(encoded, len(item.rendered))
+        item.examples.extend([_joined(own)] if spec.answers else map(_usable, own))
+    return found
 
 
 def _usable(examples: list[Example] | DataError) -> list[Example] | str:
     if isinstance(examples, DataError):
         return str(examples)
-    trained = any(label >= 0 for example in examples for label in example.labels)
+    trained = any(example.labels.count(MASKED) < len(example.labels) for example in examples)
     return examples if trained else NOTHING_TRAINED
 
 

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
 
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
 from tunesmith.data.types import MASKED, Example, Rendered, Span
@@ -165,30 +166,26 @@ def _offsets(rows: Sequence[Rendered], tokenizer: Tokenizer) -> Offsets:
     batch = tokenizer([row.text for row in joint], add_special_tokens=False, return_offsets_mapping=True)
     found: Offsets = {}
     for row, ids, places in zip(joint, batch["input_ids"], batch["offset_mapping"], strict=True):
-        begins, ends, last = [], [], 0
-        for start, end in places:
-            # A leading space may be left out of a token's offsets, and the pieces of one character share theirs.
-            begins.append(min(start, last))
-            last = max(last, end)
-            ends.append(end)
-        found[id(row)] = (ids, begins, ends)
+        starts, ends = zip(*places, strict=True) if places else ((), ())
+        # A leading space may be left out of a token's offsets, and the pieces of one character share theirs.
+        begins = list(map(min, starts, chain((0,), accumulate(ends, max))))
+        found[id(row)] = (ids, begins, list(ends))
     return found
 
 
 def _label_by_offsets(row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
     """Label the tokens of a text that was tokenised in one go: a token belongs to the span in which it begins."""
     labels: Ids = []
-    borders, total = [], 0
-    for span in row.spans:
-        total += len(span.text)
-        borders.append(total)
-    current = 0
-    for token, begin, end in zip(ids, begins, ends, strict=True):
-        while current < len(borders) - 1 and begin >= borders[current]:
-            current += 1
-        following = row.spans[current + 1 : current + 2]
-        into_hole = end > borders[current] and bool(following) and following[0].hole
-        labels.append(token if row.spans[current].train and not into_hole else MASKED)
+    reached, border = list(accumulate(begins, max)), 0
+    for index, span in enumerate(row.spans):
+        border += len(span.text)
+        first, is_last = len(labels), index == len(row.spans) - 1
+        after = len(ids) if is_last else bisect_left(reached, border, first)
+        labels += ids[first:after] if span.train else [MASKED] * (after - first)
+        if not is_last and row.spans[index + 1].hole:  # a token that reaches into it is not trained
+            for place in range(first, after):
+                if ends[place] > border:
+                    labels[place] = MASKED
     return ids, labels
 
 
