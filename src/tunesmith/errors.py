@@ -46,6 +46,14 @@ FAILED = 6
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean `x`?` for the nearest known name, or an empty string when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    """Return `; did you mean `x`?` for the nearest known name, or an empty string when none is near.
+
+    Capitals and dashes do not count. Where no whole name is near, the first of those that begin like `name` is.
+    """
+    plain = name.lower().replace("-", "_")
+    whole = {item.lower(): item for item in known}
+    near = difflib.get_close_matches(plain, whole, n=1, cutoff=0.7)
+    if not near and len(plain) > 3:
+        begins = {item[: len(plain)]: item for item in reversed(whole)}
+        near = [begins[item] for item in difflib.get_close_matches(plain, begins, n=1, cutoff=0.8)]
+    return f"; did you mean `{whole[near[0]]}`?" if near else ""

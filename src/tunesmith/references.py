@@ -15,7 +15,7 @@ def code_file(name: str, source: str) -> tuple[Path, str]:
     Raises:
         ConfigError: there is no such file.
     """
-    from tunesmith.config.load import resolve_file  # a process that only runs a file does without the config
+    from tunesmith.config.places import resolve_file  # a process that only runs a file does without the config
 
     path, _, function = name.rpartition(":") if ".py:" in name else (name, "", "")
     file = Path(resolve_file(path, source))

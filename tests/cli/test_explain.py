@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_keys_of_axolotl_with_another_fate(capsys):
     assert f"\ngptq: refused: {reasons()['gptq'].text}\n" in text
     assert "\nwandb_run_name: old name; taken as `wandb_name`\n" in text
     assert "\npretraining_dataset: old name; taken as `datasets`\n" in text
+
+
+def test_every_key_of_axolotl_is_explained_by_itself_or_by_the_mapping_around_it(capsys):
+    rows = (Path(__file__).parents[1] / "data/axolotl_keys.tsv").read_text().splitlines()[1:]
+    told(capsys, *(row.split("\t")[0] for row in rows))
+    assert told(capsys, "accelerator_config.even_batches").startswith("accelerator_config (section training)")
+    assert told(capsys, "test_datasets[].path", "pretraining_dataset.0.skip").count("inside `datasets[]`") == 2
+    assert main(["datasets.pth"]) == 2
+    assert "unknown key `datasets.pth`; near are `datasets.path`" in capsys.readouterr().err
 
 
 def test_where_a_key_does_nothing(capsys):

@@ -48,6 +48,9 @@ SHAPES = {
         "conversations": [{"from": "human", "value": asked(n)}, {"from": "gpt", "value": f"It is {n + n % 7}."}]
     },
     "text": lambda n: {"text": f"{n} and {n % 7} make {n + n % 7}, as everybody who counts slowly will find."},
+    "input_output": lambda n: {"input": asked(n), "output": f"It is {n + n % 7}."},
+    "prompt_response": lambda n: {"prompt": asked(n), "response": f"It is {n + n % 7}."},
+    "question_answer": lambda n: {"question": asked(n), "answer": f"It is {n + n % 7}."},
     "prompt_completion": lambda n: {"prompt": asked(n), "completion": f" It is {n + n % 7}."},
     "chat_completion": lambda n: {
         "prompt": [said("user", asked(n))],

@@ -28,12 +28,30 @@ def folder(tmp_path):
 
 def test_the_table_shows_the_runs_and_what_differs(folder, capsys):
     assert main(["runs", str(folder)]) == 0
-    head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["run", "status", "started", "steps", "loss", "eval", "loss", "tokens/s", "differs", "in"]
+    head, first, _, second, differs = capsys.readouterr().out.splitlines()
+    assert head.split() == ["run", "status", "started", "steps", "loss", "eval", "loss", "tokens/s"]
     assert first.split()[0:2] == ["first", "finished"]
-    assert second.split()[-5:] == ["3/4", "1.0000", "1.5000", "1,234", "learning_rate=0.002"]
+    assert second.split()[-4:] == ["3/4", "1.0000", "1.5000", "1,234"]
+    assert differs == "    learning_rate=0.002"
     assert main(["runs", str(folder), "--sort"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["run", "second", "first"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[::2]] == [
+        "run",
+        "learning_rate=0.002",
+        "learning_rate=0.001",
+    ]
+
+
+def test_the_table_fits_a_page_also_with_long_names_and_many_keys(tmp_path, capsys):
+    for number in range(2):
+        record = RunRecord(tmp_path / f"sweep/{'a_long_key=' * 9}{number}/run")
+        record.start({f"key_{number}_{n}": "x" * n * 9 for n in range(12)} | {"lora_target_linear": True}, {})
+        record.add_metrics({"step": 1, "loss": 1.5, "eval_loss": 2.5})
+    assert main(["runs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "None" not in out
+    assert out.count("1.5000     2.5000") == 2
+    assert "and 4 more" in out
 
 
 def test_json_has_all_of_it(folder, capsys):

@@ -117,9 +117,10 @@ PLUGINS = {
     "liger_glu_activation": True,
     "liger_layer_norm": True,
 }
+PAIRS = {"path": "some-org/some-pairs", "type": "chatml.intel", "split": "train"}
 DPO = {
     "rl": "dpo",
-    "datasets": [{"path": "some-org/some-pairs", "type": "chatml.intel", "split": "train"}],
+    "datasets": [PAIRS],
     "sample_packing": False,
     "remove_unused_columns": False,
 }
@@ -149,7 +150,7 @@ RUNS: dict[str, dict[str, Any]] = {
     | CHAT
     | {"special_tokens": {"pad_token": "<|end_of_text|>"}, "eot_tokens": ["<|eot_id|>"], "wandb_project": "mine"},
     "2026 dpo": LORA | DPO | {"rl_beta": 0.1},
-    "2026 orpo": LORA | DPO | {"rl": "orpo", "orpo_alpha": 0.1},
+    "2026 orpo": LORA | DPO | {"rl": "orpo", "datasets": [PAIRS | {"type": "chat_template.argilla"}]},
     "2026 parallel": CHAT | FSDP2 | {"context_parallel_size": 2, "tensor_parallel_size": 4, "dp_shard_size": 2},
     "2026 stream": {
         "pretraining_dataset": [{"path": "some-org/some-texts", "name": "en", "type": "pretrain", "split": "train"}],

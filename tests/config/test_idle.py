@@ -3,6 +3,7 @@
 import pytest
 
 from tunesmith.config.load import load
+from tunesmith.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -39,10 +40,47 @@ from tunesmith.config.load import load
             {"test_datasets": [{"path": "a", "type": "chat_template", "conversation": "chatml"}]},
             "`test_datasets.0.conversation`: without effect: `type: chat_template` does not read it",
         ),
+        (
+            {"optimizer": "lion_8bit", "adam_beta1": 0.8, "adam_epsilon": 1e-6},
+            "`adam_epsilon`: without effect: Lion has no such argument",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "alpaca", "field_messages": "m", "chat_template": "chatml"}]},
+            "`datasets.0.chat_template`: without effect: `type: alpaca` does not read it\n"
+            "`datasets.0.field_messages`: without effect: `type: alpaca` does not read it",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "alpaca"}], "chat_template": "chatml", "eot_tokens": ["x"]},
+            "`chat_template`, `eot_tokens`: without effect: no dataset is laid out by a chat template",
+        ),
+        (
+            {"default_system_message": "Be brief."},
+            "`default_system_message`: without effect: only `type: sharegpt` reads it",
+        ),
+        (
+            {"datasets": [{"path": "a", "type": "completion"}], "train_on_inputs": True},
+            "`train_on_inputs`: without effect: the rows have no prompt that could be left out",
+        ),
+        (
+            {
+                "rl": "dpo",
+                "datasets": [{"path": "a", "type": "chatml.intel", "train_on_eos": "all", "roles": {"a": ["b"]}}],
+            },
+            "`datasets.0.roles`: without effect: `type: chatml.intel` does not read it\n"
+            "`datasets.0.train_on_eos`: without effect: `type: chatml.intel` does not read it",
+        ),
+        (
+            {"revision_of_model": "v1"},
+            "`revision_of_model`: without effect: `base_model` is no repository of the Hub",
+        ),
+        (
+            {"datasets": [{"path": __file__, "type": "completion", "name": "en", "data_files": "x", "split": "test"}]},
+            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: without effect: `path` is one file",
+        ),
     ],
 )
 def test_a_key_that_changes_nothing_is_named(tmp_path, write_config, changes, expected):
-    assert load(str(write_config(tmp_path, **changes))).notes == (expected,)
+    assert load(str(write_config(tmp_path, **changes))).notes == tuple(expected.split("\n"))
 
 
 @pytest.mark.parametrize(
@@ -53,8 +91,45 @@ def test_a_key_that_changes_nothing_is_named(tmp_path, write_config, changes, ex
         {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": True}},
         {"chat_template_jinja": "{{ messages }}"},
         {"datasets": [{"path": "a", "type": "own.py:rows", "conversation": "chatml", "roles_to_train": ["user"]}]},
-        {"datasets": [{"path": "a", "conversation": "chatml"}]},
+        {"datasets": [{"path": "a", "conversation": "chatml"}], "chat_template": "chatml"},
+        {"datasets": [{"path": __file__, "type": "completion", "split": "train[:5%]"}]},
+        {"optimizer": "ademamix", "adam_beta1": 0.8, "adam_epsilon": 1e-6},
+        {"optimizer": "lion_8bit", "adam_beta2": 0.8},
+        {
+            "rl": "dpo",
+            "datasets": [{"path": "a", "type": "chatml.ultra", "roles": {"user": ["x"]}, "field_system": "s"}],
+        },
+        {"rl": "dpo", "datasets": [{"path": "a", "type": "chat_template", "field_chosen": "c", "field_messages": "m"}]},
+        {"datasets": [{"path": "a", "type": "alpaca", "skip": 3}]},
     ],
 )
 def test_a_key_that_has_its_effect_is_not_named(tmp_path, write_config, changes):
     assert load(str(write_config(tmp_path, **changes))).notes == ()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The folder of a saved adapter of rank 8."""
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved/adapter_config.json").write_text('{"r": 8, "lora_alpha": 16, "use_dora": false}')
+    return str(tmp_path / "saved")
+
+
+def test_beside_a_saved_adapter_equal_keys_say_nothing_and_others_are_named(tmp_path, write_config, saved):
+    notes = load(str(write_config(tmp_path, lora_model_dir=saved, lora_alpha=16, peft_init_lora_weights=True))).notes
+    assert notes == (
+        "`lora_target_linear`, `peft_init_lora_weights`: without effect: the adapter in `lora_model_dir` has its own",
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"lora_r": 4}, "`lora_r: 4`, but the adapter in `lora_model_dir: .*saved` has 8; remove `lora_r`, or"),
+        ({"lora_alpha": 8}, "`lora_alpha: 8.0`, but the adapter in .* has 16"),
+        ({"peft_use_dora": True}, "`peft_use_dora: true`, but the adapter in .* has false"),
+    ],
+)
+def test_a_key_that_says_other_than_the_saved_adapter_is_an_error(tmp_path, write_config, saved, keys, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load(str(write_config(tmp_path, lora_model_dir=saved, **keys)))

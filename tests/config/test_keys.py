@@ -40,10 +40,10 @@ def test_an_old_and_a_new_key_must_agree(tmp_path, write_config):
     same = write_config(tmp_path, flash_attention=True, attn_implementation="flash_attention_2")
     assert load(str(same)).model.attn_implementation == "flash_attention_2"
     other = write_config(tmp_path, sdp_attention=True, attn_implementation="eager")
-    with pytest.raises(ConfigError, match="`sdp_attention: True` and `attn_implementation: eager`: keep one"):
+    with pytest.raises(ConfigError, match="`sdp_attention: true` and `attn_implementation: eager`: keep one"):
         load(str(other))
     both = write_config(tmp_path, flash_attention=True, sdp_attention=True)
-    with pytest.raises(ConfigError, match=r"`sdp_attention: True` and `attn_implementation: flash_attention_2`"):
+    with pytest.raises(ConfigError, match=r"`sdp_attention: true` and `attn_implementation: flash_attention_2`"):
         load(str(both))
 
 

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from tunesmith.config.load import load, resolve_file
+from tunesmith.config.load import load
+from tunesmith.config.places import resolve_file
 from tunesmith.errors import ConfigError
 
 BASE = "base_model: m\nlearning_rate: 1e-4\ndatasets:\n  - path: a.jsonl\n    type: alpaca\n"
@@ -31,7 +32,22 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("lora_r: 8.5", "a.yml:6:1: `lora_r` expects a whole number, found 8.5"),
         ("lora_r: true", "a.yml:6:1: `lora_r` does not take true or false"),
         ("weight_decay: 0,1", "a.yml:6:1: `weight_decay` expects a number, found '0,1'"),
-        ("num_epochs: .inf", "a.yml:6:1: `num_epochs` expects a finite number, found inf"),
+        ("num_epochs: .inf", "a.yml:6:1: `num_epochs` expects a finite number, found .inf"),
+        ("warmup_steps: 1.5",
+         "a.yml:6:1: `warmup_steps` expects a whole number or must be less than 1, found 1.5"),
+        ("lora_r: 1" + 40 * "0", "a.yml:6:1: `lora_r` is too large a number"),
+        ("sequence_len: '1" + 5000 * "0" + "'",
+         "a.yml:6:1: `sequence_len` expects a whole number, found '1" + 78 * "0" + "..."),
+        ("seed: -1", "a.yml:6:1: `seed` must be at least 0, found -1"),
+        ("seed: 4294967296", "a.yml:6:1: `seed` must be at most 4.29497e+09, found 4294967296"),
+        ("fix_untrained_tokens: -1",
+         "a.yml:6:1: `fix_untrained_tokens` expects a list or must be at least 0, found -1"),
+        ("val_set_size: 1.5",
+         "a.yml:6:1: `val_set_size` is a share up to 1, or a whole number of rows; found 1.5"),
+        ("lora_target_modules: {a: [null, true]}",
+         "a.yml:6:1: `lora_target_modules` expects a list or text, found {a: [null, true]}"),
+        ("lr: 1", "a.yml:6:1: unknown key `lr`; did you mean `learning_rate`?"),
+        ("qlora: true", "a.yml:6:1: unknown key `qlora`; did you mean `adapter: qlora`?"),
         ("num_epochs: 0", "a.yml:6:1: `num_epochs` must be greater than 0, found 0"),
         ("lora_dropout: 2", "a.yml:6:1: `lora_dropout` must be at most 1, found 2"),
         ("val_set_size: -1", "a.yml:6:1: `val_set_size` must be at least 0, found -1"),
@@ -81,7 +97,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    lines = message(tmp_path, BASE + "lora_r: x\nuse_ray: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
+    lines = message(tmp_path, BASE + "lora_r: x\ngptq: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
     assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 
@@ -90,6 +106,23 @@ def test_a_fault_from_the_command_line_names_the_option(tmp_path):
     assert message(tmp_path, BASE, "--datasets.0.typ", "x") == (
         "--datasets.0.typ: unknown key `typ` in `datasets.0`; did you mean `type`?"
     )
+
+
+@pytest.mark.parametrize(
+    "option", ["--learning-rate", "--no-lora-r", "--output-dir", "--datasets.0.path", "--wandb-run-name"]
+)
+def test_an_option_without_its_value_is_named(tmp_path, option):
+    key = option[2:].removeprefix("no-").replace("-", "_")
+    found = "false" if option.startswith("--no-") else "true"
+    expected = f"--{key}: `{key.replace('run_', '')}` needs a value, found {found}"
+    assert message(tmp_path, BASE, option, "--seed", "3") == expected
+
+
+def test_long_values_are_cut_and_line_breaks_shown(tmp_path):
+    text = message(tmp_path, BASE + f'optimizer: "a\\n{"b" * 500}"')
+    assert "`optimizer: a\\nbbb" in text
+    assert "b" * 100 not in text
+    assert text.count("\n") == 0
 
 
 def test_keys_without_a_value_are_unset_at_every_level(tmp_path):
@@ -114,9 +147,9 @@ def test_a_true_strategy_is_refused(tmp_path):
 
 
 def test_an_exponent_makes_a_number_in_every_key(tmp_path):
-    config = load(write(tmp_path, BASE + "optim_args: {eps: 1e-6}\nadam_epsilon: 1e-7\n"), ["--weight-decay", "1e-2"])
+    config = load(write(tmp_path, BASE + "optim_args: {alpha: 1e-6}\nadam_epsilon: 1e-7\n"), ["--weight-decay", "1e-2"])
     assert config.training.learning_rate == 1e-4
-    assert config.training.optim_args == {"eps": 1e-6}
+    assert config.training.optim_args == {"alpha": 1e-6}
     assert config.training.adam_epsilon == 1e-7
     assert config.training.weight_decay == 1e-2
 

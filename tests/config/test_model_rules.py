@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tunesmith.config.load import load
+from tunesmith.config.yaml_source import flow
 from tunesmith.errors import ConfigError
 
 BASE = {"base_model": "x", "datasets": [{"path": "d.jsonl", "type": "alpaca"}], "learning_rate": 1e-3}
@@ -119,7 +120,7 @@ def test_old_names(tmp_path, old, new):
     config = checked(tmp_path, **old)
     ((key, value),) = new.items()
     assert getattr(config.model, key) == value
-    assert any(f"is taken as `{key}: {value}`" in note for note in config.notes)
+    assert any(f"is taken as `{key}: {flow(value)}`" in note for note in config.notes)
 
 
 def test_the_keys_of_relora_before_2025(tmp_path):

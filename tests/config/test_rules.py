@@ -13,7 +13,7 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
     ("changes", "expected"),
     [
         ({"load_in_4bit": True, "load_in_8bit": True}, "`load_in_4bit: true` and `load_in_8bit: true`: keep one"),
-        ({"bf16": True, "fp16": True}, "`bf16: True` and `fp16: true`: keep one"),
+        ({"bf16": True, "fp16": True}, "`bf16: true` and `fp16: true`: keep one"),
         ({"bf16": "full", "fp16": True}, "`bf16: full` and `fp16: true`: keep one"),
         ({"chat_template": "jinja"}, "`chat_template: jinja` needs `chat_template_jinja`"),
         ({"lora_r": None}, "`adapter: lora` needs `lora_r`; 16 is a good start"),

@@ -41,6 +41,9 @@ def test_every_example_is_valid(file):
         "save_strategy: no\neval_strategy: off\ndata_checks: off\nwandb_watch: false\n",
         "flash_attention: true\nwandb_run_name: x\nevaluation_strategy: steps\nval_set_size: 0.1\n",
         "pad_to_sequence_len: true\nlocal_rank: 3\n",
+        "relora: true\nadapter: lora\nlora_r: 8\nlora_target_linear: true\njagged_restart_steps: 50\n"
+        "jagged_restart_anneal_steps: false\nrl: false\n",
+        "accelerator_config: {even_batches: true}\ndeepspeed: {zero_optimization: {stage: 2}}\n",
         "gptq: false\ncontext_parallel_size: 1\nkd_beta: 0.0\nsequence_parallel_degree:\n",
         "bf16: auto\nlora_target_modules: [a, b]\nadapter: lora\nlora_r: 8\nlora_alpha: 16\n",
         "fsdp: [full_shard, auto_wrap]\nfsdp_config: {fsdp_offload_params: true, fsdp_sharding_strategy: FULL_SHARD}\n",

@@ -41,6 +41,26 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
             {"curriculum_sampling": True, "shuffle_merged_datasets": True},
             "`curriculum_sampling: true` and `shuffle_merged_datasets: true`: keep one",
         ),
+        ({"learning_rate": 1e300}, "`learning_rate: 1e+300` is far too high; 2e-4 suits LoRA"),
+        ({"optim_args": "foo"}, "`optim_args: foo` is neither a mapping nor of the form key=value,key=value"),
+        ({"optim_args": "lr=3"}, "`optim_args: {lr: 3}` and `learning_rate: 0.001`: keep one; set `learning_rate`"),
+        (
+            {"optim_args": {"weight_decay": 0.2}, "weight_decay": 0.1},
+            "`optim_args: {weight_decay: 0.2}` and `weight_decay: 0.1`: keep one; set `weight_decay`",
+        ),
+        ({"optim_args": {"eps": 1e-6}, "adam_epsilon": 1e-7}, "`optim_args: {eps: 1e-06}` and `adam_epsilon: 1e-07`"),
+        ({"optim_args": {"betas": [0.8, 0.9]}, "adam_beta1": 0.7}, "`optim_args: {betas: [0.8, 0.9]}` and `adam_beta1"),
+        ({"optimizer": "AdamW"}, "; did you mean `adamw`?"),
+        ({"accelerator_config": {"even": True}}, "unknown key `even` in `accelerator_config`; did you mean `even_"),
+        ({"accelerator_config": {"dispatch_batches": True}}, "`dispatch_batches: true` is for data without a length"),
+        (
+            {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"a": 1}},
+            "unknown key `a` in `gradient_checkpointing_kwargs`; known are use_reentrant, ",
+        ),
+        (
+            {"deepspeed": {"zero_optimisation": {"stage": 3}}},
+            "unknown key `zero_optimisation` in `deepspeed`; did you mean `zero_optimization`?",
+        ),
         ({"accelerator_config": {"split_batches": True}}, "set `micro_batch_size` instead"),
         ({"auto_find_batch_size": True}, "would start over with half-trained weights; set `micro_batch_size: 1`"),
         ({"torchdistx_path": "/opt"}, "`torchdistx_path`: torchdistx is no longer kept up"),
@@ -86,6 +106,8 @@ def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, change
 @pytest.mark.parametrize(
     "changes",
     [
+        {"optim_args": "eps=1e-6,weight_decay=0.1", "weight_decay": 0.1},
+        {"optim_args": {"betas": [0.8, 0.9]}},
         {"optimizer": "adamw_bnb_8bit"},
         {"optimizer": "muon", "lr_scheduler": "rex", "cosine_min_lr_ratio": 0.1},
         {"optimizer": "galore_adamw", "optim_target_modules": "all_linear"},
@@ -108,7 +130,7 @@ def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
     ("changes", "expected"),
     [
         ({"adam_eps": 1e-5}, "`adam_eps` is taken as `adam_epsilon: 1e-05`"),
-        ({"eta_min": 7e-7}, "`eta_min` is taken as `lr_scheduler_kwargs: {'min_lr': 7e-07}`"),
+        ({"eta_min": 7e-7}, "`eta_min` is taken as `lr_scheduler_kwargs: {min_lr: 7e-07}`"),
         ({"adam_beta3": 0.9}, "`adam_beta3`: without effect: only `optimizer: came_pytorch` has them"),
         ({"optim_target_modules": ["q"]}, "`optim_target_modules`: without effect: only GaLore and APOLLO read it"),
         ({"loraplus_lr_embedding": 1e-5}, "`loraplus_lr_embedding`: without effect: there is no `loraplus_lr_ratio`"),

@@ -71,11 +71,11 @@ def test_lists_and_mappings_can_be_values(sweep):
 
 def test_an_odd_or_long_name_is_made_fit_for_a_folder_and_stays_different(sweep):
     long = ", ".join(["x" * 200 + "1", "x" * 200 + "2", "a/b c", "'a/b?c'"])
-    names = [trial.name for trial in sweep(f"wandb_name: [{long}]")]
+    names = [trial.name for trial in sweep(f"wandb_name: [{long}]", use_wandb=True)]
     assert len(set(names)) == 4
     assert names[2].startswith("wandb_name=a-b-c-")
     assert all(len(name) < 120 and "/" not in name for name in names)
-    assert names == [trial.name for trial in sweep(f"wandb_name: [{long}]")]
+    assert names == [trial.name for trial in sweep(f"wandb_name: [{long}]", use_wandb=True)]
 
 
 def test_all_faults_of_the_sweep_file_are_told_with_their_lines(sweep, tmp_path):
@@ -138,7 +138,8 @@ def test_a_place_that_the_file_does_not_have_is_a_fault(sweep):
     [
         ("seed: [1, 1]", "trials seed=1 and seed=1 are the same run"),
         ("sdp_attention: [true, true]", "are the same run"),
-        ("lora_r: [8, null]\nlora_alpha: [16, 16]", "are the same run"),
+        ("learning_rate: [1e-4, 0.0001]", "are the same run"),
+        ("save_total_limit: [4, null]", "trials save_total_limit=4 and save_total_limit=null are the same run"),
         ("hub_model_id: [me/x]\nseed: [1, 2]", "push to the same place, `hub_model_id: me/x`"),
     ],
 )
@@ -147,8 +148,20 @@ def test_trials_that_would_be_the_same_are_a_fault(text, why, sweep):
         sweep(text, adapter=None, lora_target_linear=None, lora_r=None)
 
 
-def test_keys_without_effect_make_the_same_run_twice(sweep):
-    with pytest.raises(
-        ConfigError, match=r"trials eval_sample_packing_size=1 and .* are the same run; remove one of the values"
-    ):
-        sweep("eval_sample_packing_size: [1, 2]")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("eval_sample_packing_size: [1, 2]", r"sweep.yml:1:28: `eval_sample_packing_size: 1` would change nothing: "),
+        ("lr_div_factor: [5, 10]", r"`lr_div_factor: 5` would change nothing: only `lr_scheduler: one_cycle` reads it"),
+        ("datasets.0.text_column: [a, b]", r"`datasets.0.text_column: a` would change nothing: `type: chat_template`"),
+        ("optimizer: [adamw_torch, sgd]\nadam_beta1: [0.8]", r"2:14: .*no such argument \(trial optimizer=sgd,.*\)$"),
+    ],
+)
+def test_a_key_that_changes_nothing_cannot_be_swept(text, why, sweep):
+    with pytest.raises(ConfigError, match=why):
+        sweep(text)
+
+
+def test_too_many_trials_are_refused_with_their_number(sweep):
+    with pytest.raises(ConfigError, match=r"sweep.yml: 50 x 50 = 2,500 trials; 1,000 at most"):
+        sweep(f"seed: {[*range(50)]}\nlora_r: {[*range(1, 51)]}\n")

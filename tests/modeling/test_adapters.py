@@ -106,6 +106,32 @@ def test_a_module_to_save_that_is_no_layer_is_an_error(small_model):
         new_adapter(small_model, section(lora_target_linear=True, lora_modules_to_save=["embed_token"]), "float32")
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"lora_rank_pattern": {"q_porj": 2}}, r"`lora_rank_pattern`: .* no layer `q_porj`; .*did you mean `q_proj`"),
+        (
+            {"lora_alpha_pattern": {"nothing": 2}},
+            r"`lora_alpha_pattern`: .* no layer `nothing`; its linear layers are ",
+        ),
+        ({"lora_alpha_pattern": {"(": 2}}, r"`lora_alpha_pattern`: `\(` is no regular expression: "),
+        ({"lora_target_parameters": "nothing"}, r"`lora_target_parameters`: the model has no parameter `nothing`"),
+        ({"peft_layers_to_transform": [0, 100]}, r"`peft_layers_to_transform: \[0, 100\]`: the model has \d+ blocks"),
+        ({"peft_trainable_token_indices": [10**7]}, r"there is no token 10000000; the model has \d+"),
+        ({"peft_trainable_token_indices": {"lm_heat": [1]}}, r"no layer `lm_heat`; .*did you mean `lm_head`"),
+    ],
+)
+def test_names_and_numbers_that_fit_nothing_are_errors(small_model, keys, expected):
+    with pytest.raises(ConfigError, match=expected):
+        new_adapter(small_model, section(lora_target_linear=True, **keys), "float32")
+
+
+def test_patterns_are_names_or_expressions(small_model):
+    patterns = {"q_proj": 2, r".*\.1\.mlp.down_proj": 3}
+    names = trained(new_adapter(small_model, section(lora_target_linear=True, lora_rank_pattern=patterns), "float32"))
+    assert {len(weight) for name, weight in names.items() if "q_proj.lora_A" in name} == {2}
+
+
 def test_a_path_of_layers_is_a_target_too(small_model):
     names = trained(new_adapter(small_model, section(lora_target_modules=["self_attn.q_proj"]), "float32"))
     assert names

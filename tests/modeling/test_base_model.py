@@ -70,6 +70,47 @@ def test_damaged_weights_are_an_error(small_folder):
         load(small_folder)
 
 
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (
+            {"type_of_model": "GPT2LMHeadModel"},
+            r"`type_of_model: GPT2LMHeadModel` is for models of type gpt2, and `base_model: .*small` is llama; remove "
+            "`type_of_model`, or set it to LlamaForCausalLM",
+        ),
+        (
+            {"cls_model_config": "Qwen2Config"},
+            r"`cls_model_config: Qwen2Config` is for models of type qwen2, and `base_model: .*small` is llama; remove",
+        ),
+        (
+            {"model_quantization_config": "Mxfp4Config", "model_quantization_config_kwargs": {"dequantize": True}},
+            r"with `dequantize: true`: the weights of .*small are not quantised; remove both keys",
+        ),
+    ],
+)
+def test_a_class_that_the_checkpoint_is_not_made_for_is_refused_with_the_cure(small_folder, keys, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load(small_folder, **keys)
+
+
+def test_missing_weights_are_an_error_and_tied_ones_are_not(small_folder, small_model):
+    more = {"num_hidden_layers": small_model.config.num_hidden_layers + 1}
+    with pytest.raises(
+        ModelError, match=r"has no model.layers.\d.* and lacks 9 weights of LlamaForCausalLM in all; they"
+    ):
+        load(small_folder, overrides_of_model_config=more)
+    load(small_folder, overrides_of_model_config=more, reinit_weights=True)
+
+
+def test_the_key_at_fault_is_named(small_folder, tmp_path):
+    with pytest.raises(
+        ModelError, match=r"with `overrides_of_model_kwargs: \{foo: 1\}`: .*unexpected keyword .* 'foo'"
+    ):
+        load(small_folder, overrides_of_model_kwargs={"foo": 1})
+    with pytest.raises(ModelError, match=r"^`base_model_config: ./none`: no such folder"):
+        load(small_folder, base_model_config="./none")
+
+
 @pytest.mark.slow
 def test_a_model_of_the_hub_that_cannot_be_had_offline_is_one_error(tmp_path, write_config):
     config = write_config(tmp_path, base_model="no-such-owner/no-such-model")
@@ -163,8 +204,9 @@ def test_the_config_may_lie_elsewhere(small_folder, small_model, tmp_path):
 
 
 def test_classes_can_be_named(small_folder):
-    named = load(small_folder, type_of_model="MistralForCausalLM", cls_model_config="MistralConfig")
-    assert type(named).__name__ == "MistralForCausalLM"
+    for name in ("LlamaForCausalLM", "AutoModelForCausalLM"):
+        named = load(small_folder, type_of_model=name, cls_model_config="LlamaConfig")
+        assert type(named).__name__ == "LlamaForCausalLM"
     with pytest.raises(ConfigError, match="`type_of_model: LamaForCausalLM`: transformers has no such class; did you"):
         load(small_folder, type_of_model="LamaForCausalLM")
 

@@ -190,7 +190,7 @@ def test_training_stops_early_when_the_held_out_loss_no_longer_falls(tmp_path, t
     ("keys", "expected"),
     [
         ({"loss_watchdog_threshold": 0.5, "loss_watchdog_patience": 2}, "the loss was above loss_watchdog_threshold"),
-        ({**FULL, "learning_rate": 1e20}, "the loss at step"),
+        ({**FULL, "embedding_lr": 1e20}, "the loss at step"),
     ],
 )
 def test_a_broken_loss_ends_the_run(keys, expected, tmp_path, tiny_config, capsys):

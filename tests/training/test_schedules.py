@@ -118,6 +118,14 @@ def test_one_cycle_without_warmup_only_falls():
     assert found == sorted(found, reverse=True)
 
 
+def test_one_cycle_rises_over_one_step_too():
+    found = rates(warmup=1, lr_scheduler="one_cycle")
+    assert found[0] == pytest.approx(RATE / 25)
+    assert found[1] == pytest.approx(RATE, rel=0.01)
+    made = torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=RATE)
+    make_schedule(TrainingSection(learning_rate=RATE, lr_scheduler="one_cycle"), made, 1, 1)
+
+
 def test_one_cycle_takes_an_optimizer_without_momentum():
     made = torch.optim.Adagrad([torch.nn.Parameter(torch.zeros(2))], lr=RATE)
     make_schedule(TrainingSection(learning_rate=RATE, lr_scheduler="one_cycle"), made, WARMUP, STEPS)

@@ -18,8 +18,11 @@ from tunesmith.errors import RunError
 from tunesmith.training.sweep import result, run_sweep, table, write_table
 
 KEYS = {"max_steps": 60, "save_steps": 10, "lora_dropout": 0.1, "val_set_size": 2}
-SWEEP = "_: [{learning_rate: 0.01, lora_r: 4}, {learning_rate: 1e+30, lora_r: 4}, {learning_rate: 0.01, lora_r: 8}]"
-FIRST, BROKEN, LAST = "learning_rate=0.01,lora_r=4", "learning_rate=1e+30,lora_r=4", "learning_rate=0.01,lora_r=8"
+SWEEP = """_:
+- {learning_rate: 0.01, lora_r: 4}
+- {learning_rate: 0.01, loraplus_lr_ratio: 1e+30}
+- {learning_rate: 0.01, lora_r: 8}"""
+FIRST, BROKEN, LAST = (f"learning_rate=0.01,{key}" for key in ("lora_r=4", "loraplus_lr_ratio=1e+30", "lora_r=8"))
 """The trials; the second loses its numbers."""
 
 
@@ -73,11 +76,10 @@ def test_the_table_has_the_best_first_and_failures_last_with_their_reason(swept)
     first, second, last = results(output).values()
     assert first["eval_loss"] < second["eval_loss"]
     assert last["trial"] == BROKEN
-    assert last["status"] == "failed: the loss at step 3 is nan; lower `learning_rate` (1e+30)"
+    assert last["status"] == "failed: the loss at step 3 is nan; lower `learning_rate` (0.01)"
     lines = (output / "sweep.md").read_text().splitlines()
-    assert lines[0].replace("|", " ").split() == (
-        ["trial", "learning_rate", "lora_r", "eval_loss", "loss", "steps", "seconds", "tokens_per_second", "status"]
-    )
+    names = "trial learning_rate lora_r eval_loss loss steps seconds tokens_per_second status loraplus_lr_ratio"
+    assert lines[0].replace("|", " ").split() == names.split()
     assert lines[2].split()[1] == first["trial"]
     assert len({len(line) for line in lines[:5]}) == 1
 
@@ -86,7 +88,7 @@ def test_the_table_has_the_best_first_and_failures_last_with_their_reason(swept)
 def test_a_dry_run_says_what_is_done_and_trains_nothing(swept, files, capsys):
     assert main([*files, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["finished", "starts again", "finished"]
+    assert [line.split("|")[-3].strip() for line in lines[2:]] == ["finished", "starts again", "finished"]
 
 
 @pytest.mark.slow
@@ -129,6 +131,8 @@ def test_a_failed_trial_lets_the_others_go_on_and_a_fault_of_ours_does_not(
         printed = capfd.readouterr().err
         assert "ZeroDivisionError: a fault of ours" in printed
         assert "trial 2/3" not in printed
+        first = next(iter(results(tmp_path / "out").values()))
+        assert first["status"] == "failed: a fault of Tunesmith; its traceback was printed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -203,7 +207,7 @@ def test_wrong_ways_to_start_a_sweep(files, tmp_path, tiny_config, monkeypatch, 
     assert "--overwrite and --sweep: finished trials are kept" in capsys.readouterr().err
     (tmp_path / "sweep.yml").write_text("seed: [1, 2]\n")
     mine = [str(tiny_config(tmp_path)), "--sweep", str(tmp_path / "sweep.yml")]
-    with FileLock(tmp_path / "out/.sweep.lock") if (tmp_path / "out").mkdir() is None else None:
+    with FileLock(tmp_path / "out/.lock") if (tmp_path / "out").mkdir() is None else None:
         assert main(mine) == 5
     assert "another process trains the sweep in" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")

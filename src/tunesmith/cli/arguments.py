@@ -72,6 +72,8 @@ def quiet_libraries() -> None:
     """Let libraries say only what concerns the user; for each process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries' notes to developers
+    warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # peft saves what is trained: right
+    logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)  # it tells that our tokens were taken
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it does without
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunesmith.cli.arguments import parser, read_recorded, run
 from tunesmith.config.idle import idle_keys
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config
 from tunesmith.config.yaml_source import KeyPath, flow
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tunesmith.cli.arguments import parser, run
 from tunesmith.config.fates import reasons
-from tunesmith.config.idle import IDLE
+from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
 from tunesmith.config.sections import SECTIONS
@@ -75,13 +75,23 @@ def _names(key: str) -> list[str]:
     """Return the full names that a key stands for."""
     known = [*supported(), *RENAMED, *reasons()]
     wanted = _plain(key.lstrip("-").replace("-", "_"))
-    if found := [name for name in known if _plain(name) == wanted]:
-        return found
+    wanted = re.sub(r"^(pretraining_dataset|test_datasets)\.", "datasets.", wanted)
+    wanted = re.sub(r"fsdp_config\.fsdp_(?!version)", "fsdp_config.", wanted)
+    outer, inside = wanted, False
+    while outer:  # a key inside a mapping, which may hold any, has the fate of the mapping
+        if found := [name for name in known if _plain(name) == outer and not (inside and _is_block(name))]:
+            return found
+        outer, inside = outer.rpartition(".")[0], True
     if found := [name for name in known if name.rpartition(".")[2] == wanted]:
         return [name for name in found if not name.startswith("test_")] or found
     near = difflib.get_close_matches(wanted, {_plain(name) for name in known}, n=3)
     hint = f"; near are {', '.join(f'`{name}`' for name in near)}" if near else ""
     raise ConfigError(f"unknown key `{key}`{hint}; `tunesmith explain` lists all")
+
+
+def _is_block(name: str) -> bool:
+    """Return whether all keys inside a key are known."""
+    return name in supported() and bool([*blocks(supported()[name].field.annotation)])
 
 
 def _plain(name: str) -> str:
@@ -114,9 +124,7 @@ def _supported(key: Key) -> Iterator[str]:
         "example": _example(key).replace("\n", "\n" + " " * 12),
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
         "old names": ", ".join(old_names().get(key.name, [])),
-        "no effect": "; ".join(
-            f"if {why}" for names, _, why in IDLE if not block and last.startswith((*names.split(),))
-        ),
+        "no effect": "; ".join(f"if {why}" for names, _, why in IDLE if not block and fits(last, names)),
     }
     yield f"{key.name} (section {key.section}{place})"
     yield f"  {key.field.description}"

@@ -32,7 +32,7 @@ def filter_rows(arguments: list[str]) -> int:
     options.add_argument("--output", metavar="KEPT", help="file of the rows that pass, if there is one dataset")
     given, overrides = options.parse_known_args(arguments)
 
-    from tunesmith.config.load import resolve_file
+    from tunesmith.config.places import resolve_file
     from tunesmith.data.filters import dropped_lines, filtered_rows, spec_of_file, write_filtered
     from tunesmith.data.source import SUFFIXES
     from tunesmith.data.splits import set_names

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import parser, read_config, run
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config, Judge
 from tunesmith.errors import ConfigError
 from tunesmith.log import note

@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from tunesmith.cli.arguments import parser, read_config, run
 from tunesmith.cli.judge import answers
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.errors import RunError
 from tunesmith.log import note
 

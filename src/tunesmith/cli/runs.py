@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli.arguments import run
+from tunesmith.config.yaml_source import flow
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ EXAMPLES = """examples:
 STYLES = {"finished": "green", "running": "blue", "interrupted": "yellow", "failed": "red", "killed": "red"}
 WIDTH, HEIGHT = 64, 12
 """Characters of the curve of a run."""
+MOST_KEYS = 8
+"""Keys in which a run differs that the table shows."""
 
 
 def runs(arguments: list[str]) -> int:
@@ -63,31 +67,45 @@ def runs(arguments: list[str]) -> int:
 
 
 def _print_table(found: "list[Run]") -> None:
+    """Print a line for each run, and below it the keys in which it differs from others."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from tunesmith.training.runs import differences
 
+    rows = [("run", "status", "started", "steps", "loss", "eval loss", "tokens/s"), *map(_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     differ = differences(found)
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "status", "started", "steps", "loss", "eval loss", "tokens/s", "differs in"):
-        justify: Literal["left", "right"] = "right" if name in {"steps", "loss", "eval loss", "tokens/s"} else "left"
-        table.add_column(name, justify=justify, no_wrap=name != "differs in")
-    for index, item in enumerate(found):
-        about = item.summary
-        table.add_row(
-            Text(item.name, "bold"),
-            Text(about["status"], STYLES.get(about["status"], "")),
-            _when(about["started"]),
-            _steps(about),
-            _number(about["loss"], ".4f"),
-            _number(about["eval_loss"], ".4f"),
-            _number(about["tokens_per_second"], ",.0f"),
-            Text(" ".join(f"{key}={_short(values[index])}" for key, values in differ.items()), "dim"),
-        )
-    # A file or a pipe has no width.
-    Console(highlight=False, width=None if sys.stdout.isatty() else 1000).print(table)
+    console = Console(highlight=False, soft_wrap=True)  # a file or a pipe has no width
+    for number, row in enumerate(rows):
+        cells = [
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        if number == 0:
+            console.print(Text("  ".join(cells), "dim"))
+            continue
+        rest = "  ".join(["", *cells[2:]])
+        console.print(Text.assemble((cells[0], "bold"), "  ", (cells[1], STYLES.get(row[1], "")), rest))
+        own = {key: (values[number - 1], values) for key, values in differ.items() if values[number - 1] is not None}
+        rarest = sorted(own, key=lambda key: own[key][1].count(own[key][0]))
+        said = [f"{key}={_short(own[key][0], 40)}" for key in rarest]
+        more = [f"and {len(said) - MOST_KEYS} more"] if len(said) > MOST_KEYS else []
+        for line in textwrap.wrap("  ".join([*said[:MOST_KEYS], *more]), 96, break_long_words=False):
+            console.print(Text(f"    {line}", "dim"))
+
+
+def _row(item: "Run") -> tuple[str, ...]:
+    about = item.summary
+    return (
+        _short(item.name, 36),
+        about["status"],
+        _when(about["started"])[5:],
+        _steps(about),
+        _number(about["loss"], ".4f"),
+        _number(about["eval_loss"], ".4f"),
+        _number(about["tokens_per_second"], ",.0f"),
+    )
 
 
 def _in_full(item: "Run") -> Iterator[str]:
@@ -149,9 +167,9 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"…{text[-39:]}"
+def _short(value: Any, longest: int) -> str:
+    text = value if isinstance(value, str) else flow(value)
+    return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

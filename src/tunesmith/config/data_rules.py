@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.sections import Config, DataSection, DistributionSection
+from tunesmith.config.types import template_fault, type_fault
 from tunesmith.config.yaml_source import KeyPath
 
 Problem = tuple[KeyPath, str]
@@ -44,6 +45,10 @@ def _parts(data: DataSection) -> Iterator[Problem]:
             shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
             if entry.chat_template == "jinja" and not entry.chat_template_jinja:
                 yield (name, place, "chat_template"), "`chat_template: jinja` needs `chat_template_jinja`"
+            if fault := type_fault(entry, data.rl):
+                yield (name, place, "type", *filter(None, fault[:1])), f"`{name}.{place}`: {fault[1]}"
+            if text := template_fault(entry.chat_template):
+                yield (name, place, "chat_template"), text
             if entry.shards is None and entry.shards_idx:
                 yield key, f"{shard} needs `shards`, their number"
             if entry.shards is not None and entry.shards_idx >= entry.shards:
@@ -72,7 +77,27 @@ def _splits(config: Config) -> bool:
     return config.distribution.sharded or bool(config.distribution.deepspeed)
 
 
+def _whole(config: Config) -> bool:
+    """Whether the rows of all datasets are trained whole, or say themselves what is."""
+    kinds = ("completion", "pretrain", "stepwise_supervised", "pretokenized")
+    return all(entry.kind in kinds for entry in config.data.datasets)
+
+
+def _no_kind(*kinds: str) -> Callable[[Config], bool]:
+    """Return whether no dataset is of a type that begins like one of `kinds`; one without a type may be any."""
+
+    def none(config: Config) -> bool:
+        entries = [*config.data.datasets, *config.data.test_datasets]
+        return config.data.rl is None and not any(not entry.kind or entry.kind.startswith(kinds) for entry in entries)
+
+    return none
+
+
+_CHATS = ("chat_template", "prompt_completion")
 IDLE_DATA: list[tuple[str, Callable[[Config], bool], str]] = [
+    ("train_on_inputs", _whole, "the rows have no prompt that could be left out"),
+    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset is laid out by a chat template"),
+    ("default_system_message", _no_kind("sharegpt", "instruct"), "only `type: sharegpt` reads it"),
     ("eval_sequence_len", lambda c: not c.data.test_datasets, "it is that of `test_datasets`, and there are none"),
     ("fsdp_version dp_shard_size dp_replicate_size", lambda c: not c.distribution.sharded, "FSDP is not asked for"),
     ("ddp_bucket_cap_mb ddp_broadcast_buffers", _splits, "FSDP and DeepSpeed exchange gradients in their own way"),

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from tunesmith.config import keys
 from tunesmith.config.places import Places
 from tunesmith.config.sections import OWNER
-from tunesmith.config.yaml_source import KeyPath
+from tunesmith.config.yaml_source import KeyPath, shown
 from tunesmith.errors import did_you_mean
 
 
@@ -55,7 +55,11 @@ def settle(values: dict[str, Any], where: Places, faults: list[str]) -> tuple[di
         elif key in reasons():
             _apply_reason(reasons()[key], value, (key,), where, faults, found)
         else:
-            hint = did_you_mean(key, OWNER) or did_you_mean(key, [*keys.RENAMED, *reasons()])
+            others = [name for name in (*keys.RENAMED, *reasons()) if "." not in name]
+            nickname = keys.NICKNAMES.get(key.lower().replace("-", "_"))
+            hint = (
+                f"; did you mean `{nickname}`?" if nickname else did_you_mean(key, OWNER) or did_you_mean(key, others)
+            )
             faults.append(f"{place}: unknown key `{key}`{hint}")
     return kept, found
 
@@ -71,18 +75,18 @@ def _rename(
     """Put the keys that an old one stands for into `kept`."""
     value, place = values[key], where(key)
     if key in keys.ATTENTION_FLAGS and not isinstance(value, bool):
-        faults.append(f"{place}: `{key}` expects true or false, found {value!r}")
+        faults.append(f"{place}: `{key}` expects true or false, found {shown(value, quoted=True)}")
         return
     new = keys.RENAMED[key](value)
     if not new:
-        found.append(KeyFate(key, place, "off", f"is {value!r}"))
+        found.append(KeyFate(key, place, "off", f"is {shown(value)}"))
     for name, item in new.items():
         other = kept.get(name, values.get(name))
         if other not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says
-            faults.append(f"{place}: `{key}: {value}` and `{name}: {other}`: keep one")
+            faults.append(f"{place}: `{key}: {shown(value)}` and `{name}: {shown(other)}`: keep one")
         kept[name] = _settle_inside(item, (name,), where, faults, found)
         where.renamed[name] = key
-        found.append(KeyFate(key, place, "renamed", f"is taken as `{name}: {item}`"))
+        found.append(KeyFate(key, place, "renamed", f"is taken as `{name}: {shown(item)}`"))
 
 
 def _apply_reason(
@@ -91,7 +95,7 @@ def _apply_reason(
     """Say what becomes of a key that is not supported."""
     name = ".".join(map(str, path))
     if value in (None, False, "", [], {}) or str(value).lower() == reason.off.lower() != "":
-        found.append(KeyFate(name, where(*path), "off", f"is {value!r}, so that it asks for nothing"))
+        found.append(KeyFate(name, where(*path), "off", f"is {shown(value, quoted=True)}, so that it asks for nothing"))
     elif reason.fate == "idle":
         found.append(KeyFate(name, where(*path), "idle", reason.text))
     else:

@@ -8,8 +8,10 @@ from typing import Any
 import yaml
 
 from tunesmith.config import overrides
+from tunesmith.config.idle import fits
 from tunesmith.config.load import load_values
 from tunesmith.config.local_paths import ALLOWED
+from tunesmith.config.model_rules import NOT_IN_SAVED
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
 
@@ -37,6 +39,7 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:
+        values = {key: value for key, value in values.items() if not fits(key, NOT_IN_SAVED)}
         values["lora_model_dir"] = folder
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}

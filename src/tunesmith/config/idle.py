@@ -1,9 +1,11 @@
 """Keys that are supported but change nothing in this run, because another key makes them idle."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.model_rules import IDLE_MODEL
+from tunesmith.config.places import resolve_file
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.sections import Config, Dataset
 from tunesmith.config.tracking_rules import IDLE_TRACKING
@@ -32,11 +34,6 @@ IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
         "`gradient_checkpointing` is off",
     ),
     ("num_epochs", lambda c: c.training.max_steps is not None, "`max_steps` says when the run ends"),
-    (
-        "adam_beta1 adam_beta2 adam_epsilon",
-        lambda c: not any(name in c.training.optimizer for name in ("adam", "lion", "came", "muon", "apollo")),
-        "the optimizer has no such argument",
-    ),
     (
         "chat_template_jinja",
         lambda c: c.model.chat_template not in (None, "jinja"),
@@ -68,41 +65,81 @@ IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""
 
-_CHAT = (
-    "roles_to_train train_on_eos train_on_eot message_field_training message_field_training_detail "
-    "message_property_mappings split_thinking drop_system_message field_tools field_thinking template_thinking_key"
+_MESSAGES = (
+    "roles message_field_role message_field_content message_property_mappings split_thinking drop_system_message "
+    "field_tools field_thinking template_thinking_key"
+)
+_TRAINED = "roles_to_train train_on_eos train_on_eot message_field_training message_field_training_detail"
+_TEMPLATED = ("chat_template", "prompt_completion")
+_INSTRUCT = (
+    *("alpaca", "gpteacher", "jeopardy", "oasst", "explainchoice", "concisechoice", "summarizetldr", "reflection"),
+    *("orcamini", "metharme", "context_qa", "creative_acr", "instruct", "user_defined"),
 )
 ONLY_FOR: list[tuple[str, tuple[str, ...]]] = [
-    (_CHAT, ("chat_template", "prompt_completion")),
-    ("skip text_column", ("pretrain",)),
+    (f"{_MESSAGES} {_TRAINED} chat_template chat_template_jinja".replace("roles ", ""), _TEMPLATED),
+    ("roles", (*_TEMPLATED, "sharegpt")),
+    ("field_messages", ("chat_template", "sharegpt", "pygmalion", "llama2_chat")),
+    ("field_instruction field_input field_output", _INSTRUCT),
+    ("field_system", (*_TEMPLATED, *_INSTRUCT)),
+    ("field_chosen field_rejected", ()),
+    ("field", ("completion", "pretrain")),
+    ("text_column", ("pretrain",)),
     ("field_human field_model strict", ("sharegpt",)),
-    ("conversation", ("sharegpt", "alpaca_chat", "pygmalion")),
+    ("conversation", ("sharegpt", "instruct", "alpaca_chat")),
     ("step_separator max_completion_length train_on_last_step_only", ("stepwise_supervised",)),
 ]
 """Keys of an entry of `datasets` -> how the types begin that read them, where they are not preference data."""
 
+_CONVERSATIONS = (
+    "chat_template",
+    *(f"{name}.{style}" for name in ("chatml", "llama3") for style in ("argilla_chat", "ultra")),
+)
+ONLY_FOR_RL: list[tuple[str, tuple[str, ...]]] = [
+    (_MESSAGES.replace("drop_system_message ", ""), _CONVERSATIONS),
+    ("field_messages field_chosen field_rejected chat_template chat_template_jinja", ("chat_template",)),
+    ("field_system", ("chat_template", "chatml", "llama3", "zephyr")),
+    ("drop_system_message", ("chat_template", "chatml", "llama3")),
+    (f"{_TRAINED} field_instruction field_input field_output field text_column conversation", ()),
+    ("field_human field_model strict step_separator max_completion_length train_on_last_step_only", ()),
+]
+"""The same for preference data."""
+
+
+def fits(key: str, names: str) -> bool:
+    """Return whether a key is one of `names`, of which those with `_` at the end stand for all that begin so."""
+    return any(key == name or (name.endswith("_") and key.startswith(name)) for name in names.split())
+
+
+def idle(config: Config) -> Iterator[tuple[list[str], str]]:
+    """Yield keys that the file sets and that change nothing, with the reason."""
+    asked = [key for key, value in config.values.items() if value not in (False, "", [], {})]
+    asked += [f"evaluation.{key}" for key, value in (config.values.get("evaluation") or {}).items() if value]
+    for names, when, why in IDLE:
+        found = [key for key in asked if fits(key, names)]
+        if found and when(config):
+            yield found, why
+    for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
+        for index, entry in enumerate(entries):
+            for keys, why in _idle_in(entry, config, is_test=name == "test_datasets"):
+                if found := [f"{name}.{index}.{key}" for key in keys.split() if key in entry.model_fields_set]:
+                    yield found, why
+
 
 def idle_keys(config: Config) -> list[str]:
     """Return a line for each reason why keys that the file sets change nothing."""
-    asked = [key for key, value in config.values.items() if value not in (False, "", [], {})]
-    asked += [f"evaluation.{key}" for key, value in (config.values.get("evaluation") or {}).items() if value]
-    lines = []
-    for names, when, why in IDLE:
-        idle = [f"`{key}`" for key in asked if key.startswith(tuple(names.split()))]
-        if idle and when(config):
-            lines.append(f"{', '.join(idle)}: without effect: {why}")
-    for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
-        if config.data.rl:
-            break
-        lines += [line for index, entry in enumerate(entries) for line in _idle_in(entry, f"{name}.{index}")]
-    return lines
+    return [f"{', '.join(f'`{key}`' for key in found)}: without effect: {why}" for found, why in idle(config)]
 
 
-def _idle_in(entry: Dataset, place: str) -> Iterator[str]:
-    """The keys of one dataset that its type does not read; a type of one's own may read all."""
-    if not entry.kind or ".py:" in entry.kind:
-        return
-    for names, kinds in ONLY_FOR:
-        idle = [f"`{place}.{key}`" for key in names.split() if key in entry.model_fields_set]
-        if idle and not entry.kind.startswith(kinds):
-            yield f"{', '.join(idle)}: without effect: `type: {entry.kind}` does not read it"
+def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:
+    """The keys of one dataset that its type or its place does not read; a type of one's own may read all."""
+    if entry.kind and ".py:" not in entry.kind and not entry.kind.startswith("passthrough"):
+        for names, kinds in ONLY_FOR_RL if config.data.rl else ONLY_FOR:
+            if not entry.kind.startswith(kinds):
+                yield names, f"`type: {entry.kind}` does not read it"
+    path = Path(resolve_file(entry.path, config.source))
+    names = "revision" if is_test else "name revision"  # `name` is that of the loss too
+    if path.is_file() or "://" in entry.path:
+        is_part = entry.split in (None, "train") or "[" in str(entry.split)
+        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is one file"
+    elif path.is_dir():
+        yield names, "`path` is a folder"

@@ -24,6 +24,27 @@ def _streams(value: Any) -> list[Any]:
     return [{"type": "pretrain", **(item if isinstance(item, dict) else {"path": item})} for item in entries]
 
 
+NICKNAMES = {
+    "lr": "learning_rate",
+    "lora": "adapter: lora",
+    "qlora": "adapter: qlora",
+    "model": "base_model",
+    "model_name": "base_model",
+    "model_name_or_path": "base_model",
+    "max_length": "sequence_len",
+    "max_seq_len": "sequence_len",
+    "max_seq_length": "sequence_len",
+    "num_train_epochs": "num_epochs",
+    "per_device_train_batch_size": "micro_batch_size",
+    "per_device_eval_batch_size": "eval_batch_size",
+    "grad_accum": "gradient_accumulation_steps",
+    "lr_scheduler_type": "lr_scheduler",
+    "optim": "optimizer",
+    "target_modules": "lora_target_modules",
+}
+"""What other programs and people call a key, which is an error here -> what to write."""
+
+
 RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     **{key: _attention(key) for key in ATTENTION_FLAGS},
     "model_config": lambda value: {"overrides_of_model_config": value},

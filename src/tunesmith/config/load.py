@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -13,11 +12,12 @@ from tunesmith.config.idle import idle_keys
 from tunesmith.config.places import Places
 from tunesmith.config.rules import broken_rules
 from tunesmith.config.sections import OWNER, SECTIONS, Config, Section
-from tunesmith.config.yaml_source import KeyPath, Marks
+from tunesmith.config.yaml_source import LONGEST, KeyPath, Marks, shown
 from tunesmith.errors import ConfigError, did_you_mean
 
 _EXPECTED = {
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
@@ -42,9 +42,10 @@ _REQUIRED: dict[str, dict[str, Any]] = {
 
 _PHRASES = {
     "missing": "is missing",
-    "greater_than": "must be greater than {gt:g}, found {input!r}",
-    "greater_than_equal": "must be at least {ge:g}, found {input!r}",
-    "less_than_equal": "must be at most {le:g}, found {input!r}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
     "too_short": "needs at least {min_length} entry",
 }
 """pydantic's error type -> our words."""
@@ -90,7 +91,7 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
         f"{where(*key)}: {text}" for key, text in broken_rules(config) if not any(f"`{key}" in text for key in doubtful)
     ]
     if faults:
-        raise ConfigError("\n".join(sorted(faults, key=_line)))
+        raise ConfigError("\n".join(map(_one_line, sorted(faults, key=_line))))
     return config.model_copy(update={"notes": (*notes(found), *idle_keys(config))})
 
 
@@ -100,10 +101,13 @@ def _line(fault: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def resolve_file(path: str, source: str) -> str:
-    """Return `path` as it stands if it exists from the working folder, else as seen from the folder of `source`."""
-    beside = Path(source).parent / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path
+def _one_line(fault: str) -> str:
+    """Return a fault without line breaks and with long values cut: a file may hold them anywhere."""
+
+    def cut(found: re.Match[str]) -> str:
+        return found[0] if len(found[0]) <= 2 * LONGEST else f"{found[0][:LONGEST]}...`"
+
+    return re.sub("`[^`]*`", cut, fault.replace("\n", "\\n"))
 
 
 def _by_key(errors: Sequence[Any]) -> dict[KeyPath, list[Any]]:
@@ -120,25 +124,31 @@ def _by_key(errors: Sequence[Any]) -> dict[KeyPath, list[Any]]:
 
 
 def _is_union_member(part: str | int) -> bool:
-    return isinstance(part, str) and (part in {"bool", "str", "int", "float"} or "[" in part)
+    return isinstance(part, str) and (
+        part.removeprefix("constrained-") in {"bool", "str", "int", "float"} or "[" in part
+    )
 
 
 def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], where: Places) -> str:
     """Return one fault for the errors of one key."""
-    error = errors[0]
-    name = ".".join(map(str, path))
+    error, name = errors[0], ".".join(map(str, path))
+    option = (where.renamed.get(path[0], path[0]), *path[1:])
+    if isinstance(where.given.get(option), bool):
+        return f"{where(*path)}: `{name}` needs a value, found {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
         known = _known_at(section, path)
         return f"{where(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (
             did_you_mean(str(path[-1]), known) or f"; known are {', '.join(known)}"
         )
-    if all(item["type"] in _EXPECTED for item in errors):
-        expected = dict.fromkeys(_EXPECTED[item["type"]].format(**item.get("ctx", {})) for item in errors)
-        return f"{where(*path)}: `{name}` expects {' or '.join(expected)}, found {error['input']!r}"
-    if error["type"] in _PHRASES:
-        phrase = _PHRASES[error["type"]].format(input=error["input"], **error.get("ctx", {}))
-        return f"{where(*path)}: `{name}` {phrase}"
-    return f"{where(*path)}: `{name}` {error['msg'].removeprefix('Value error, ')}"
+    found = "" if error["type"] in ("missing", "too_short") else f", found {shown(error['input'], quoted=True)}"
+    expected = dict.fromkeys(
+        _EXPECTED[item["type"]].format(**item.get("ctx", {})) for item in errors if item["type"] in _EXPECTED
+    )
+    phrases = [_PHRASES[item["type"]].format(**item.get("ctx", {})) for item in errors if item["type"] in _PHRASES]
+    words = [*([f"expects {' or '.join(expected)}"] if expected else []), *phrases]
+    if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
+        words, found = [error["msg"].removeprefix("Value error, ")], ""
+    return f"{where(*path)}: `{name}` {' or '.join(words)}{found}"
 
 
 def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:

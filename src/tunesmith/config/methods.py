@@ -1,5 +1,11 @@
 """Names of optimizers and learning rate schedules, so that an unknown one is found before anything slow."""
 
+from typing import Any
+
+import yaml
+
+from tunesmith.config.yaml_source import Loader
+
 _BY_PACKAGE = {
     "": "adamw_torch adamw_torch_fused adafactor sgd adagrad rmsprop muon",
     "bitsandbytes": "adamw_8bit paged_adamw_8bit paged_adamw_32bit ademamix ademamix_8bit paged_ademamix_32bit "
@@ -57,6 +63,9 @@ REFUSED_OPTIMIZERS = {
 }
 """Optimizers that are known and not to be had -> why, and what to use."""
 
+NO_BETAS = ("adafactor", "sgd", "adagrad", "rmsprop", "grokadamw")
+"""Parts of the names of optimizers that read neither `adam_beta1` nor `adam_beta2` nor `adam_epsilon`."""
+
 LOW_RANK = ("galore_", "apollo_")
 """How the names of optimizers begin that need `optim_target_modules`."""
 
@@ -69,3 +78,39 @@ SCHEDULES = (
     *("one_cycle", "rex"),
 )
 """transformers' learning rate schedules, and two of Axolotl."""
+
+ACCELERATOR = (
+    *("split_batches", "dispatch_batches", "even_batches", "use_seedable_sampler", "non_blocking"),
+    "gradient_accumulation_kwargs",
+)
+"""Names in `accelerator_config`."""
+CHECKPOINTING = ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "early_stop")
+"""Names in `gradient_checkpointing_kwargs`: arguments of torch.utils.checkpoint."""
+_DEEPSPEED = """
+train_batch_size train_micro_batch_size_per_gpu gradient_accumulation_steps gradient_clipping
+zero_optimization fp16 bf16 bfloat16 amp torch_autocast data_types optimizer scheduler
+zero_allow_untested_optimizer zero_force_ds_cpu_optimizer communication_data_type
+seq_parallel_communication_data_type prescale_gradients gradient_predivide_factor sparse_gradients fp32_allreduce
+disable_allgather activation_checkpointing sparse_attention aio steps_per_print wall_clock_breakdown
+memory_breakdown dump_state flops_profiler tensorboard wandb comet csv_monitor comms_logger compression_training
+data_efficiency curriculum_learning progressive_layer_drop eigenvalue quantize_training checkpoint
+load_universal_checkpoint nebula elasticity autotuning hybrid_engine compile pipeline tensor_parallel
+sequence_parallel_size graph_harvesting use_data_before_expert_parallelism dataloader_drop_last
+vocabulary_size
+"""
+DEEPSPEED = _DEEPSPEED.split()
+"""Names in `deepspeed`, at the top."""
+
+
+def optimizer_options(given: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Return `optim_args`, which may be "key=value,key=value", as a mapping.
+
+    Raises:
+        ValueError: the text is of another form.
+    """
+    if not isinstance(given, str):
+        return given or {}
+    parts = [part.partition("=") for part in given.split(",")]
+    if not all(name.strip().isidentifier() and equals for name, equals, _ in parts):
+        raise ValueError(f"`optim_args: {given}` is neither a mapping nor of the form key=value,key=value")
+    return {name.strip(): yaml.load(text, Loader) for name, _, text in parts}

@@ -1,11 +1,14 @@
 """Rules across keys about what is loaded and what trains of it."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tunesmith.config.sections import AdapterSection, Config, ModelSection
 from tunesmith.config.sections.model import ATTENTION, EXPERT_KERNELS, EXPERTS
 from tunesmith.config.training_rules import Problem
+from tunesmith.config.yaml_source import shown
 from tunesmith.errors import did_you_mean
 
 PLUGINS = {
@@ -27,6 +30,21 @@ PLUGINS = {
 }
 """Axolotl's plugins -> why one is not supported; nothing if it is."""
 
+IN_SAVED = {
+    "lora_r": "r",
+    "lora_alpha": "lora_alpha",
+    "lora_dropout": "lora_dropout",
+    "lora_modules_to_save": "modules_to_save",
+    "peft_use_dora": "use_dora",
+    "peft_use_rslora": "use_rslora",
+}
+"""Keys that must say the same as the adapter in `lora_model_dir` -> their names there."""
+NOT_IN_SAVED = (
+    "lora_target_ lora_rank_pattern lora_alpha_pattern lora_fan_in_fan_out peft peft_layers_ peft_init_ "
+    "peft_trainable_token_indices peft_ensure_weight_tying"
+)
+"""Keys, or how their names begin, that change nothing beside `lora_model_dir`."""
+
 _CHANGES_BASE = ("orthogonal", "olora", "pissa", "loftq")
 _NO_LANGUAGE_MODEL = re.compile(r"(Classification|QuestionAnswering|MaskedLM|Seq2Seq|Model)$")
 
@@ -37,6 +55,7 @@ def what_trains(config: Config) -> list[Problem]:
         *_loading(config.model, config.adapter),
         *_plugins(config.model),
         *_peft(config.adapter, config.model),
+        *_saved_adapter(config.adapter),
         *_in_part(config),
         *_relora(config),
     ]
@@ -118,6 +137,25 @@ def _peft(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         )
 
 
+def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
+    """Yield the keys that say other than the adapter which the run begins with; training goes on with that one."""
+    file = Path(adapter.lora_model_dir or "") / "adapter_config.json"
+    if not adapter.lora_model_dir or not file.is_file():
+        return  # what is wrong is said when it is loaded
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return
+    for key, name in IN_SAVED.items():
+        ours, theirs = getattr(adapter, key), saved.get(name)
+        if key in adapter.model_fields_set and name in saved and ours not in (None, theirs):
+            yield (
+                (key,),
+                f"`{key}: {shown(ours)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
+                f"{shown(theirs)}; remove `{key}`, or `lora_model_dir` to begin anew",
+            )
+
+
 def _in_part(config: Config) -> Iterator[Problem]:
     adapter, decay = config.adapter, config.training.weight_decay
     for key in ("unfrozen_parameters", "lisa_n_layers"):
@@ -173,7 +211,7 @@ def _without_plugin(name: str) -> Callable[[Config], bool]:
 
 
 IDLE_MODEL: list[tuple[str, Callable[[Config], bool], str]] = [
-    ("peft", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
+    ("peft peft_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
     ("relora_prune_", lambda c: not c.adapter.relora, "there is no `relora: true`"),
     ("lisa_layers_attribute", lambda c: not c.adapter.lisa_n_layers, "there is no `lisa_n_layers`"),
     ("liger_", _without_plugin("LigerPlugin"), "`plugins` does not name LigerPlugin"),
@@ -191,10 +229,11 @@ IDLE_MODEL: list[tuple[str, Callable[[Config], bool], str]] = [
         lambda c: c.model.reinit_weights,
         "`reinit_weights: true` makes the model from its config alone",
     ),
+    (NOT_IN_SAVED, lambda c: c.adapter.lora_model_dir is not None, "the adapter in `lora_model_dir` has its own"),
     (
-        "lora_rank_pattern lora_alpha_pattern peft_layers_ peft_init_ lora_target_parameters",
-        lambda c: c.adapter.lora_model_dir is not None,
-        "the adapter in `lora_model_dir` has its own",
+        "revision_of_model",
+        lambda c: c.model.base_model.startswith("builtin/") or Path(c.model.base_model).is_dir(),
+        "`base_model` is no repository of the Hub",
     ),
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""

@@ -10,7 +10,8 @@ from tunesmith.config.sections import AdapterSection, Config, ModelSection
 from tunesmith.config.synthesis_rules import synthesis_problems
 from tunesmith.config.tracking_rules import tracking_problems
 from tunesmith.config.training_rules import Problem, training_problems
-from tunesmith.config.yaml_source import KeyPath
+from tunesmith.config.types import template_fault
+from tunesmith.config.yaml_source import KeyPath, flow
 
 
 def broken_rules(config: Config) -> list[Problem]:
@@ -32,7 +33,9 @@ def _model(model: ModelSection) -> Iterator[Problem]:
     if model.load_in_4bit and model.load_in_8bit:
         yield ("load_in_8bit",), "`load_in_4bit: true` and `load_in_8bit: true`: keep one"
     if model.fp16 and model.bf16 in (True, "full"):
-        yield ("fp16",), f"`bf16: {model.bf16}` and `fp16: true`: keep one; bf16 where the machine has it"
+        yield ("fp16",), f"`bf16: {flow(model.bf16)}` and `fp16: true`: keep one; bf16 where the machine has it"
+    if text := template_fault(model.chat_template):
+        yield ("chat_template",), text
     if model.chat_template == "jinja" and not model.chat_template_jinja:
         yield ("chat_template",), "`chat_template: jinja` needs `chat_template_jinja`: the template or its file"
 

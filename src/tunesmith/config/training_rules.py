@@ -3,15 +3,20 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.methods import (
+    ACCELERATOR,
+    CHECKPOINTING,
+    DEEPSPEED,
     LOW_RANK,
+    NO_BETAS,
     OPTIMIZERS,
     REFUSED_OPTIMIZERS,
     RENAMED_OPTIMIZERS,
     SCHEDULES,
     WATCHING,
+    optimizer_options,
 )
 from tunesmith.config.sections import Config, DataSection, TrainingSection
-from tunesmith.config.yaml_source import KeyPath
+from tunesmith.config.yaml_source import KeyPath, flow
 from tunesmith.errors import did_you_mean
 
 Problem = tuple[KeyPath, str]
@@ -28,6 +33,10 @@ ONE_OF = (
 """Keys of which a file may set one."""
 
 
+HIGHEST_RATE = 10
+"""Learning rates above this are mistakes for every optimizer."""
+
+
 def training_problems(config: Config) -> Iterator[Problem]:
     """Yield the problems between keys of training."""
     training = config.training
@@ -35,6 +44,13 @@ def training_problems(config: Config) -> Iterator[Problem]:
         if {one, other} <= training.model_fields_set:
             yield _at(other, f"`{_said(training, one)}` and `{_said(training, other)}`: keep one")
     yield from _optimizer(training)
+    yield from _optimizer_options(training)
+    yield from _options(config)
+    if training.learning_rate > HIGHEST_RATE:
+        yield _at(
+            "learning_rate",
+            f"`{_said(training, 'learning_rate')}` is far too high; 2e-4 suits LoRA, 1e-5 to 2e-5 full fine-tuning",
+        )
     if training.loraplus_lr_ratio is not None and config.adapter.adapter is None:
         yield _at("loraplus_lr_ratio", f"`{_said(training, 'loraplus_lr_ratio')}` needs `adapter: lora` (or qlora)")
     yield from _batches(training, config.data)
@@ -63,10 +79,45 @@ def _optimizer(training: TrainingSection) -> Iterator[Problem]:
     if name in REFUSED_OPTIMIZERS:
         yield _at("optimizer", f"`optimizer: {name}`: {REFUSED_OPTIMIZERS[name]}")
     elif RENAMED_OPTIMIZERS.get(name, name) not in OPTIMIZERS:
-        known = f"known are {', '.join(OPTIMIZERS)}{did_you_mean(name, OPTIMIZERS)}"
+        known = f"known are {', '.join(OPTIMIZERS)}{did_you_mean(name, [*RENAMED_OPTIMIZERS, *OPTIMIZERS])}"
         yield _at("optimizer", f"`optimizer: {name}` is unknown; {known}")
     elif name.startswith(LOW_RANK) and not training.optim_target_modules:
         yield _at("optimizer", f"`optimizer: {name}` needs `optim_target_modules`, such as all_linear or [q_proj]")
+
+
+def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
+    """Yield where `optim_args` says other than the keys that set the same."""
+    try:
+        options = optimizer_options(training.optim_args)
+    except ValueError as error:
+        yield _at("optim_args", str(error))
+        return
+    betas = [training.adam_beta1, training.adam_beta2]
+    for name, key, value in (
+        ("lr", "learning_rate", training.learning_rate),
+        ("weight_decay", "weight_decay", training.weight_decay),
+        ("betas", "adam_beta1", betas),
+        ("beta1", "adam_beta1", training.adam_beta1),
+        ("beta2", "adam_beta2", training.adam_beta2),
+        ("eps", "adam_epsilon", training.adam_epsilon),
+    ):
+        always = key in ("learning_rate", "weight_decay")  # the groups of weights have theirs from there
+        if name in options and options[name] != value and (always or key in training.model_fields_set):
+            said = flow({name: options[name]})
+            yield _at("optim_args", f"`optim_args: {said}` and `{_said(training, key)}`: keep one; set `{key}`")
+
+
+def _options(config: Config) -> Iterator[Problem]:
+    """Yield names that no library knows in keys whose value is handed on to one."""
+    training, deepspeed = config.training, config.distribution.deepspeed
+    for key, given, known in (
+        ("accelerator_config", training.accelerator_config, ACCELERATOR),
+        ("gradient_checkpointing_kwargs", training.gradient_checkpointing_kwargs, CHECKPOINTING),
+        ("deepspeed", deepspeed if isinstance(deepspeed, dict) else None, DEEPSPEED),
+    ):
+        for name in set(given or {}) - set(known):
+            hint = did_you_mean(str(name), known) or f"; known are {', '.join(known)}"
+            yield (key, str(name)), f"unknown key `{name}` in `{key}`{hint}"
 
 
 def _batches(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
@@ -78,6 +129,8 @@ def _batches(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
     if data.curriculum_sampling and data.shuffle_merged_datasets and "shuffle_merged_datasets" in data.model_fields_set:
         text = "`curriculum_sampling: true` and `shuffle_merged_datasets: true`: keep one; the first keeps the order"
         yield _at("shuffle_merged_datasets", text)
+    if (training.accelerator_config or {}).get("dispatch_batches"):
+        yield _at("accelerator_config", "`dispatch_batches: true` is for data without a length; remove it")
     if (training.accelerator_config or {}).get("split_batches"):
         text = "`split_batches: true` makes `micro_batch_size` that of all processes; set `micro_batch_size` instead"
         yield _at("accelerator_config", text)
@@ -150,6 +203,12 @@ def _nothing_best(config: Config) -> bool:
 
 _NO_WARMUP = "the schedule has no warmup; `lr_scheduler: constant_with_warmup` has one"
 IDLE_TRAINING: list[tuple[str, Callable[[Config], bool], str]] = [
+    (
+        "adam_beta1 adam_beta2 adam_epsilon",
+        lambda c: any(name in c.training.optimizer for name in NO_BETAS),
+        "the optimizer has no such argument",
+    ),
+    ("adam_epsilon", lambda c: "lion" in c.training.optimizer, "Lion has no such argument"),
     (
         "adam_beta3 adam_epsilon2",
         lambda c: "came" not in c.training.optimizer,

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from hashlib import sha256
 from itertools import chain, product
+from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.config import overrides, yaml_source
+from tunesmith.config.idle import idle
 from tunesmith.config.load import load_values
 from tunesmith.config.places import Places
 from tunesmith.config.sections import Config
-from tunesmith.config.yaml_source import KeyPath
+from tunesmith.config.yaml_source import KeyPath, shown
 from tunesmith.errors import ConfigError
 
 PAIRS = "_"
@@ -27,6 +29,7 @@ NOT_SWEPT = {
 """Key -> why it has no place in a sweep."""
 
 LONGEST_NAME = 100
+MOST_TRIALS = 1000
 
 
 class Trial(NamedTuple):
@@ -68,7 +71,11 @@ def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Tri
         ConfigError: names every fault of the sweep file, or else every fault of all configs that it makes.
     """
     given = overrides.parse(arguments)
-    combinations = [list(chain(*groups)) for groups in product(*_choices(sweep, given))]
+    choices = _choices(sweep, given)
+    if (number := prod(map(len, choices))) > MOST_TRIALS:
+        sizes = " x ".join(str(len(groups)) for groups in choices)
+        raise ConfigError(f"{sweep}: {sizes} = {number:,} trials; {MOST_TRIALS:,} at most. Take fewer values")
+    combinations = [list(chain(*groups)) for groups in product(*choices)]
     return make_trials(file, combinations, given, sweep)
 
 
@@ -92,6 +99,8 @@ def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPat
             for fault in str(error).splitlines():
                 faults.setdefault(_placed(fault, settings), []).append(name)
         else:
+            for fault in _idle(config, settings):
+                faults.setdefault(fault, []).append(name)
             trials.append(Trial(name, {item.key: item.value for item in settings}, _in_folder(config, name)))
     lines = [
         fault + ("" if len(names) == len(combinations) else f" (trial {names[0]}{', and others' * (len(names) > 1)})")
@@ -177,11 +186,21 @@ def _placed(fault: str, settings: list[Setting]) -> str:
     return fault
 
 
+def _idle(config: Config, settings: list[Setting]) -> Iterator[str]:
+    """Yield the swept keys that change nothing in a trial."""
+    reasons = {item.key: item.text for item in config.fates if item.fate == "idle"}
+    for keys, why in idle(config):
+        reasons |= {config.places.renamed.get(key, key): why for key in keys}
+    for setting in settings:
+        if reason := reasons.get(".".join(map(str, setting.path))):
+            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would change nothing: {reason}"
+
+
 def _twins(trials: list[Trial]) -> Iterator[str]:
     """Yield the trials that are the same run as an earlier one, or would push to the same place."""
     seen: dict[str, str] = {}
     for trial in trials:
-        content = json.dumps(trial.config.values | {"output_dir": ""}, sort_keys=True, default=str)
+        content = json.dumps(trial.config.settings() | {"output_dir": ""}, default=str)
         hub = trial.config.tracking.hub_model_id
         for mark, text in (
             (trial.name, "are the same run"),

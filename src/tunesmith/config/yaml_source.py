@@ -15,6 +15,22 @@ Marks = dict[KeyPath, tuple[int, int]]
 
 
 MOST_KEYS = 100_000
+LONGEST = 80
+"""Characters of a value that a message shows."""
+
+_FAULTS: tuple[tuple[str, str, str], ...] = (
+    (r"could not find expected ':'", "from", "a key needs `: ` after it"),
+    (r"'\\t'", "at", "a tab; YAML is indented with spaces"),
+    (r"a quoted scalar.*end of stream", "from", "the quote is not closed"),
+    (r"a flow \w+.*but got", "from", "the bracket is not closed, or a comma is missing"),
+    (r"but found '([\]}])'", "at", r"`\1` closes nothing"),
+    (r"'(.)' that cannot start any token", "at", r"a text that begins with `\1` needs quotes"),
+    (r"scanning an (?:alias|anchor)", "from", "a text that begins with `*` or `&` needs quotes"),
+    (r"unhashable key", "from", "a text that begins with `{` needs quotes"),
+    (r"but found '<block \w+ start>'", "at", "indented differently from the line above"),
+    (r"but found '<scalar>'", "at", "text after the end of the value; put all of it in quotes"),
+)
+"""What PyYAML says -> whether the fault is where it began (`from`) or where it stopped (`at`), and what to say."""
 
 
 class Loader(yaml.SafeLoader):
@@ -36,12 +52,26 @@ for _class in (Loader, Dumper):
 Dumper.add_representer(
     str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, '"' if "\n" in text else None)
 )
+Dumper.add_representer(
+    float,
+    lambda dumper, number: (
+        dumper.represent_scalar("tag:yaml.org,2002:float", repr(number))
+        if "e" in repr(number)
+        else yaml.SafeDumper.represent_float(dumper, number)
+    ),
+)
 
 
 def flow(value: Any) -> str:
     """Return a value as one line of YAML."""
     text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
     return str(text).removesuffix("\n").removesuffix("\n...")
+
+
+def shown(value: Any, *, quoted: bool = False) -> str:
+    """Return a value for a message: as YAML, cut if it is long; a text in quotes if it is to stand by itself."""
+    text = repr(value) if quoted and isinstance(value, str) else flow(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def is_remote(file: str) -> bool:
@@ -57,22 +87,16 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
     """
     marks: Marks = {}
     faults: list[str] = []
+    text = _text(file)
     try:
-        loader = Loader(_text(file))
+        loader = Loader(text)
         node = loader.get_single_node()
         _collect(node, (), marks, faults)
         values = loader.construct_document(node) if node else None
     except RecursionError:
         raise ConfigError(f"{file}: nested too deeply, or an alias (`*name`) holds itself or too much") from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-        problem = error.problem or str(error)
-        if problem.startswith("but "):
-            problem = f"{error.context}, {problem}"
-        if "'\\t'" in problem:
-            problem = "a tab; YAML is indented with spaces"
-        raise ConfigError(f"{place}: {problem}") from None
+        raise ConfigError(f"{file}:{_syntax_fault(error, text.splitlines())}") from None
     except yaml.reader.ReaderError as error:
         character = chr(error.character)
         raise ConfigError(f"{file}: character {character!r} at position {error.position} is not YAML") from None
@@ -83,6 +107,29 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
     if faults:
         raise ConfigError("\n".join(f"{file}:{fault}" for fault in faults))
     return values, marks
+
+
+def _syntax_fault(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
+    """Return line, column and what is wrong there, in words for people who do not know YAML."""
+    at = error.problem_mark or error.context_mark
+    assert at is not None
+    line, column, problem = at.line, at.column, error.problem or str(error)
+    if problem.startswith("mapping values"):
+        before = lines[line - 1] if line else ""
+        if ": " in lines[line][:column]:
+            problem = "a second `: ` in one line; put the value in quotes"
+        elif re.match(r"\s*[\w-]+:\S", before):
+            line, column, problem = line - 1, len(before) - len(before.lstrip()), "a key needs `: ` after it"
+        else:
+            column, problem = len(lines[line]) - len(lines[line].lstrip()), "indented differently from the line above"
+    for pattern, which, words in _FAULTS:
+        if found := re.search(pattern, f"{error.context}: {problem}"):
+            mark = error.context_mark if which == "from" and error.context_mark else at
+            line, column, problem = mark.line, mark.column, found.expand(words)
+            break
+    if problem.startswith("but "):
+        problem = f"{error.context}, {problem}"
+    return f"{line + 1}:{column + 1}: {problem}"
 
 
 def _text(file: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunesmith import hub
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Dataset
 from tunesmith.data.download import download
 from tunesmith.data.types import BadRow, Row

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import hub
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import ModelSection, SpecialTokens
 from tunesmith.data.sentencepiece import from_sentencepiece, has_only_sentencepiece
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean

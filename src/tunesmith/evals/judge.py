@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Judge
 from tunesmith.errors import ConfigError, DataError, RunError, UserError
 from tunesmith.evals.items import Item, read_texts

@@ -1,11 +1,13 @@
 """Adapters: what is trained in place of the whole model. A new one is a function and a line in `ADAPTERS`."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from tunesmith.config.sections import AdapterSection
+from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import detect
 from tunesmith.modeling.precision import Format
@@ -62,10 +64,14 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format, *, fused: 
     from peft import get_peft_model
 
     assert section.adapter is not None
-    make = ADAPTERS[section.adapter]
+    make, asked = ADAPTERS[section.adapter], section
     _check_names("lora_target_modules", section.lora_target_modules, model)
     _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
-    _check_names("lora_target_parameters", section.lora_target_parameters, model)
+    parameters = section.lora_target_parameters
+    _check_names("lora_target_parameters", [parameters] if isinstance(parameters, str) else parameters, model)
+    _check_patterns("lora_rank_pattern", section.lora_rank_pattern, model)
+    _check_patterns("lora_alpha_pattern", section.lora_alpha_pattern, model)
+    _check_numbers(section, model)
     if section.lora_target_linear and (section.lora_target_modules or section.peft_layers_to_transform):
         both = sorted({*_linear_names(model), *(section.lora_target_modules or [])})
         section = section.model_copy(update={"lora_target_linear": False, "lora_target_modules": both})
@@ -82,8 +88,10 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format, *, fused: 
     except ValueError as error:
         if "target module" not in str(error).lower():
             raise
+        keys = ("lora_target_modules", "lora_target_linear", "lora_target_parameters", "peft_layers_pattern")
+        said = " and ".join(f"`{key}: {shown(value)}`" for key in keys if (value := getattr(asked, key)))
         raise ConfigError(
-            f"`lora_target_modules: {section.lora_target_modules}` names no layer that LoRA can adapt; "
+            f"{said} names no layer that LoRA can adapt; "
             f"the model's linear layers are {', '.join(sorted(_linear_names(model)))}"
         ) from error
 
@@ -101,6 +109,39 @@ def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
                 f"`{key}`: the model has no layer `{name}`; its linear layers are "
                 f"{', '.join(sorted(_linear_names(model)))}{did_you_mean(name, known)}"
             )
+
+
+def _check_patterns(key: str, patterns: Collection[str], model: Any) -> None:
+    """Refuse an expression that fits no layer; peft only warns."""
+    names = [name for name, _ in model.named_modules()]
+    for pattern in patterns:
+        try:
+            fits = any(re.fullmatch(rf"(.*\.)?({pattern})", name) for name in names)
+        except re.error as error:
+            raise ConfigError(f"`{key}`: `{pattern}` is no regular expression: {error}") from None
+        if not fits:
+            known = sorted(_linear_names(model))
+            raise ConfigError(
+                f"`{key}`: the model has no layer `{pattern}`; its linear layers are {', '.join(known)}"
+                f"{did_you_mean(pattern, known)}"
+            )
+
+
+def _check_numbers(section: AdapterSection, model: Any) -> None:
+    """Refuse blocks and tokens that the model does not have."""
+    blocks = model.config.get_text_config().num_hidden_layers
+    if section.peft_layers_to_transform and max(section.peft_layers_to_transform) >= blocks:
+        raise ConfigError(
+            f"`peft_layers_to_transform: {shown(section.peft_layers_to_transform)}`: the model has {blocks} blocks, 0 "
+            f"to {blocks - 1}"
+        )
+    given = section.peft_trainable_token_indices or []
+    by_layer = given if isinstance(given, dict) else {"": given}
+    _check_names("peft_trainable_token_indices", [name for name in by_layer if name], model)
+    rows = model.get_input_embeddings().weight.shape[0]
+    for token in sorted({token for tokens in by_layer.values() for token in tokens}):
+        if token >= rows:
+            raise ConfigError(f"`peft_trainable_token_indices`: there is no token {token}; the model has {rows}")
 
 
 def in_format(model: Any, trained: Format) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from tunesmith import hub
 from tunesmith.config.sections import ModelSection
 from tunesmith.config.sections.model import EXPERTS, NOT_IN_TRANSFORMERS
+from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.attention import DOCUMENTS, register_document_attention
@@ -47,17 +48,19 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
     loader = _named(section.type_of_model, "type_of_model")
     try:
         config = _model_config(section, name, where)
+        _check_class(section, loader, config)
         if section.reinit_weights:
             model = _named("AutoModelForCausalLM", "type_of_model").from_config(config, **form)
         else:
             if section.experts_implementation in EXPERTS:
                 form["experts_implementation"] = section.experts_implementation
             arguments = form | {"quantization_config": _quantisation(section)} | section.overrides_of_model_kwargs
-            model = loader.from_pretrained(name, config=config, **where, **arguments)
-    except ConfigError:
+            model, info = loader.from_pretrained(name, config=config, output_loading_info=True, **where, **arguments)
+            _check_weights(section, model, info)
+    except (ConfigError, ModelError):
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(_reason(section.base_model, error)) from error
+        raise ModelError(_reason("base_model", section.base_model, name, error, section)) from error
     model.config.use_cache = True
     if section.changes_vocabulary:
         fit_embeddings(model, section, model_tokenizer(section))
@@ -86,13 +89,64 @@ def _named(name: str, key: str) -> Any:
 
 def _model_config(section: ModelSection, name: str, where: dict[str, Any]) -> Any:
     """Return the model's config, with the settings that the user's config changes."""
-    other = section.base_model_config
-    if other and other != section.base_model:
-        name = local_base_model(other)
+    key, said = "base_model", section.base_model
+    if section.base_model_config and section.base_model_config != said:
+        key, said = "base_model_config", section.base_model_config
+        name = local_base_model(said)
         where = where | {"revision": None, "local_files_only": Path(name).is_dir() or not hub.is_reachable()}
-    config = _named(section.cls_model_config or "AutoConfig", "cls_model_config").from_pretrained(name, **where)
+    made = _named(section.cls_model_config or "AutoConfig", "cls_model_config")
+    try:
+        if section.cls_model_config:
+            _check_config_class(made, section, name, where)
+        config = made.from_pretrained(name, **where)
+    except ConfigError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(_reason(key, said, name, error, section)) from error
     _override(config, section.overrides_of_model_config)
+    if section.model_quantization_config_kwargs.get("dequantize") and "quantization_config" not in config.to_dict():
+        raise ConfigError(
+            f"`model_quantization_config: {section.model_quantization_config}` with `dequantize: true`: the weights of "
+            f"{section.base_model} are not quantised; remove both keys"
+        )
     return config
+
+
+def _check_config_class(made: Any, section: ModelSection, name: str, where: dict[str, Any]) -> None:
+    """Refuse a class for another kind of model; that of a part of the model, such as its text model, is fine."""
+    from transformers import PreTrainedConfig
+
+    raw = PreTrainedConfig.get_config_dict(name, **where)[0]
+    kinds = [part["model_type"] for part in (raw, *raw.values()) if isinstance(part, dict) and "model_type" in part]
+    if kinds and made.model_type not in kinds:
+        raise ConfigError(
+            f"`cls_model_config: {section.cls_model_config}` is for models of type {made.model_type}, and "
+            f"`base_model: {section.base_model}` is {kinds[0]}; remove `cls_model_config`"
+        )
+
+
+def _check_class(section: ModelSection, loader: Any, config: Any) -> None:
+    """Refuse a class of models that is not made for the config; it would take some of the weights, or none."""
+    from transformers import PreTrainedModel
+
+    if not issubclass(loader, PreTrainedModel) or isinstance(config, loader.config_class):
+        return
+    own = (config.architectures or ["AutoModelForCausalLM"])[0]
+    raise ConfigError(
+        f"`type_of_model: {section.type_of_model}` is for models of type {loader.config_class.model_type}, and "
+        f"`base_model: {section.base_model}` is {config.model_type}; remove `type_of_model`, or set it to {own}"
+    )
+
+
+def _check_weights(section: ModelSection, model: Any, info: dict[str, Any]) -> None:
+    """Refuse a checkpoint without all weights of the model: those that are missing would begin at random."""
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"`base_model: {section.base_model}` has no {missing[0]} and lacks {len(missing)} weights of "
+            f"{type(model).__name__} in all; they would begin at random. Look at `type_of_model`, `cls_model_config`, "
+            "`base_model_config` and `overrides_of_model_config`; `reinit_weights: true` trains from random weights"
+        )
 
 
 def _override(config: Any, changes: dict[str, Any]) -> None:
@@ -115,13 +169,22 @@ def _override(config: Any, changes: dict[str, Any]) -> None:
             setattr(config, key, value)
 
 
-def _reason(name: str, error: Exception) -> str:
+def _reason(key: str, said: str, folder: str, error: Exception, section: ModelSection) -> str:
+    """Return why a model or its config does not load; the keys that have a hand in it are named."""
     text = str(error).strip().split("\n")[0]
-    if Path(name).is_dir():
-        return f"`base_model: {name}` is a folder, but does not load as a model: {text}"
-    if name.startswith((".", "/", "~")):
-        return f"`base_model: {name}`: no such folder"
-    return f"`base_model: {name}` is no folder here, and {hub.why_not(error)}"
+    with_ = ""
+    if key == "base_model":
+        others = {
+            "type_of_model": section.type_of_model,
+            "overrides_of_model_kwargs": section.overrides_of_model_kwargs,
+        }
+        named = [f"`{name}: {shown(value)}`" for name, value in others.items() if name in section.model_fields_set]
+        with_ = f" with {' and '.join(named)}" if named else ""
+    if Path(folder).is_dir():
+        return f"`{key}: {said}` is a folder, but does not load as a model{with_}: {text}"
+    if said.startswith((".", "/", "~")):
+        return f"`{key}: {said}`: no such folder"
+    return f"`{key}: {said}` is no folder here, and {hub.why_not(error)}"
 
 
 def _quantisation(section: ModelSection) -> Any:

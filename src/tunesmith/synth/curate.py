@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tunesmith.assertions import jury
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config, Curate
 from tunesmith.data.source import digest, locate
 from tunesmith.data.splits import prepare_splits, set_names

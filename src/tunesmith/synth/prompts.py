@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Dataset, Generate
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row

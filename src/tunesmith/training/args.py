@@ -189,5 +189,5 @@ def _loading(training: TrainingSection) -> dict[str, Any]:
 def _optimizer_arguments(given: dict[str, Any] | str | None) -> str | None:
     """Return `optim_args` in the form of transformers: "key=value,key=value"."""
     if isinstance(given, dict):
-        return ",".join(f"{key}={value}" for key, value in given.items())
+        return ",".join(f"{key}={value}" for key, value in given.items() if not isinstance(value, list))
     return given

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import Trainer, TrainingArguments
 
-from tunesmith.config.load import resolve_file
+from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config, DistributionSection, TrainingSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.hardware import Hardware
@@ -33,7 +33,7 @@ def distribution_arguments(
     """
     section = config.distribution
     if world_size == 1:
-        return {}, _off(section, "one process; the model is whole on this device")
+        return {}, _off(config, "one process; the model is whole on this device", world_size)
     for key in PARALLEL_KEYS:
         if getattr(section, key) > 1:
             raise ConfigError(
@@ -42,7 +42,8 @@ def distribution_arguments(
             )
     arguments = {key: getattr(section, key) for key in DDP_KEYS if getattr(section, key) is not None}
     if not can_shard(hardware):
-        return arguments, _off(section, "accelerate splits over GPUs only; each process holds the model, same result")
+        why = "accelerate splits over GPUs only; each process holds the model, same result"
+        return arguments, _off(config, why, world_size)
     if section.sharded:
         _check_fsdp(config, world_size)
         return arguments | _fsdp(section), [Decision("fsdp", f"over {world_size} GPUs", _fsdp_reason(section))]
@@ -59,9 +60,13 @@ def can_shard(hardware: Hardware) -> bool:
     return hardware.kind == "cuda"
 
 
-def _off(section: DistributionSection, why: str) -> list[Decision]:
+def _off(config: Config, why: str, world_size: int) -> list[Decision]:
+    section = config.distribution
     asked = {"fsdp": section.sharded, "deepspeed": bool(section.deepspeed)}
     asked |= {key: getattr(section, key) > 1 for key in PARALLEL_KEYS}
+    if world_size == 1:
+        asked |= {key: getattr(section, key) is not None for key in DDP_KEYS}
+        asked["ddp_find_unused_parameters"] = config.training.ddp_find_unused_parameters is not None
     return [Decision(key, "off", why) for key, wanted in asked.items() if wanted]
 
 

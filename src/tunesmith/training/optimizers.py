@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-import yaml
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_optimizer import is_optimizer_factory
 
-from tunesmith.config.methods import OPTIMIZERS, RENAMED_OPTIMIZERS, WITHOUT_GPU
+from tunesmith.config.methods import OPTIMIZERS, RENAMED_OPTIMIZERS, WITHOUT_GPU, optimizer_options
 from tunesmith.config.sections import TrainingSection
-from tunesmith.config.yaml_source import Loader
 from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware
 from tunesmith.training.args import Decision, Schedule, optimization
@@ -74,7 +72,7 @@ OWN: dict[str, tuple[str, str, Callable[[TrainingSection], dict[str, Any]]]] = {
 
 def optimizer_class(training: TrainingSection, arguments: TrainingArguments, model: Any) -> tuple[Any, dict[str, Any]]:
     """Return the class of the optimizer (or what makes it) and its arguments, with those that transformers forgets."""
-    given = _typed(training.optim_args)
+    given = optimizer_options(training.optim_args)
     if training.optimizer in OWN:
         module, name, settings = OWN[training.optimizer]
         made = getattr(importlib.import_module(module), name)
@@ -86,11 +84,6 @@ def optimizer_class(training: TrainingSection, arguments: TrainingArguments, mod
     if OPTIMIZERS[arguments.optim] in ("", "bitsandbytes") and "ademamix" not in arguments.optim:
         kept |= given
     return made, kept
-
-
-def _typed(given: dict[str, Any] | str | None) -> dict[str, Any]:
-    """Return `optim_args`, which may be "key=value,key=value", as a mapping."""
-    return (yaml.load(f"{{{given.replace('=', ': ')}}}", Loader) if isinstance(given, str) else given) or {}
 
 
 class _Settings(TrainingArguments):
@@ -120,7 +113,7 @@ def for_this_machine(training: TrainingSection, hardware: Hardware) -> tuple[Tra
             optimizer = made(settings.pop("params", list(model.parameters())), **settings)
         keys = f"`lr_scheduler: {training.lr_scheduler}` and `lr_scheduler_kwargs: {training.lr_scheduler_kwargs}`"
         make_schedule(training, optimizer, 10, 100)
-    except (ImportError, TypeError, ValueError, yaml.YAMLError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"{keys} do not go together: {error}") from error
     return training, [Decision("optimizer", name, why)] if why else []
 

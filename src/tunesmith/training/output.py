@@ -3,17 +3,53 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from tunesmith.config.sections import TrainingSection
 from tunesmith.errors import RunError
+from tunesmith.log import is_main_process
 from tunesmith.training.checkpoints import find_checkpoint, remove_broken, whole_checkpoints
 from tunesmith.training.record import RunRecord
 
 MARGIN = 100 * 2**20
 """Bytes that a run needs besides its checkpoints."""
+
+
+LOCK = ".lock"
+"""File in the folder of a run or of a sweep that whoever writes there holds."""
+
+
+@contextmanager
+def only_writer(folder: Path, what: str) -> Iterator[None]:
+    """Make a folder and hold it, so that no other process writes `what` there; the first process does so for all.
+
+    Raises:
+        RunError: another one has it, or it cannot be made.
+    """
+    if not is_main_process():
+        yield
+        return
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"`output_dir: {folder}` is a file; choose a folder")
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"another process trains {what} in {folder}; wait for it, or set another --output-dir") from None
+    except OSError as error:
+        raise RunError(f"`output_dir: {folder}` cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):
+            folder.rmdir()  # if nothing was written
 
 
 def starting_point(training: TrainingSection, *, resume: bool, overwrite: bool) -> Path | None:
@@ -52,6 +88,9 @@ def move_aside(output: Path) -> Path | None:
         return None
     aside = output.with_name(f"{output.name}.{time.strftime('%Y%m%d-%H%M%S')}")
     output.rename(aside)
+    if (aside / LOCK).exists():  # it is ours, and stays with the folder's name
+        output.mkdir()
+        (aside / LOCK).rename(output / LOCK)
     return aside
 
 

@@ -53,10 +53,12 @@ def make_plan(config: Config, hardware: Hardware) -> Plan:
     kernels, fast = kernel_arguments(config.model, hardware)
     trackers = choose_trackers(config.tracking, Path(training.output_dir))
     formats = f"{precision.compute}, trained weights {precision.trained}"
+    unused = [Decision("tf32", "off", f"a {hardware.kind} has none; the same result")]
     decisions = [
         Decision("hardware", str(hardware), "detected"),
         Decision("precision", formats, precision.reason),
         Decision("attention", attention, attention_why),
+        *(unused if config.model.tf32 is True and hardware.kind != "cuda" else []),
         *(*replaced, *spread, *fast, *trackers.decisions),
     ]
     arguments = devices | kernels | trackers.arguments | hub_arguments(config.tracking)

@@ -41,7 +41,14 @@ from tunesmith.training.kernels import fuse_layers, spare_checkpointing
 from tunesmith.training.launch import check_launch, check_world
 from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
-from tunesmith.training.output import changed_settings, check_disk, full_disk_explained, move_aside, starting_point
+from tunesmith.training.output import (
+    changed_settings,
+    check_disk,
+    full_disk_explained,
+    move_aside,
+    only_writer,
+    starting_point,
+)
 from tunesmith.training.plan import Plan, make_plan, world_size
 from tunesmith.training.preference import objective
 from tunesmith.training.publish import publish
@@ -71,6 +78,11 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     Raises:
         UserError: of every kind; the checkpoints saved before it are whole.
     """
+    with only_writer(Path(config.training.output_dir), "a run"):
+        return _train(config, resume=resume, overwrite=overwrite)
+
+
+def _train(config: Config, *, resume: bool, overwrite: bool) -> Outcome:
     hardware = detect()
     check_launch(hardware.kind)
     output = Path(config.training.output_dir)

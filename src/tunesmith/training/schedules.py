@@ -48,7 +48,9 @@ def make_schedule(training: TrainingSection, optimizer: Optimizer, warmup: int, 
 
 def _one_cycle(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> LRScheduler:
     """Up and down once, with the momentum the other way round where the optimizer has one."""
-    arguments: dict[str, Any] = {"pct_start": warmup / steps, "anneal_strategy": "cos"}
+    steps = max(steps, 2)
+    rise = warmup + 1e-6 if warmup == 1 else warmup  # torch divides by the steps of the rise less one
+    arguments: dict[str, Any] = {"pct_start": rise / steps, "anneal_strategy": "cos"}
     arguments["cycle_momentum"] = bool({"momentum", "betas"} & set(optimizer.defaults))
     if training.lr_div_factor is not None:
         arguments["div_factor"] = training.lr_div_factor

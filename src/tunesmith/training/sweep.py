@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from tunesmith.config.sections import Config
 from tunesmith.config.sections.tracking import without_secrets
@@ -29,7 +28,7 @@ from tunesmith.config.trials import Trial
 from tunesmith.errors import INTERRUPTED, RunError, UserError
 from tunesmith.log import note
 from tunesmith.training.checkpoints import whole_checkpoints
-from tunesmith.training.output import changed_settings
+from tunesmith.training.output import changed_settings, only_writer
 from tunesmith.training.record import RunRecord
 
 FINISHED, RESUME, AGAIN, NEW = "finished", "goes on", "starts again", "new"
@@ -70,12 +69,8 @@ def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise RunError("a sweep starts one process for each trial; start it without torchrun or accelerate")
     output = trials[0].output.parent
-    output.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output / ".sweep.lock", timeout=0):
-            return _run_all(trials, train_one, output)
-    except Timeout:
-        raise RunError(f"another process trains the sweep in {output}") from None
+    with only_writer(output, "the sweep"):
+        return _run_all(trials, train_one, output)
 
 
 def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
@@ -86,6 +81,9 @@ def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
         if todo != FINISHED:
             ended = _in_a_process(trial, train_one, resume=todo == RESUME, overwrite=todo == AGAIN)
             if isinstance(ended, int):
+                if ended != INTERRUPTED:
+                    reasons[trial.name] = "failed: a fault of Tunesmith; its traceback was printed"
+                write_table(trials, reasons, output)
                 note("the sweep is stopped; the same command goes on with it")
                 return ended
             if ended != FINISHED:

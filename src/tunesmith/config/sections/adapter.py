@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tunesmith.config.sections.section import Count, Section, Share
+from tunesmith.config.sections.section import Count, Number, Section, Share
 
 
 class LoftQ(Section):
@@ -42,7 +42,7 @@ class AdapterSection(Section):
     """Ranks of single layers, by name or regular expression."""
     lora_alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Alphas of single layers, by name or regular expression."""
-    peft_layers_to_transform: list[int] | None = None
+    peft_layers_to_transform: list[Number] | None = None
     """Numbers of the blocks to adapt."""
     peft_layers_pattern: list[str] | str | None = None
     """Name of the list that holds the blocks, if it is not found by itself."""
@@ -50,7 +50,7 @@ class AdapterSection(Section):
     """How the adapter begins; `true` changes nothing at first, `false` does."""
     peft: PeftOptions = PeftOptions()
     """Further settings of peft: loftq_config."""
-    peft_trainable_token_indices: list[int] | dict[str, list[int]] | None = None
+    peft_trainable_token_indices: list[Number] | dict[str, list[Number]] | None = None
     """Ids of tokens whose embeddings are trained too; by layer for more than the input embedding."""
     peft_ensure_weight_tying: bool | None = None
     """Keep embeddings and head the same weights where the model does; by default so."""

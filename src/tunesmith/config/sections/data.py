@@ -7,6 +7,8 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tunesmith.config.sections.section import Count, NonNegative, Section
 
+Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
+
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Names of roles in common datasets -> the names that templates know."""
 
@@ -43,7 +45,7 @@ class Dataset(Section):
     text_column: str | None = None
     """pretrain: column of the text; another name of `field`."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """pretrain: rows to leave out at the start."""
+    """Rows to leave out at the start."""
     field_instruction: str = "instruction"
     """alpaca: column of the instruction."""
     field_input: str = "input"
@@ -136,7 +138,7 @@ class DataSection(Section):
     """Rows to hold out from the training data: a share up to 1, a number above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
-    rl: Literal["dpo", "ipo", "kto", "orpo", "simpo"] | None = None
+    rl: Preferences | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: str = "last_run_prepared"
     """Folder of prepared (tokenised) data."""
@@ -177,21 +179,33 @@ class DataSection(Section):
     pretrain_multipack_attn: bool = True
     """Documents in one sequence do not see each other; they never do here, so that only true is taken."""
 
-    @field_validator("rl", "data_checks", mode="before")
+    @field_validator("data_checks", mode="before")
     @classmethod
-    def _bare_off(cls, value: Any, info: ValidationInfo) -> Any:
+    def _bare_off(cls, value: Any) -> Any:
         """YAML reads a bare `off` as false."""
+        return "off" if value is False else value
+
+    @field_validator("rl", mode="before", json_schema_input_type=Preferences | Literal[False] | None)
+    @classmethod
+    def _no_online_learning(cls, value: Any) -> Any:
         if value in ("grpo", "gdpo", "ebft"):
             raise ValueError(
                 f"is {value}: online reinforcement learning needs a generation server; it is not supported. "
                 "`rl: dpo` trains on pairs of answers"
             )
-        return ("off" if info.field_name == "data_checks" else None) if value is False else value
+        return None if value is False else value
 
     @field_validator("dataset_prepared_path", mode="before")
     @classmethod
     def _default_folder(cls, value: Any) -> Any:
         return value or "last_run_prepared"
+
+    @field_validator("val_set_size")
+    @classmethod
+    def _share_or_rows(cls, value: float) -> float:
+        if value > 1 and value % 1:
+            raise ValueError(f"is a share up to 1, or a whole number of rows; found {value:g}")
+        return value
 
     @field_validator("pretrain_multipack_attn")
     @classmethod

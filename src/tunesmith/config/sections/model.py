@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from tunesmith.config.sections.section import Section
+from tunesmith.config.sections.section import Number, Section
 
 NOT_IN_TRANSFORMERS = ("xformers", "sage", "fp8")
 """Attention code of Axolotl's own: faster forms of what sdpa computes."""
@@ -113,7 +113,7 @@ class ModelSection(Section):
     """Begin new rows of the embeddings near the mean of the old ones, not at random."""
     shrink_embeddings: bool = False
     """Cut off rows of the embeddings for which the tokenizer has no token."""
-    fix_untrained_tokens: int | Annotated[list[int], Field(min_length=1)] | None = None
+    fix_untrained_tokens: Number | Annotated[list[Number], Field(min_length=1)] | None = None
     """Ids of tokens whose embeddings begin at the mean of all others."""
     chat_template: str | None = None
     """Chat template of all datasets: `tokenizer_default`, a named one, or `jinja`."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_core.core_schema import ValidationInfo
 
+Number = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -20,8 +21,10 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_boolean_as_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse `lora_r: true`, which pydantic would read as 1."""
+    def _no_odd_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `lora_r: true`, which pydantic would read as 1, and numbers that no library can hold."""
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("is too large a number")
         if isinstance(value, bool) and info.field_name and not _takes_bool(cls.model_fields[info.field_name]):
             raise ValueError("does not take true or false")
         return value

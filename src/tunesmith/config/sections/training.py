@@ -36,7 +36,7 @@ class TrainingSection(Section):
 
     output_dir: str = "./model-out"
     """Folder of the run: checkpoints, the result, and the record in run/."""
-    seed: int = 42
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of shuffling, initial adapter weights and dropout."""
     micro_batch_size: Count = 1
     """Rows (packed rows with packing) in one forward pass on one device."""
@@ -183,7 +183,7 @@ class TrainingSection(Section):
         """YAML reads a bare `no` as false."""
         return "no" if value is False else value
 
-    @field_validator("jagged_restart_anneal_steps", mode="before")
+    @field_validator("jagged_restart_anneal_steps", mode="before", json_schema_input_type=Count | Literal[False] | None)
     @classmethod
     def _off(cls, value: Any) -> Any:
         """Axolotl's example has `jagged_restart_anneal_steps: false`."""

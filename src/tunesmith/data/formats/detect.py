@@ -16,6 +16,7 @@ COLUMNS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("conversations",), {"type": "chat_template", "field_messages": "conversations"}),
     (("prompt", "completions", "labels"), {"type": "stepwise_supervised"}),
     (("prompt", "completion"), {"type": "prompt_completion"}),
+    (("prompt", "response"), {"type": "alpaca", "field_instruction": "prompt", "field_output": "response"}),
     (("segments",), {"type": "input_output"}),
     (("system", "instruction", "output"), {"type": "alpaca_w_system"}),
     (("instruction", "output"), {"type": "alpaca"}),
@@ -25,6 +26,10 @@ COLUMNS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("article", "question", "answer"), {"type": "context_qa"}),
     (("context", "question", "answer"), {"type": "context_qa.load_v2"}),
     (("question", "answer"), {"type": "alpaca", "field_instruction": "question", "field_output": "answer"}),
+    (
+        ("input", "output"),
+        {"type": "alpaca", "field_instruction": "input", "field_input": "", "field_output": "output"},
+    ),
     (("article", "summary"), {"type": "summarizetldr"}),
     (("text",), {"type": "completion"}),
 )

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from tunesmith.config.sections import Dataset
+from tunesmith.config.types import MAPPING_KEYS
 from tunesmith.data.formats.conversation import tokenizer_of
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
 from tunesmith.data.formats.spec import Format, FormatSpec, missing_column, text_column
@@ -181,12 +182,11 @@ FORMATS = {
     "system_format": ("{system}", ("system",)),
 }
 """Formats of a `type` that is a mapping -> its default, and what may stand in braces in it."""
-FIELDS = ("field_system", "field_instruction", "field_input", "field_output")
 
 
 def _user_defined(dataset: Dataset, keys: dict[str, Any], spec: FormatSpec) -> tuple[Layout, FormatSpec]:
     """Return the layout that a mapping under `type` describes."""
-    known = ("system_prompt", *FIELDS, *FORMATS)
+    known = MAPPING_KEYS[""]
     given = {key: value for key, value in keys.items() if value is not None}
     for key, value in given.items():
         if key not in known:
@@ -205,7 +205,7 @@ def _user_defined(dataset: Dataset, keys: dict[str, Any], spec: FormatSpec) -> t
             ) from None
     # Axolotl has no answer where the column is missing; for us it is a fault of the row.
     absent = {"input": "", "system": given.get("system_prompt", "")} | ({"output": ""} if spec.upstream else {})
-    columns = {key: given[key] for key in FIELDS if key in given}
+    columns = {key: given[key] for key in known if key in given and key.startswith("field_")}
     own = dataset.model_copy(update={"type": "user_defined", **columns})
     turn, bare, frame = formats
     return Layout(turn, bare, frame, OWN_SYSTEM, absent=absent), replace(spec, dataset=own)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tunesmith.config.sections import Dataset, ModelSection
+from tunesmith.config.types import MAPPING_KEYS, kind_of_preferences
 from tunesmith.data.formats.preference_chat import (
     Message,
     PreferenceRow,
@@ -113,7 +114,7 @@ def preference_example(
         template = dataset_template(dataset, model, tokenizer, source)
         return replace(template, settings={}) if upstream else template
 
-    group = "dpo" if rl in ("ipo", "simpo") else rl
+    group = kind_of_preferences(rl)
     row = PreferenceRow(values, dataset, group, upstream, find_template)
     prompt, answers = _find_type(dataset, rl, TYPES[group])(row)
     if group != "kto":
@@ -195,8 +196,7 @@ def _user_defined(row: PreferenceRow) -> Texts:
         raise ConfigError("`datasets.type: user_defined` is written as a mapping, such as {field_prompt: question}")
     given = {key: value for key, value in row.dataset.type.items() if value}
     parts = ("prompt", *row.answers)
-    known = [f"field_{name}" for name in (*parts, "system", *(["label"] if row.group == "kto" else []))]
-    known += [f"{name}_format" for name in parts]
+    known = MAPPING_KEYS[row.group]
     for key in given:
         if key not in known:
             raise ConfigError(
