@@ -142,7 +142,7 @@ def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):
         ({"lora_rank": 8}, "unknown key `lora_rank`; did you mean `lora_r`?"),
         ({"micro_batch_size": "two"}, "`micro_batch_size` expects a whole number, found 'two'"),
         ({"chat_template": "chatm"}, "`chat_template: chatm` is none of"),
-        ({"datasets": [{"path": "a.jsonl", "type": "alpca"}]}, "`type: alpca` is none of"),
+        ({"datasets": [{"path": "a.jsonl", "type": "alpca"}]}, "`datasets.type: alpca` is none of"),
     ],
 )
 def test_a_fault_of_the_config(call, tmp_path, write_config, keys, expected):

@@ -31,14 +31,22 @@ def test_a_known_type_of_preferences_loads(tmp_path, write_config, name):
 @pytest.mark.parametrize(
     ("keys", "line", "expected"),
     [
-        ({"type": "alpacca"}, 3, "`datasets.0`: `type: alpacca` is none of chat_template, "),
+        ({"type": "alpacca"}, 3, "`datasets.type: alpacca` is none of chat_template, "),
         ({"type": "alpacca"}, 3, "; did you mean `alpaca`?"),
-        ({"type": "chatml.intel"}, 3, "`type: chatml.intel` is for pairs of answers; set `rl: dpo`"),
-        ({"type": {"field_instuction": "q"}}, 4, "`field_instuction` in `type`; known are system_prompt, "),
+        ({"type": "chatml.intel"}, 3, "`datasets.type: chatml.intel` is for pairs of answers; set `rl: dpo`"),
+        ({"type": {"field_instuction": "q"}}, 4, "`field_instuction` in `datasets.type`; known are system_prompt, "),
         ({"type": {"field_instuction": "q"}}, 4, "; did you mean `field_instruction`?"),
         ({"chat_template": "chatmll"}, 2, "`chat_template: chatmll` is none of tokenizer_default, jinja, "),
-        ({"type": "alpaca", "rl": "dpo"}, 3, "`type: alpaca` is no layout for `rl: dpo`; known are chatml.default, "),
-        ({"type": {"field_x": "q"}, "rl": "orpo"}, 4, "unknown key `field_x` in `type`; `rl: orpo` takes no mapping"),
+        (
+            {"type": "alpaca", "rl": "dpo"},
+            3,
+            "`datasets.type: alpaca` is no layout for `rl: dpo`; known are chatml.default, ",
+        ),
+        (
+            {"type": {"field_x": "q"}, "rl": "orpo"},
+            4,
+            "unknown key `field_x` in `datasets.type`; `rl: orpo` takes no mapping",
+        ),
     ],
 )
 def test_an_unknown_name_is_found_with_its_line_among_all_faults(tmp_path, keys, line, expected):

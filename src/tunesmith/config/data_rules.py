@@ -46,7 +46,7 @@ def _parts(data: DataSection) -> Iterator[Problem]:
             if entry.chat_template == "jinja" and not entry.chat_template_jinja:
                 yield (name, place, "chat_template"), "`chat_template: jinja` needs `chat_template_jinja`"
             if fault := type_fault(entry, data.rl):
-                yield (name, place, "type", *filter(None, fault[:1])), f"`{name}.{place}`: {fault[1]}"
+                yield (name, place, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
                 yield (name, place, "chat_template"), text
             if entry.shards is None and entry.shards_idx:

@@ -76,20 +76,20 @@ def type_fault(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
         for key in entry.type:
             if key not in known:
                 names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
-                return key, f"unknown key `{key}` in `type`; {names}{did_you_mean(str(key), known)}"
+                return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
         return None
     kind, known = entry.kind, PREFERENCE_TYPES[group] if group else TYPES
     if not kind or kind in known or (not group and ".py:" in kind) or (group and f"{kind}.default" in known):
         return None
     if group:
         near = did_you_mean(kind, known)
-        return "", f"`type: {kind}` is no layout for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
+        return "", f"`datasets.type: {kind}` is no layout for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
     if any(kind in names for names in PREFERENCE_TYPES.values()):
-        return "", f"`type: {kind}` is for pairs of answers; set `rl: dpo` (or another)"
+        return "", f"`datasets.type: {kind}` is for pairs of answers; set `rl: dpo` (or another)"
     families = dict.fromkeys(name.replace(":", ".").split(".")[0] for name in TYPES)
     return (
         "",
-        f"`type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function{did_you_mean(kind, TYPES)}",
+        f"`datasets.type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function{did_you_mean(kind, TYPES)}",
     )
 
 
