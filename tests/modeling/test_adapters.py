@@ -195,14 +195,16 @@ def test_single_blocks_can_be_adapted(small_model, keys, pattern):
     assert all(name.startswith("1.") for name in names)
 
 
-def test_blocks_may_have_a_name_of_their_own(small_model):
-    """peft finds blocks by the usual names of their list, of which this is none."""
-    small_model.model.own = small_model.model.layers
-    del small_model.model.layers
-    keys = {"lora_target_modules": ["q_proj"], "peft_layers_to_transform": [1]}
-    model = new_adapter(small_model, section(**keys, peft_layers_pattern="own"), "float32")
-    found = {name.split(".self_attn")[0] for name in trained(model)}
-    assert found == {"base_model.model.model.own.1"}
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("layers", {"1.mlp.parts.0", "1.mlp.parts.1"}), ("parts", {"0.mlp.parts.1", "1.mlp.parts.1"})],
+)
+def test_of_lists_within_lists_the_pattern_names_the_blocks(small_model, pattern, expected):
+    for layer in small_model.model.layers:
+        layer.mlp.parts = torch.nn.ModuleList(torch.nn.ModuleDict({"own": torch.nn.Linear(4, 4)}) for _ in range(2))
+    keys = {"lora_target_modules": ["own"], "peft_layers_to_transform": [1], "peft_layers_pattern": pattern}
+    names = adapted(new_adapter(small_model, section(**keys), "float32"))
+    assert {name.removesuffix(".own") for name in names} == expected
 
 
 @pytest.mark.parametrize("start", [True, "gaussian", "orthogonal", "olora", "pissa"])

@@ -84,7 +84,7 @@ TESTS: dict[str, dict[str, str]] = {
     "modeling/test_adapters.py": {
         "test_an_adapter_may_begin_at_random": "peft_init_lora_weights",
         "test_bare_parameters_of_experts_are_adapted": "lora_target_parameters",
-        "test_blocks_may_have_a_name_of_their_own": "peft_layers_pattern",
+        "test_of_lists_within_lists_the_pattern_names_the_blocks": "peft_layers_pattern",
         "test_every_setting_reaches_peft": "lora_fan_in_fan_out",
         "test_rows_of_single_tokens_are_trained": "peft_trainable_token_indices",
         "test_single_blocks_can_be_adapted": "peft_layers_to_transform",
