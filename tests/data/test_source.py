@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tunesmith import hub
 from tunesmith.config.sections import Dataset
 from tunesmith.data.source import check_token, digest, read_rows
 from tunesmith.data.types import BadRow, Row
@@ -324,3 +325,24 @@ def test_a_token_is_asked_for_only_where_one_is_needed(file, monkeypatch):
         check_token(Dataset(path="a/b"), "config.yml")
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_x")
     check_token(Dataset(path="a/b"), "config.yml")
+
+
+def test_the_keys_of_a_dataset_of_the_hub_reach_the_library(monkeypatch):
+    """Rows of such a dataset are in test_hub_dataset.py; it has one revision and no configurations."""
+    asked = []
+
+    def load_dataset(*names, **options):
+        asked.append((*names, options))
+        return datasets.Dataset.from_list([{"a": 1}])
+
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert values("a/b", name="english", revision="old", split="test", data_files="x*", streaming=True) == [{"a": 1}]
+    options = {"revision": "old", "split": "test", "data_files": "x*", "streaming": True}
+    assert asked == [("a/b", "english", options)]
+    values("a/b")
+    assert asked[1] == (
+        "a/b",
+        None,
+        {"revision": None, "split": "train", "data_files": None, "streaming": False},
+    )

@@ -159,3 +159,16 @@ def test_tasks_need_lm_eval(evaluated, capsys):
         pytest.skip("it is installed")
     assert main([str(evaluated[2]), "--base", "--tasks", "arc_easy"]) == 2
     assert "--tasks needs lm-eval: pip install 'tunesmith[lm-eval]'" in capsys.readouterr().err
+
+
+def test_rows_and_answers_at_once_are_as_many_as_asked_for(evaluated, monkeypatch, tmp_path):
+    asked = []
+
+    def generate(voice, prompts, *_, batch_size, **__):
+        asked.append((len(prompts), batch_size))
+        return ["It is so."] * len(prompts)
+
+    monkeypatch.setattr("tunesmith.evals.evaluate.generate", generate)
+    keys = ["--evaluation.max-rows", "2", "--evaluation.batch-size", "5"]
+    assert main([str(evaluated[2]), "--base", "--output", str(tmp_path / "report.json"), *keys]) == 0
+    assert asked == [(2, 5)]

@@ -1,7 +1,9 @@
 """Adapters on a model: fresh ones, and saved ones that may be missing or belong elsewhere."""
 
 import json
+import sys
 from copy import deepcopy
+from types import ModuleType
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3Moe
 
 from tunesmith.config.sections import AdapterSection
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.hardware import detect
+from tunesmith.hardware import Hardware, detect
 from tunesmith.modeling.adapters import load_adapter, lora_config, new_adapter
 
 
@@ -219,6 +221,18 @@ def test_single_blocks_can_be_adapted(small_model, keys, pattern):
     assert all(name.startswith("1.") for name in names)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("layers", {"1.mlp.parts.0", "1.mlp.parts.1"}), ("parts", {"0.mlp.parts.1", "1.mlp.parts.1"})],
+)
+def test_of_lists_within_lists_the_pattern_names_the_blocks(small_model, pattern, expected):
+    for layer in small_model.model.layers:
+        layer.mlp.parts = torch.nn.ModuleList(torch.nn.ModuleDict({"own": torch.nn.Linear(4, 4)}) for _ in range(2))
+    keys = {"lora_target_modules": ["own"], "peft_layers_to_transform": [1], "peft_layers_pattern": pattern}
+    names = adapted(new_adapter(small_model, section(**keys), "float32"))
+    assert {name.removesuffix(".own") for name in names} == expected
+
+
 @pytest.mark.parametrize("start", [True, "gaussian", "orthogonal", "olora", "pissa"])
 def test_an_adapter_begins_without_effect_and_comes_back_on_the_plain_base(small_model, tmp_path, start):
     """Some begin by changing the base weights; the saved adapter changes them again when it is loaded."""
@@ -249,6 +263,17 @@ def test_loftq_without_a_gpu_is_an_error_that_says_what_to_set(small_model, keys
         return
     with pytest.raises(ConfigError, match=r"set `peft_init_lora_weights: true` and no `peft.loftq_config`"):
         new_adapter(small_model, asked, "float32")
+
+
+def test_the_bits_of_loftq_reach_peft_on_a_gpu(monkeypatch):
+    gpu = Hardware(kind="cuda", count=1, name="fake", memory=2**36, bf16=True)
+    scipy = ModuleType("scipy")  # peft asks whether it is there
+    scipy.__spec__ = sys.__spec__
+    monkeypatch.setitem(sys.modules, "scipy", scipy)
+    monkeypatch.setattr("tunesmith.modeling.adapters.detect", lambda: gpu)
+    made = lora_config(section(peft={"loftq_config": {"loftq_bits": 8}}))
+    assert (made.init_lora_weights, made.loftq_config["loftq_bits"]) == ("loftq", 8)
+    assert lora_config(section(peft_init_lora_weights="loftq")).loftq_config["loftq_bits"] == 4
 
 
 def test_rows_of_single_tokens_are_trained(small_model):

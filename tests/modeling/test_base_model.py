@@ -1,5 +1,6 @@
 """Loading a base model, and what is said when there is none. (`modeling/load.py`)"""
 
+import json
 import os
 import subprocess
 import sys
@@ -243,3 +244,44 @@ def test_the_code_of_experts_can_be_chosen(mixture, name):
     loaded = load(mixture, experts_implementation=name)
     assert loaded.config._experts_implementation == name
     assert difference(loaded, load(mixture)) < 1e-4
+
+
+@pytest.mark.parametrize("dequantised", [True, False])
+def test_revision_and_quantisation_reach_the_library(small_folder, small_model, monkeypatch, dequantised):
+    """What they do there needs the Hub, and a GPU."""
+    asked = {}
+
+    def from_pretrained(name, **arguments):
+        asked.update(arguments)
+        return small_model
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", from_pretrained)
+    quantised = {"model_quantization_config": "Mxfp4Config"}
+    settings = {"model_quantization_config_kwargs": {"dequantize": True}} if dequantised else {}
+    load(small_folder, revision_of_model="old", **quantised, **settings)
+    assert asked["revision"] == "old"
+    assert type(asked["quantization_config"]).__name__ == "Mxfp4Config"
+    assert asked["quantization_config"].dequantize is dequantised
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_code_that_comes_with_a_model_runs_only_if_it_is_trusted(small_folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (small_folder / "own.py").write_text(OWN_CODE)
+    config = json.loads((small_folder / "config.json").read_text())
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    (small_folder / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}))
+    with pytest.raises(ModelError, match="contains custom code which must be executed"):
+        load(small_folder)
+    assert type(load(small_folder, trust_remote_code=True)).__name__ == "OwnModel"

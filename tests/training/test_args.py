@@ -195,6 +195,8 @@ def test_without_held_out_rows_nothing_is_evaluated():
         (FP32, False, False),
         (Precision("bfloat16", "bfloat16", "float32", ""), True, False),
         (Precision("bfloat16", "bfloat16", "bfloat16", ""), False, False),
+        (Precision("float16", "float16", "float32", ""), False, True),
+        (Precision("float16", "float16", "float16", ""), False, False),
     ],
 )
 def test_autocast_is_on_where_weights_are_trained_in_another_format(precision, bf16, fp16):

@@ -3,10 +3,10 @@
 import json
 import re
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 
 from tunesmith.config.load import load
 from tunesmith.errors import ConfigError, ModelError
@@ -106,6 +106,22 @@ def test_both_forms_of_fsdp_become_version_2(decide):
     assert told.why == "as set"
 
 
+def test_what_is_split_and_the_version_reach_the_library(decide):
+    by_size = {"auto_wrap_policy": "size_based_wrap", "min_num_params": 1000, "fsdp_version": 2}
+
+    def plugin_of(block):
+        arguments, (told,) = decide(GPUS, 2, fsdp_config=block)
+        made = TrainingArguments(use_cpu=True, fsdp=arguments["fsdp"], fsdp_config=arguments["fsdp_config"])
+        return made.fsdp_plugin_args, told.why
+
+    plugin, why = plugin_of(by_size)
+    assert why == "as set"
+    assert (plugin["auto_wrap_policy"], plugin["min_num_params"]) == ("SIZE_BASED_WRAP", 1000)
+    plugin, why = plugin_of({"offload_params": False})
+    assert why.startswith("version 2 in place of 1")
+    assert plugin["auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
+
+
 @pytest.mark.parametrize(
     ("keys", "reshards"),
     [
@@ -202,6 +218,15 @@ def test_deepspeed_settings_come_from_the_file_or_from_a_file_of_json(tmp_path):
     (tmp_path / "zero2.json").write_text("[")
     with pytest.raises(ConfigError, match=r"`deepspeed: zero2.json` is not JSON"):
         deepspeed_settings("zero2.json", str(tmp_path / "config.yml"))
+
+
+def test_deepspeed_settings_reach_the_trainer_on_several_gpus(decide, monkeypatch):
+    settings = {"zero_optimization": {"stage": 2}}
+    found = ModuleType("deepspeed")
+    found.__spec__ = sys.__spec__
+    monkeypatch.setitem(sys.modules, "deepspeed", found)
+    arguments, decisions = decide(GPUS, 2, deepspeed=settings)
+    assert (arguments, decisions) == ({"deepspeed": settings}, [("deepspeed", "ZeRO 2", "2 GPUs")])
 
 
 def test_a_file_of_deepspeed_is_needed_only_on_several_gpus(decide):

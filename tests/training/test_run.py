@@ -189,7 +189,11 @@ def test_training_stops_early_when_the_held_out_loss_no_longer_falls(tmp_path, t
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"loss_watchdog_threshold": 0.5, "loss_watchdog_patience": 2}, "the loss was above loss_watchdog_threshold"),
+        ({"loss_watchdog_threshold": 0.5}, "the loss was above loss_watchdog_threshold 0.5 3 times in a row"),
+        (
+            {"loss_watchdog_threshold": 0.6, "loss_watchdog_patience": 2},
+            "the loss was above loss_watchdog_threshold 0.6 2 times in a row",
+        ),
         ({**FULL, "embedding_lr": 1e20}, "the loss at step"),
     ],
 )

@@ -89,7 +89,8 @@ def type_fault(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
     families = dict.fromkeys(name.replace(":", ".").split(".")[0] for name in TYPES)
     return (
         "",
-        f"`datasets.type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function{did_you_mean(kind, TYPES)}",
+        f"`datasets.type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function"
+        + did_you_mean(kind, TYPES),
     )
 
 
