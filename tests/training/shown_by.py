@@ -118,7 +118,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_formats_follow_from_the_config_and_the_machine": "fp16 float16",
         "test_tf32_is_set_on_nvidia_gpus_only": "tf32",
     },
-    "modeling/test_tokenizer.py": {
+    "modeling/test_model_tokenizer.py": {
         "test_a_reserved_token_has_the_text_of_the_config": "added_tokens_overrides",
         "test_the_special_tokens_are_those_of_the_config": (
             "special_tokens.bos_token special_tokens.eos_token special_tokens.pad_token special_tokens.unk_token"

@@ -1,0 +1,84 @@
+"""The benchmark measures from outside, and both systems do the same work."""
+
+import sys
+
+import pytest
+
+from tunesmith.bench.growth import Point, plot, table
+from tunesmith.bench.measure import DEFAULT, OURS, WARM_UP, _joined, _run, make_work, own_run, peer_run
+from tunesmith.config.load import load
+from tunesmith.errors import ConfigError, RunError
+from tunesmith.hardware import detect
+
+CHATS = [
+    {"messages": [{"role": "user", "content": f"Add {n} and 2."}, {"role": "assistant", "content": f"It is {n + 2}."}]}
+    for n in range(8)
+]
+STEPS = """
+import json, sys, time
+held = bytearray(300 * 2**20)
+for step in range(6):
+    time.sleep(0.2)
+    with open(sys.argv[1], "a") as lines:
+        lines.write(json.dumps({"step": step, "loss": 1.0 / (step + 1), "tokens": 100 * (step + 1)}) + "\\n")
+"""
+
+
+def test_a_run_is_measured_after_the_first_steps(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    run = _run([sys.executable, "-c", STEPS, str(file)], tmp_path, file, ("some", "system"))
+    assert (run.system, run.setting, run.losses[1]) == ("some", "system", 0.5)
+    assert 150 < run.tokens_per_s < 520
+    assert 300 < run.peak_mb < 500
+    assert run.first_step_s >= 0.2
+
+
+def test_a_run_that_fails_says_why(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('the reason')"]
+    with pytest.raises(RunError, match="some system failed; the end of what it said:\nthe reason"):
+        _run(command, tmp_path, tmp_path / "metrics.jsonl", ("some", "system"))
+
+
+def test_samples_are_joined_to_rows_of_the_mean_that_is_asked_for():
+    samples = [{"input_ids": [1] * 20, "labels": [1] * 20}] * 7
+    rows = list(_joined(samples, 400, 500, 4096))
+    lengths = [len(row["input_ids"]) for row in rows]
+    assert 480 < sum(lengths) / len(lengths) < 540
+    assert len(set(lengths)) > 20
+    assert [len(row["input_ids"]) for row in _joined(samples, 3, 0, 4096)] == [20, 20, 20]
+
+
+@pytest.fixture
+def config(tmp_path, write_config, write_jsonl):
+    rows = write_jsonl(tmp_path / "rows.jsonl", CHATS)
+    keys = {"datasets": [{"path": str(rows), "type": "chat_template"}], "sequence_len": 128, "learning_rate": 1e-3}
+    return load(str(write_config(tmp_path, **keys, adapter="lora", lora_r=8, lora_target_linear=True)))
+
+
+def test_only_lora_on_linear_layers_is_compared(tmp_path, config):
+    other = config.model_copy(update={"adapter": config.adapter.model_copy(update={"adapter": None})})
+    with pytest.raises(ConfigError, match="compares LoRA on all linear layers"):
+        make_work(other, tmp_path, rows=2, mean=0, batch=1, epochs=1, hardware=detect())
+
+
+@pytest.mark.slow
+def test_both_systems_train_the_same_tokens_to_the_same_losses(tmp_path, config):
+    work = make_work(config, tmp_path, rows=8, mean=0, batch=2, epochs=1, hardware=detect())
+    runs = []
+    for name, start in ((OURS, own_run), (DEFAULT, peer_run)):
+        folder = tmp_path / name[0]
+        folder.mkdir()
+        runs.append(start(folder, work, name, {}))
+    ours, theirs = runs
+    assert len(ours.losses) == len(theirs.losses) == 4 > WARM_UP
+    assert ours.losses == pytest.approx(theirs.losses, rel=0.03)
+
+
+def test_growth_is_told_and_drawn(tmp_path):
+    points = [Point("step", "tokens", 512, 1.0, 900.0), Point("step", "tokens", 1024, 2.0, 1000.0)]
+    assert table(points).splitlines()[2:] == [
+        "| step | 512 tokens | 1.00 |  | 900 |",
+        "| step | 1,024 tokens | 2.00 | 2.0 for 2 times as many | 1000 |",
+    ]
+    plot(points, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
