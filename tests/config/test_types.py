@@ -40,12 +40,12 @@ def test_a_known_type_of_preferences_loads(tmp_path, write_config, name):
         (
             {"type": "alpaca", "rl": "dpo"},
             3,
-            "`datasets.type: alpaca` is no layout for `rl: dpo`; known are chatml.default, ",
+            "`datasets.type: alpaca` is no layout for `rl: dpo`; known are chatml.",
         ),
         (
             {"type": {"field_x": "q"}, "rl": "orpo"},
             4,
-            "unknown key `field_x` in `datasets.type`; `rl: orpo` takes no mapping",
+            "in `datasets.type`; `rl: orpo` takes no mapping",
         ),
     ],
 )

@@ -87,11 +87,8 @@ def type_fault(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
     if any(kind in names for names in PREFERENCE_TYPES.values()):
         return "", f"`datasets.type: {kind}` is for pairs of answers; set `rl: dpo` (or another)"
     families = dict.fromkeys(name.replace(":", ".").split(".")[0] for name in TYPES)
-    return (
-        "",
-        f"`datasets.type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function"
-        + did_you_mean(kind, TYPES),
-    )
+    near = did_you_mean(kind, TYPES)
+    return "", f"`datasets.type: {kind}` is none of {', '.join(families)}, and no path/to/file.py:function{near}"
 
 
 def template_fault(name: str | None) -> str:
