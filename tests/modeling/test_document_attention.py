@@ -89,3 +89,16 @@ def test_shapes_are_rounded_so_that_there_are_few():
     blocks = [block for size in range(1, 400) for block in module._blocks([0, size], 512, None)]
     shapes = {(block.queries.stop - block.queries.start, block.keys.stop - block.keys.start) for block in blocks}
     assert len(shapes) <= 4 * 7
+
+
+def test_states_of_several_formats_are_computed_in_that_of_autocast():
+    """With weights in fp32, positions make fp32 of queries and keys, and autocast bf16 of values."""
+    query, key, value = (part.detach() for part in tensors())
+    expected = alone(query, key, value)
+    mixed = query.float().requires_grad_(), key.float(), value.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = document_attention(None, *mixed, None, cu_seq_lens_q=torch.tensor(BORDERS))
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.double(), expected, rtol=0.05, atol=0.05)
+    output.float().sum().backward()
+    assert mixed[0].grad.dtype == torch.float32

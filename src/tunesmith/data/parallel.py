@@ -52,7 +52,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
     """
     global _work
     _work = work
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ.update(TOKENIZERS_PARALLELISM="false")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()  # rows make no cycles, and looking for them takes a quarter of the time
 

@@ -57,6 +57,10 @@ def document_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if dropout:
         return _with_dropout(query, key, value, borders, dropout, scale, sliding_window), None
+    form = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
+    query, key, value = (
+        states.to(form) for states in (query, key, value)
+    )  # positions in fp32 make fp32 of the first two
     with torch.autocast("cpu", enabled=False):
         arguments = query[0], key[0], value[0], borders, scale, sliding_window
         result: torch.Tensor = _DocumentAttention.apply(*arguments)  # type: ignore[no-untyped-call]
