@@ -193,8 +193,8 @@ def test_settings_take_effect_and_faults_are_told(page, asker):
     finish(page)
     assert page.get_by_label("Your question").input_value() == "Count to ten."
 
-    set_limit(page, "5")
     page.get_by_label("System prompt").fill("")
+    set_limit(page, "5")  # and the time that it gives is the system prompt's too
     asked = [turn("user", "Count to ten.")]
     short = [expected(asker, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
     start(page, "Count to ten.")
