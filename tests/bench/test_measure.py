@@ -29,7 +29,7 @@ def test_a_run_is_measured_after_the_first_steps(tmp_path):
     run = _run([sys.executable, "-c", STEPS, str(file)], tmp_path, file, ("some", "system"))
     assert (run.system, run.setting, run.losses[1]) == ("some", "system", 0.5)
     assert 150 < run.tokens_per_s < 520
-    assert 300 < run.peak_mb < 500
+    assert run.peak_mb > 300  # what this process holds counts too, if it is more
     assert run.first_step_s >= 0.2
 
 

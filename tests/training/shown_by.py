@@ -137,7 +137,7 @@ TESTS: dict[str, dict[str, str]] = {
             "curate.max_chars curate.min_chars curate.assertions curate.output curate.leak_columns"
         ),
     },
-    "synth/test_generate.py": {
+    "synth/test_generated_rows.py": {
         "test_a_dry_run_shows_the_prompt_and_asks_nothing": "generate.prompt generate.seeds_per_prompt",
         "test_a_limit_stops_and_the_next_run_goes_on": "generate.endpoint.max_requests generate.endpoint.max_cost",
         "test_another_seed_draws_other_seeds": "generate.seed",

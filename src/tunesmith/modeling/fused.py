@@ -218,7 +218,9 @@ def _fused_norm(module: nn.Module) -> nn.Module | None:
 
 def _fused_mlp(module: nn.Module) -> nn.Module | None:
     children = dict(module.named_children())
-    if set(children) != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
+    # Quantised layers are left alone: bitsandbytes packs its weights anew when it is only asked for a result, on a CPU.
+    plain = all(weight.is_floating_point() for weight in module.parameters())
+    if not plain or set(children) != {"gate_proj", "up_proj", "down_proj", "act_fn"}:
         return None
     activation = ACTIVATIONS.get(type(children.pop("act_fn")).__name__)
     if activation is None:
