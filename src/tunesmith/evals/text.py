@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Judged, Report, measured
-from tunesmith.evals.statistics import Interval
+from tunesmith.evals.statistics import Interval, wilson
 
 
 def table(report: Report) -> str:
@@ -37,9 +37,8 @@ def _lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
     failures = {voice: report.failures(voice) for voice in voices}
     for name in report.assertions:
         if all_assertions or any(failures[voice][name] for voice in voices):
-            passed = [[row.answers[voice].failed for row in report.rows] for voice in voices]
-            told = [[all(verdict.name != name for verdict in failed) for failed in column] for column in passed]
-            lines.append([f"  {name}", *(_share(measured(column), count) for column in told)])
+            rates = (wilson(count - failures[voice][name], count) for voice in voices)
+            lines.append([f"  {name}", *(_share(rate, count) for rate in rates)])
     for name in report.metrics:
         values = [report.scores(voice, name) for voice in voices]
         shares = all(isinstance(value, bool) for column in values for value in column)
