@@ -232,6 +232,13 @@ ENTRY = "  - path: some-org/some-rows\n"
         GOOD + "adapter: lora\nlora_model_dir: /adapters/x\n",
         GOOD + "resume_from_checkpoint: ./outputs/x\n",
         GOOD + "deepspeed: ds.json\n",
+        GOOD + "curate: {output: ../elsewhere}\n",
+        GOOD + "curate: {complexity: own.py:f}\n",
+        GOOD + "curate: {assertions: checks.py}\n",
+        GOOD + "generate: {seeds: seeds.jsonl, endpoint: {model: some-org/m}}\n",
+        GOOD + "generate: {seeds: some-org/rows, prompt: own.jinja, endpoint: {model: some-org/m}}\n",
+        GOOD + "generate: {seeds: some-org/rows, row_schema: /etc/x.json, endpoint: {model: some-org/m}}\n",
+        GOOD + "generate: {seeds: some-org/rows, output: /x.jsonl, endpoint: {model: some-org/m}}\n",
         GOOD + "deepspeed: {zero_optimization: {offload_param: {nvme_path: /nvme}}}\n",
         GOOD.replace("./outputs/web", "/home/somebody"),
         GOOD.replace("./outputs/web", "../outputs"),
@@ -300,7 +307,7 @@ def test_the_record_of_a_run_of_a_config_from_the_web_is_trusted(tmp_path):
 
 def test_every_key_that_names_a_file_is_in_the_lists():
     """A new key whose text speaks of a file belongs into one of the lists, or here if nothing is opened by its name."""
-    harmless = {"type", "chat_template", "comet_api_key"}  # of `type`, only file.py:function opens one
+    harmless = {"type", "complexity", "chat_template", "comet_api_key"}  # of two, only file.py:function opens one
     words = ("file", "folder", "Folder", "director", "checkpoint folder")
     named = {
         name.rpartition(".")[2]
