@@ -118,7 +118,7 @@ def test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end(conf
     assert outcome.faults == {"test_asks": 2, "form": 2, "duplicate": 1}
     (mended,) = [body["messages"] for body in server.asked if body["seed"] == 44 and len(body["messages"]) == 3]
     assert mended[1] == {"role": "assistant", "content": json.dumps(SEEDS[2])}
-    assert f"it is the same as the seed {tmp_path}/seeds.jsonl:3" in mended[2]["content"]
+    assert f"it asks the same as the seed {tmp_path}/seeds.jsonl:3" in mended[2]["content"]
     assert len(rows) == 10
     assert all(row["question"].endswith("?") for row in rows)
 
@@ -127,7 +127,7 @@ def test_rows_that_say_nearly_the_same_are_out(config, server, tmp_path):
     same = written({"messages": 0, "seed": 0})
 
     def script(body, number):
-        near = {**same, "answer": same["answer"].replace(".", f" {body['seed']}.")}
+        near = {**same, "question": f"{body['seed']} {same['question']}"}
         return Says(json.dumps(near if body["seed"] % 2 else written(body)))
 
     server.script = script

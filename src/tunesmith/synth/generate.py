@@ -129,7 +129,7 @@ class Making:
         self._hashes: dict[int, str] = {}
         self._names: list[str] = []
         for row in prompts.seeds:
-            self._remember("\n".join(_parts(row.values)), f"the seed {row.file}:{row.number}")
+            self._remember(_parts(row.values), f"the seed {row.file}:{row.number}")
 
     def round(self, output: Output) -> None:
         """Ask for as many rows as are missing, at most a round of them, and take the good ones."""
@@ -180,27 +180,26 @@ class Making:
                     reasons = "; ".join(f"{name}: {reason}" for name, _, reason in failed)
                     faults[index] = Fault(failed[0].name, reasons)
         for index in good():
-            said = "\n".join(parts[index])
-            faults[index] = self._twin(said)
+            faults[index] = self._twin(parts[index])
             if faults[index] is None:
-                self._remember(said, f"the row of prompt {drafts[index].number}")
+                self._remember(parts[index], f"the row of prompt {drafts[index].number}")
         if self.critic and (left := good()):
             for index, reason in zip(left, self.critic([parts[i] for i in left]), strict=True):
                 faults[index] = Fault(JUDGE, reason) if reason else None
         return faults
 
-    def _twin(self, said: str) -> Fault | None:
-        """Return of which seed or earlier row a text is a twin."""
-        if name := self._hashes.get(text_hash(said)):
-            return Fault(EQUAL, f"it is the same as {name}")
-        twin = self._near.find(said) if self.section.near_duplicates else None
+    def _twin(self, parts: tuple[str, str]) -> Fault | None:
+        """Return of which seed or earlier row a row is a twin: it asks the same, or says nearly the same."""
+        if name := self._hashes.get(text_hash(parts[0] or parts[1])):
+            return Fault(EQUAL, f"it asks the same as {name}")
+        twin = self._near.find("\n".join(parts)) if self.section.near_duplicates else None
         if twin is None:
             return None
         return Fault(ALIKE, f"{twin.share:.2f} of its runs of words are those of {self._names[twin.earlier]}")
 
-    def _remember(self, said: str, name: str) -> None:
-        self._hashes.setdefault(text_hash(said), name)
-        self._near.add(said)
+    def _remember(self, parts: tuple[str, str], name: str) -> None:
+        self._hashes.setdefault(text_hash(parts[0] or parts[1]), name)
+        self._near.add("\n".join(parts))
         self._names.append(name)
 
     def _take(self, draft: Draft, row: dict[str, Any], output: Output) -> None:

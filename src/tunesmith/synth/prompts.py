@@ -67,8 +67,7 @@ class Prompts:
         from jinja2 import StrictUndefined, TemplateSyntaxError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
-        environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
+        environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, default=str)
         try:
             return environment.from_string(self._text)

@@ -79,7 +79,7 @@ class Generate(Section):
     judge: bool = False
     """Whether the model and rubric of `judge` must call a row good."""
     near_duplicates: Likeness = 0.8
-    """Share of runs of five words from which a row is too near to a seed or another row; 0: only equal ones are."""
+    """Share of runs of five words from which a row is too near to a seed or another; 0: only equal questions are."""
 
 
 class SynthesisSection(Section):
