@@ -81,7 +81,7 @@ def test_an_adapter_of_a_quantised_model_is_merged_into_just_that_model(qlora, t
     unquantised, _ = adapter_logits(qlora, tokenizer)
     found = logits(merged, tokenizer)
     distance = (found - expected).norm()
-    assert distance < 0.02 * expected.norm()
+    assert distance < 0.03 * expected.norm()  # 4-bit layers compute in bf16
     assert distance < 0.2 * (found - unquantised).norm()
 
 
