@@ -253,8 +253,11 @@ def test_revision_and_quantisation_reach_the_library(small_folder, small_model, 
 
     def from_pretrained(name, **arguments):
         asked.update(arguments)
-        return small_model
+        return small_model, {"missing_keys": set()}
 
+    config = json.loads((small_folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4"}
+    (small_folder / "config.json").write_text(json.dumps(config))
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", from_pretrained)
     quantised = {"model_quantization_config": "Mxfp4Config"}
     settings = {"model_quantization_config_kwargs": {"dequantize": True}} if dequantised else {}
