@@ -58,9 +58,8 @@ def document_attention(
     if dropout:
         return _with_dropout(query, key, value, borders, dropout, scale, sliding_window), None
     form = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
-    query, key, value = (
-        states.to(form) for states in (query, key, value)
-    )  # positions in fp32 make fp32 of the first two
+    # Positions in fp32 make fp32 of queries and keys.
+    query, key, value = (states.to(form) for states in (query, key, value))
     with torch.autocast("cpu", enabled=False):
         arguments = query[0], key[0], value[0], borders, scale, sliding_window
         result: torch.Tensor = _DocumentAttention.apply(*arguments)  # type: ignore[no-untyped-call]
