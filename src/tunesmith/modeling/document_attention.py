@@ -63,7 +63,7 @@ def document_attention(
     with torch.autocast("cpu", enabled=False):
         arguments = query[0], key[0], value[0], borders, scale, sliding_window
         result: torch.Tensor = _DocumentAttention.apply(*arguments)  # type: ignore[no-untyped-call]
-    return result.transpose(0, 1)[None].contiguous(), None
+    return result[None], None
 
 
 def _with_dropout(
@@ -126,15 +126,15 @@ class _Block(NamedTuple):
         return slice(begin, min(begin + _up(self.start + self.last - begin, 2 * ROUND), self.tokens))
 
     def hide(self, scores: torch.Tensor, later: torch.Tensor) -> None:
-        """Add -inf in place to `scores` (..., queries, keys) where a query does not see a key; see `_later`."""
+        """Add -inf in place to `scores` (groups, queries, heads, keys) where a query does not see a key."""
         earlier = self.start + self.first - self.keys.start
-        queries, keys = scores.shape[-2:]
-        scores[..., earlier:].add_(later[:queries, : keys - earlier])
+        _, queries, _, keys = scores.shape
+        scores[..., earlier:].add_(later[:queries, None, : keys - earlier])
         if self.window is not None and self.last > self.window:
             ages = torch.arange(queries)[:, None] + earlier - torch.arange(keys)
-            scores.masked_fill_(ages >= self.window, -math.inf)
+            scores.masked_fill_((ages >= self.window)[:, None], -math.inf)
         if queries > self.last - self.first:
-            scores[..., self.last - self.first :, :] = -math.inf
+            scores[:, self.last - self.first :] = -math.inf
 
 
 def _up(count: int, to: int) -> int:
@@ -153,7 +153,11 @@ def _blocks(borders: list[int], tokens: int, window: int | None) -> Iterator[_Bl
 
 
 class _DocumentAttention(torch.autograd.Function):
-    """Attention of `query` (heads, tokens, size) to `key` and `value` (key-value heads, tokens, size)."""
+    """Attention of `query` (heads, tokens, size) to `key` and `value` (key-value heads, tokens, size).
+
+    Within, queries have the shape (groups, tokens, heads of a group, size), so that the queries of a block are one piece
+    of memory for each group. The result has the shape (tokens, heads, size).
+    """
 
     @staticmethod
     def forward(
@@ -166,32 +170,35 @@ class _DocumentAttention(torch.autograd.Function):
         window: int | None,
     ) -> torch.Tensor:
         heads, tokens, size = query.shape
-        groups = (key.shape[0], heads // key.shape[0])
-        query = (query * scale).view(*groups, tokens, size)
+        groups = key.shape[0]
+        grouped = query.unflatten(0, (groups, -1)).transpose(1, 2)
+        query = torch.mul(grouped, scale, out=query.new_empty(grouped.shape))
         key, value = key.contiguous(), value.contiguous()
         output = torch.empty_like(query)
-        weight = torch.empty(*groups, tokens, 1, dtype=_wide(query))
+        highest = query.new_empty(*query.shape[:-1], 1)
+        total = torch.empty_like(highest, dtype=_wide(highest))
         later = _later(query)
         for block in _blocks(borders, tokens, window):
-            scores = _products(query[:, :, block.queries], key[:, block.keys])
-            block.hide(scores, later)
-            highest = scores.amax(-1, keepdim=True)
-            shares = scores.sub_(highest).exp_()
-            total = shares.sum(-1, keepdim=True, dtype=_wide(query))
             count = block.last - block.first
-            found = _sums(shares, value[:, block.keys])
-            torch.div(found[:, :, :count], total[:, :, :count], out=output[:, :, block.counted])
-            weight[:, :, block.counted] = total.log_().add_(highest)[:, :, :count]
+            scores = _products(query[:, block.queries], key[:, block.keys])
+            block.hide(scores, later)
+            largest = scores.amax(-1, keepdim=True)
+            shares = scores.sub_(largest).exp_()
+            highest[:, block.counted] = largest[:, :count]
+            total[:, block.counted] = shares.sum(-1, keepdim=True, dtype=total.dtype)[:, :count]
+            output[:, block.counted] = _sums(shares, value[:, block.keys])[:, :count]
+        output.div_(total)
+        weight = total.log_().add_(highest)
         ctx.save_for_backward(query, key, value, output, weight)
         ctx.settings = borders, scale, window
-        return output.view(heads, tokens, size)
+        return output.transpose(0, 1).reshape(tokens, heads, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, output, weight = ctx.saved_tensors
         borders, scale, window = ctx.settings
-        size = query.shape[-1]
-        grad = grads[0].reshape(query.shape)
+        groups, tokens, _, size = query.shape
+        grad = grads[0].view(tokens, groups, -1, size).transpose(0, 1).contiguous()
         inner = (grad * output).sum(-1, keepdim=True, dtype=_wide(query))
         # What is to be subtracted from each product is a part of the product, so that it is rounded only once.
         queries, grads_out = _with_offset(query, weight), _with_offset(grad, inner)
@@ -199,15 +206,17 @@ class _DocumentAttention(torch.autograd.Function):
         d_query = torch.empty_like(query)
         d_key, d_value = (torch.zeros(part.shape, dtype=_wide(part)) for part in (key, value))
         later = _later(query)
-        for block in _blocks(borders, query.shape[2], window):
-            shares = _products(queries[:, :, block.queries], keys[:, block.keys])
+        for block in _blocks(borders, tokens, window):
+            shares = _products(queries[:, block.queries], keys[:, block.keys])
             block.hide(shares, later)
             shares.exp_()
-            d_scores = _products(grads_out[:, :, block.queries], values[:, block.keys]).mul_(shares)
-            d_value[:, block.keys] += _transposed_sums(shares, grads_out[:, :, block.queries, :size])
-            d_key[:, block.keys] += _transposed_sums(d_scores, queries[:, :, block.queries, :size])
-            d_query[:, :, block.counted] = _sums(d_scores, key[:, block.keys])[:, :, : block.last - block.first]
-        d_query = d_query.mul_(scale).view(-1, *query.shape[2:])
+            d_scores = _products(grads_out[:, block.queries], values[:, block.keys]).mul_(shares)
+            d_value[:, block.keys].add_(_transposed_sums(shares, grad[:, block.queries]))
+            d_key[:, block.keys].add_(_transposed_sums(d_scores, query[:, block.queries]))
+            d_query[:, block.counted] = _sums(d_scores, key[:, block.keys])[:, : block.last - block.first]
+        given = query.new_empty(tokens, *query.shape[::2], size)
+        torch.mul(d_query.transpose(0, 1), scale, out=given)
+        d_query = given.flatten(1, 2).transpose(0, 1)
         return d_query, d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
 
 
@@ -217,23 +226,18 @@ def _wide(states: torch.Tensor) -> torch.dtype:
 
 
 def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return the products of (groups, heads, queries, size) and (groups, keys, size)."""
-    groups, heads, queries, size = left.shape
-    found = torch.bmm(left.reshape(groups, heads * queries, size), right.transpose(1, 2))
-    return found.view(groups, heads, queries, -1)
+    """Return the products of (groups, queries, heads, size) and (groups, keys, size)."""
+    return torch.bmm(left.flatten(1, 2), right.contiguous().transpose(1, 2)).view(*left.shape[:-1], -1)
 
 
 def _sums(shares: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return the sums of (groups, keys, size) by shares (groups, heads, queries, keys)."""
-    groups, heads, queries, keys = shares.shape
-    return torch.bmm(shares.view(groups, heads * queries, keys), values).view(groups, heads, queries, -1)
+    """Return the sums of (groups, keys, size) by shares (groups, queries, heads, keys)."""
+    return torch.bmm(shares.flatten(1, 2), values).view(*shares.shape[:-1], -1)
 
 
 def _transposed_sums(shares: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return the sums of (groups, heads, queries, size) by shares, over heads and queries: (groups, keys, size)."""
-    groups, heads, queries, keys = shares.shape
-    flat = values.reshape(groups, heads * queries, values.shape[-1])
-    return torch.bmm(shares.view(groups, heads * queries, keys).transpose(1, 2), flat)
+    """Return the sums of (groups, queries, heads, size) by shares, over queries and heads: (groups, keys, size)."""
+    return torch.bmm(shares.flatten(1, 2).transpose(1, 2), values.flatten(1, 2))
 
 
 def _with_offset(states: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
