@@ -1,6 +1,7 @@
 """What tests share: the built-in model's real tokenizer, and small configs and data files."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from real_tokenizers import FAMILIES, load_family
 from tunesmith.config.sections import ModelSection
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side; each takes one core, also in what it starts
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 BASE_MODEL = "builtin/smollm2-135m-instruct"
 

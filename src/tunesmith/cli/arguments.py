@@ -1,11 +1,13 @@
 """What the commands share: reading a config with overrides, and errors without a traceback."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tunesmith.config.folder import load_folder
@@ -75,6 +77,17 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="Setting `save_embedding_layers`")  # peft saves what is trained: right
     logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)  # it tells that our tokens were taken
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it does without
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import what loads torch within this: its million objects are no garbage, and looking takes a quarter of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import parser, quick_imports, read_config, run
 from tunesmith.config.sections import Config
 from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
@@ -54,8 +54,9 @@ def _rows(config: Config, given: argparse.Namespace) -> int:
     if baseline and baseline.file.resolve() == file.resolve():
         raise ConfigError(f"--baseline {given.baseline}: the new report would replace it; set --output")
 
-    from tunesmith.evals.comparison import compare, comparisons
-    from tunesmith.evals.evaluate import evaluate as evaluate_config
+    with quick_imports():
+        from tunesmith.evals.comparison import compare, comparisons
+        from tunesmith.evals.evaluate import evaluate as evaluate_config
     from tunesmith.evals.files import write_report
     from tunesmith.evals.text import counts, table, worst_rows
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import parser, quick_imports, read_config, run
 from tunesmith.errors import FAILED, ConfigError
 
 SUMMARY = "Ask the tuned model: a chat in the terminal, one prompt, a file of prompts, or a page in the browser."
@@ -30,7 +30,9 @@ def inference(arguments: list[str]) -> int:
         raise ConfigError(f"--heal {given.heal} needs assertions: set `evaluation.assertions` to their file")
 
     from tunesmith.assertions import jury
-    from tunesmith.generation.ask import Healing, answer_file, ask, ask_healing, chat, make_asker, print_answers
+
+    with quick_imports():
+        from tunesmith.generation.ask import Healing, answer_file, ask, ask_healing, chat, make_asker, print_answers
     from tunesmith.modeling.generate import Sampling
 
     sampling = Sampling(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tunesmith.cli.arguments import parser, quiet_libraries, read_config, run
+from tunesmith.cli.arguments import parser, quick_imports, quiet_libraries, read_config, run
 from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError
 from tunesmith.log import note
@@ -43,7 +43,8 @@ def train(arguments: list[str]) -> int:
 def train_one(config: Config, *, resume: bool, overwrite: bool) -> bool:
     """Train a config, also as a trial in a process of its own, and return whether it came to its end."""
     quiet_libraries()
-    from tunesmith.training.run import train as train_config
+    with quick_imports():
+        from tunesmith.training.run import train as train_config
 
     return train_config(config, resume=resume, overwrite=overwrite).finished
 
