@@ -1,11 +1,26 @@
 """The benchmark measures from outside, and both systems do the same work."""
 
 import sys
+from dataclasses import replace
 
 import pytest
 
 from tunesmith.bench.growth import Point, plot, table
-from tunesmith.bench.measure import DEFAULT, OURS, WARM_UP, _joined, _run, make_work, own_run, peer_run
+from tunesmith.bench.measure import (
+    BEST,
+    DEFAULT,
+    FP32,
+    OURS,
+    WARM_UP,
+    Run,
+    _joined,
+    _run,
+    _sum,
+    make_work,
+    own_run,
+    peer_run,
+    same_work,
+)
 from tunesmith.config.load import load
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.hardware import detect
@@ -71,7 +86,28 @@ def test_both_systems_train_the_same_tokens_to_the_same_losses(tmp_path, config)
         runs.append(start(folder, work, name, {}))
     ours, theirs = runs
     assert len(ours.losses) == len(theirs.losses) == 4 > WARM_UP
-    assert ours.losses == pytest.approx(theirs.losses, rel=0.03)
+    assert same_work(runs) < 0.03
+    assert ours.tokens == theirs.tokens
+
+
+def test_what_differs_is_not_compared():
+    ours, theirs = (Run(*name, 1.0, 1, 1.0, [2.0, 1.0], [5, 9]) for name in (OURS, DEFAULT))
+    assert same_work([ours, theirs]) == 0
+    assert same_work([replace(ours, losses=[2.02, 1.0]), theirs]) == 0.01
+    with pytest.raises(RunError, match="tokens by each step"):
+        same_work([replace(ours, tokens=[5, 8]), theirs])
+    with pytest.raises(RunError, match="do not agree within 3%"):
+        same_work([replace(ours, losses=[2.0, 1.04]), theirs])
+
+
+def test_ratios_are_of_medians_and_their_spread_is_that_of_the_rounds():
+    speeds = {OURS: [90.0, 100.0, 120.0], DEFAULT: [10.0, 10.0, 20.0], FP32: [5.0] * 3, BEST: [50.0] * 3}
+    found = _sum([Run(*name, speed, 100, 2.0, [], []) for name, each in speeds.items() for speed in each])
+    assert (found["ratios"]["tokens_per_s_vs_trl_default"], found["spread"]["tokens_per_s_vs_trl_default"]) == (
+        10,
+        [6, 10],
+    )
+    assert found["ratios"]["peak_memory_vs_trl_best"] == 1
 
 
 def test_growth_is_told_and_drawn(tmp_path):

@@ -24,11 +24,11 @@ from tunesmith.log import note
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
 
-DEFAULT, BEST = ("trl", "default"), ("trl", "bf16, packed, no checkpointing")
+DEFAULT, FP32, BEST = ("trl", "default"), ("trl", "fp32"), ("trl", "bf16, packed, no checkpointing")
 OURS = ("tunesmith", "default")
 PEERS: dict[tuple[str, str], dict[str, Any]] = {
     DEFAULT: {},
-    ("trl", "fp32"): {"bf16": False},
+    FP32: {"bf16": False},
     BEST: {
         "packing": True,
         "per_device_train_batch_size": 1,
@@ -45,6 +45,8 @@ OWN: dict[tuple[str, str], dict[str, Any]] = {
 """Setting -> keys besides those of the file."""
 WARM_UP = 2
 """Steps that are not counted."""
+AGREE = 0.03
+"""Share by which a step's loss may differ from TRL's: what is computed in bf16 in another order differs by less."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Run:
         peak_mb: the most memory that the process held, in MiB.
         first_step_s: seconds from the start of the process to the end of the first step.
         losses: of each step.
+        tokens: seen by the end of each step.
     """
 
     system: str
@@ -66,6 +69,7 @@ class Run:
     peak_mb: float
     first_step_s: float
     losses: list[float]
+    tokens: list[int]
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,12 @@ def _joined(train: Any, rows: int, mean: int, longest: int) -> Iterator[dict[str
 
 
 def measure(config: Config, *, rows: int, mean: int, batch: int, epochs: int, rounds: int) -> dict[str, Any]:
-    """Return what is to be written to a file: the machine, each run, and the ratios of their medians."""
+    """Return what is to be written to a file: the machine, each run, and the ratios of their medians.
+
+    Raises:
+        ConfigError: see `make_work`.
+        RunError: a run failed, or did other work than the others.
+    """
     hardware = detect()
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="tunesmith-bench-") as place:
@@ -151,7 +160,7 @@ def measure(config: Config, *, rows: int, mean: int, batch: int, epochs: int, ro
                 note(_line(runs[-1]))
         prepared = rows_per_second(Path(place))
         note(f"rows a second made into tokens: {prepared}")
-    found = _sum(runs)
+    found = {"loss_difference": same_work(runs), **_sum(runs)}
     found["ratios"]["preprocess_rows_per_s_vs_trl"] = round(prepared["tunesmith"] / prepared["trl"], 3)
     about = {"rows": rows, "tokens": work.tokens, "rows_a_step": batch}
     return {"machine": str(hardware), "work": about, **found, "preprocess_rows_per_s": prepared}
@@ -203,9 +212,10 @@ def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, s
         if status or len(times) <= WARM_UP:
             log.seek(0)
             raise RunError(f"{' '.join(name)} failed; the end of what it said:\n{log.read()[-2000:]}")
-    tokens = lines[-1]["tokens"] - lines[WARM_UP - 1]["tokens"]
-    speed = tokens / (times[-1] - times[WARM_UP - 1])
-    return Run(*name, round(speed, 1), usage.ru_maxrss / 1024, round(times[0], 1), [line["loss"] for line in lines])
+    tokens = [line["tokens"] for line in lines]
+    speed = (tokens[-1] - tokens[WARM_UP - 1]) / (times[-1] - times[WARM_UP - 1])
+    losses = [line["loss"] for line in lines]
+    return Run(*name, round(speed, 1), round(usage.ru_maxrss / 1024), round(times[0], 1), losses, tokens)
 
 
 def _lines_as_written(file: Path, process: "subprocess.Popen[bytes]") -> Iterator[str]:
@@ -221,20 +231,36 @@ def _lines_as_written(file: Path, process: "subprocess.Popen[bytes]") -> Iterato
         time.sleep(0.02)
 
 
-def _sum(runs: Sequence[Run]) -> dict[str, Any]:
-    def median(name: tuple[str, str], key: str) -> float:
-        return statistics.median(float(asdict(run)[key]) for run in runs if (run.system, run.setting) == name)
+def same_work(runs: Sequence[Run]) -> float:
+    """Return by which share a loss of ours differs from that of TRL's default at most.
 
-    ratios = {
-        "tokens_per_s_vs_trl_default": median(OURS, "tokens_per_s") / median(DEFAULT, "tokens_per_s"),
-        "tokens_per_s_vs_trl_best": median(OURS, "tokens_per_s") / median(BEST, "tokens_per_s"),
-        "peak_memory_vs_trl_default": median(OURS, "peak_mb") / median(DEFAULT, "peak_mb"),
-        "peak_memory_vs_trl_best": median(OURS, "peak_mb") / median(BEST, "peak_mb"),
-    }
-    return {
-        "runs": [asdict(run) for run in runs],
-        "ratios": {key: round(value, 3) for key, value in ratios.items()},
-    }
+    Raises:
+        RunError: that is too much, or the tokens of a step are not the same.
+    """
+    one, other = (next(run for run in runs if (run.system, run.setting) == name) for name in (OURS, DEFAULT))
+    if one.tokens != other.tokens:
+        raise RunError(f"the steps were not the same: tokens by each step {one.tokens} and {other.tokens}")
+    largest = max(abs(ours / theirs - 1) for ours, theirs in zip(one.losses, other.losses, strict=True))
+    if largest > AGREE:
+        raise RunError(f"the losses do not agree within {AGREE:.0%}: {one.losses} and {other.losses}")
+    return round(largest, 4)
+
+
+def _sum(runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the runs, the ratios of their medians, and the least and the largest ratio of a round."""
+
+    def all_of(name: tuple[str, str], key: str) -> list[float]:
+        return [float(asdict(run)[key]) for run in runs if (run.system, run.setting) == name]
+
+    ratios, spread = {}, {}
+    for key, label in (("tokens_per_s", "tokens_per_s"), ("peak_mb", "peak_memory"), ("first_step_s", "first_step")):
+        ours = all_of(OURS, key)
+        for peer, called in ((DEFAULT, "default"), (FP32, "fp32"), (BEST, "best")):
+            theirs, name = all_of(peer, key), f"{label}_vs_trl_{called}"
+            each = [one / other for one, other in zip(ours, theirs, strict=True)]
+            ratios[name] = round(statistics.median(ours) / statistics.median(theirs), 3)
+            spread[name] = [round(min(each), 3), round(max(each), 3)]
+    return {"runs": [asdict(run) for run in runs], "ratios": ratios, "spread": spread}
 
 
 def _line(run: Run) -> str:

@@ -81,7 +81,7 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import what loads torch within this: its million objects are no garbage, and looking takes a quarter of the time."""
+    """Import within this what loads torch: a million objects, no garbage, and looking takes a quarter of the time."""
     gc.disable()
     try:
         yield

@@ -52,7 +52,9 @@ def bench(arguments: list[str]) -> int:
     )
     Path(given.output).write_text(json.dumps(found, indent=1) + "\n")
     for name, ratio in found["ratios"].items():
-        print(f"{name:<28}  {ratio:.2f}")
+        low, high = found["spread"].get(name, (ratio, ratio))
+        print(f"{name:<28}  {ratio:5.2f}  ({low:.2f} to {high:.2f})" if low < high else f"{name:<28}  {ratio:5.2f}")
+    print(f"losses of the same steps differ by at most {found['loss_difference']:.2%}")
     print(f"written to {given.output}")
     return 0
 

@@ -155,8 +155,8 @@ def _blocks(borders: list[int], tokens: int, window: int | None) -> Iterator[_Bl
 class _DocumentAttention(torch.autograd.Function):
     """Attention of `query` (heads, tokens, size) to `key` and `value` (key-value heads, tokens, size).
 
-    Within, queries have the shape (groups, tokens, heads of a group, size), so that the queries of a block are one piece
-    of memory for each group. The result has the shape (tokens, heads, size).
+    Within, queries have the shape (groups, tokens, heads of a group, size), so that those of a block are one piece of
+    memory for each group. The result has the shape (tokens, heads, size).
     """
 
     @staticmethod
@@ -171,7 +171,7 @@ class _DocumentAttention(torch.autograd.Function):
     ) -> torch.Tensor:
         heads, tokens, size = query.shape
         groups = key.shape[0]
-        grouped = query.unflatten(0, (groups, -1)).transpose(1, 2)
+        grouped = query.reshape(groups, -1, tokens, size).transpose(1, 2)
         query = torch.mul(grouped, scale, out=query.new_empty(grouped.shape))
         key, value = key.contiguous(), value.contiguous()
         output = torch.empty_like(query)
