@@ -35,4 +35,4 @@ test-tokenizers: $(READY)
 	$(BIN)/python tests/real_tokenizers.py
 
 test: $(READY) check test-tokenizers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
