@@ -196,7 +196,7 @@ def test_a_server_that_refuses_everything_is_given_up(server, section):
 
 
 def test_no_server_is_an_error_with_its_address(section):
-    with pytest.raises(Stopped, match=r"no server answers at http://127.0.0.1:9/v1/chat/completions: ConnectError"):
+    with pytest.raises(Stopped, match=r"no server answers at http://127.0.0.1:9/v1: ConnectError"):
         ask(section(base_url="http://127.0.0.1:9/v1", retries=1), question("a"))
 
 

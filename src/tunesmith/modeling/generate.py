@@ -37,11 +37,15 @@ class Voice:
         return self.model.disable_adapter() if self.adapter_off else nullcontext()
 
 
-def end_tokens(model: Any, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
-    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end."""
+def end_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
+    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end.
+
+    A model at a server, for which `model` is None, ends at its own end token anyway.
+    """
     found = {tokenizer.eos_token_id}
-    configured = model.generation_config.eos_token_id
-    found |= set(configured if isinstance(configured, list) else [configured])
+    if model is not None:
+        configured = model.generation_config.eos_token_id
+        found |= set(configured if isinstance(configured, list) else [configured])
     if template and (text := template.turn_end()):
         found.add(tokenizer.convert_tokens_to_ids(text))
     return sorted(found - {None})
