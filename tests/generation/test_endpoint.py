@@ -351,6 +351,17 @@ def test_a_prompt_of_tokens_is_sent_as_text_where_ids_are_not_taken(server, sect
         assert capsys.readouterr().err.count("the server does not take token ids") == 1
 
 
+def test_a_server_that_reads_a_text_as_more_tokens_is_refused(server, section):
+    def script(body, number):
+        choice = {"text": "fine", "finish_reason": "stop"}
+        text = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+        return Says(body=text) if isinstance(body["prompt"], str) else Says(status=400, body=error("give a string"))
+
+    server.script = script
+    (found,), _ = ask(section(), Request([], prompt=Prompt([1, 2], "a b", [0], ["</s>"])))
+    assert found.reason.startswith("the server reads 9 tokens where 2 were trained: ")
+
+
 def test_prompts_of_other_tokens_are_other_questions(server, section):
     server.script = lambda body, number: Says(body=json.dumps({"choices": [{"text": str(number)}]}))
     first = Prompt([1, 2], "a b", [0], ["</s>"])

@@ -130,7 +130,12 @@ class ChatClient:
         if self._key:  # some servers repeat it when they refuse it
             text = text.replace(self._key, "(the key)")
         if response.status_code == 200:
-            return _completion(text, request)
+            done = _completion(text, request)
+            trained = len(request.prompt.ids) if request.prompt else 0
+            if isinstance(body.get("prompt"), str) and isinstance(done, Completion) and done.prompt_tokens != trained:
+                reason = f"the server reads {done.prompt_tokens} tokens where {trained} were trained"
+                return _Trouble(f"{reason}: it has another tokenizer, or puts a template around the text", heals=False)
+            return done
         message, field = _error(text)
         if response.status_code == 400 and field in _DROPPED and field in body:
             instead = _DROPPED[field]
