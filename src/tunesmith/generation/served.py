@@ -90,16 +90,18 @@ def served_answers(
     """Return the answers of each model that a server holds, by its name; none if the config names no server.
 
     Raises:
-        ConfigError: vLLM is not there, or the server does not know the model.
+        ConfigError: there is nothing to ask, vLLM is not there, or the server does not know the model.
         RunError: a server does not start or answer, or refuses a prompt.
     """
     section = config.evaluation.evaluation
+    if not asked and (section.endpoint or section.backend == "vllm"):
+        raise ConfigError("no held-out row has a prompt, so that there is nothing to ask a server")
     if section.endpoint:
         name = section.endpoint.model
         name += " (served)" if name in ("base", "baseline") else ""  # which are names of other models of a report
         return {name: ask(section.endpoint, config, asked, tokenizer)}
     answers: dict[str, list[str]] = {}
-    for launch in _launches(config, base=base, tuned=tuned) if section.backend == "vllm" and asked else ():
+    for launch in _launches(config, base=base, tuned=tuned) if section.backend == "vllm" else ():
         port, log = free_port(), Path(config.training.output_dir) / "evaluation/vllm.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         length = max(len(item.question.input_ids) for item in asked) + section.max_new_tokens
@@ -142,7 +144,7 @@ def ask(section: EndpointSection, config: Config, asked: Sequence[Asked], tokeni
         ConfigError: the server refuses the key, or does not know the model.
         RunError: it does not answer, or refuses a prompt.
     """
-    ends = end_tokens(None, tokenizer, asked[0].template if asked else None)
+    ends = end_tokens(None, tokenizer, asked[0].template)
     stops = [tokenizer.decode([end]) for end in ends]
     length = config.evaluation.evaluation.max_new_tokens
     requests = [Request([], max_tokens=length, prompt=_prompt(item, tokenizer, ends, stops)) for item in asked]
