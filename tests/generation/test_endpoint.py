@@ -12,6 +12,7 @@ from stand_in import Says, StandIn, error
 from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.generation.endpoint import Refused, Reply, Request, Stopped, open_endpoint
+from tunesmith.generation.exchange import Prompt
 
 SCHEMA = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
 KEY = "sk-very-secret"
@@ -196,7 +197,7 @@ def test_a_server_that_refuses_everything_is_given_up(server, section):
 
 
 def test_no_server_is_an_error_with_its_address(section):
-    with pytest.raises(Stopped, match=r"no server answers at http://127.0.0.1:9/v1/chat/completions: ConnectError"):
+    with pytest.raises(Stopped, match=r"no server answers at http://127.0.0.1:9/v1: ConnectError"):
         ask(section(base_url="http://127.0.0.1:9/v1", retries=1), question("a"))
 
 
@@ -326,3 +327,44 @@ def test_time_is_not_lost_when_the_run_ends(server, section):
     with pytest.raises(ConfigError):
         ask(section(retries=9, concurrency=4), *[question(f"q{n}") for n in range(4)])
     assert time.monotonic() - begin < 5
+
+
+def test_a_prompt_of_tokens_is_sent_as_text_where_ids_are_not_taken(server, section, capsys):
+    """Servers say so in many ways; a prompt that no text gives is refused, and the others go on as text."""
+    refusals = ["prompt must be a string.", "Unexpected fields in the request: {'stop_token_ids'}"]
+    for number, words in enumerate(refusals):
+        server.asked.clear()
+
+        def script(body, _, words=words):
+            ids = isinstance(body["prompt"], list)
+            text = json.dumps({"detail": words} if ids else {"choices": [{"text": "fine", "finish_reason": "stop"}]})
+            return Says(status=422 if ids else 200, body=text)
+
+        server.script = script
+        prompts = [Prompt([1, 2], "a b", [0], ["</s>"]), Prompt([3], None, [0], ["</s>"])]
+        asked = [Request([], prompt=prompt, seed=number) for prompt in prompts]
+        found, _ = ask(section(concurrency=1), *asked)
+        assert found[0] == Reply("fine", 2, 1, False)
+        assert found[1] == Refused("the server takes no token ids, and no text becomes those of the prompt")
+        sent = [(body["prompt"], body.get("stop"), body.get("stop_token_ids")) for body in server.asked]
+        assert sent == [([1, 2], None, [0]), ("a b", ["</s>"], None)]
+        assert capsys.readouterr().err.count("the server does not take token ids") == 1
+
+
+def test_a_server_that_reads_a_text_as_more_tokens_is_refused(server, section):
+    def script(body, number):
+        choice = {"text": "fine", "finish_reason": "stop"}
+        text = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}})
+        return Says(body=text) if isinstance(body["prompt"], str) else Says(status=400, body=error("give a string"))
+
+    server.script = script
+    (found,), _ = ask(section(), Request([], prompt=Prompt([1, 2], "a b", [0], ["</s>"])))
+    assert found.reason.startswith("the server reads 9 tokens where 2 were trained: ")
+
+
+def test_prompts_of_other_tokens_are_other_questions(server, section):
+    server.script = lambda body, number: Says(body=json.dumps({"choices": [{"text": str(number)}]}))
+    first = Prompt([1, 2], "a b", [0], ["</s>"])
+    for prompt in (first, first._replace(ids=[1, 3]), first._replace(ends=[5]), first):
+        ask(section(), Request([], prompt=prompt))
+    assert len(server.asked) == 3

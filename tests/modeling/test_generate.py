@@ -43,6 +43,17 @@ def test_a_batch_answers_each_prompt_as_if_it_were_alone(voice, tokenizer, promp
     assert not any("<|im_end|>" in answer for answer in together)
 
 
+def test_the_head_gets_the_states_of_a_batch_in_one_piece(voice, tokenizer, prompts):
+    """Of a slice, torch would copy the head's weights for each row: gigabytes."""
+    seen = []
+    head = voice.model.get_output_embeddings()
+    hook = head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].is_contiguous()))
+    generate(voice, prompts, tokenizer, Sampling(max_new_tokens=2), ends=[tokenizer.eos_token_id], batch_size=3)
+    hook.remove()
+    assert seen == [True, True]
+    assert not head._forward_pre_hooks
+
+
 def test_a_stream_is_the_same_answer_in_pieces(voice, tokenizer, prompts):
     ends = [tokenizer.eos_token_id]
     sampling = Sampling(max_new_tokens=12)

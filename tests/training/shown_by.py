@@ -65,21 +65,41 @@ TESTS: dict[str, dict[str, str]] = {
         ),
         "test_labels_may_name_answers_by_id": "judge.labels",
     },
+    "evals/test_served.py": {
+        "test_a_served_model_is_fed_the_trained_tokens_and_says_what_it_says_here": (
+            "evaluation.endpoint.model evaluation.endpoint.base_url"
+        ),
+        "test_a_server_that_takes_text_alone_is_fed_the_trained_tokens_too": "evaluation.endpoint.concurrency",
+        "test_replies_are_reused_only_from_a_cache_that_the_user_names": "evaluation.endpoint.cache",
+        "test_vllm_is_started_with_the_adapter_asked_and_ended": "evaluation.backend",
+        "test_what_does_not_go_together_is_refused": (
+            "evaluation.endpoint.temperature evaluation.endpoint.max_tokens evaluation.endpoint.max_requests "
+            "evaluation.endpoint.max_cost"
+        ),
+    },
     "evals/test_metrics.py": {
         "test_a_list_in_yaml_may_have_a_pattern_without_quotes": "evaluation.metrics",
     },
     "generation/test_endpoint.py": {
         "test_a_limit_stops_cleanly_and_the_next_run_goes_on": "judge.endpoint.max_requests judge.endpoint.max_cost",
-        "test_pauses_grow": "generate.endpoint.retries judge.endpoint.retries",
+        "test_pauses_grow": "generate.endpoint.retries judge.endpoint.retries evaluation.endpoint.retries",
         "test_replies_come_as_they_are_made_and_in_bounds": (
             "generate.endpoint.base_url generate.endpoint.concurrency generate.endpoint.input_cost "
             "generate.endpoint.output_cost judge.endpoint.base_url judge.endpoint.concurrency "
-            "judge.endpoint.input_cost judge.endpoint.output_cost"
+            "judge.endpoint.input_cost judge.endpoint.output_cost evaluation.endpoint.input_cost "
+            "evaluation.endpoint.output_cost"
         ),
-        "test_requests_per_minute": "generate.endpoint.requests_per_minute judge.endpoint.requests_per_minute",
+        "test_requests_per_minute": (
+            "generate.endpoint.requests_per_minute judge.endpoint.requests_per_minute "
+            "evaluation.endpoint.requests_per_minute"
+        ),
         "test_the_key_stays_out_of_the_cache": "generate.endpoint.cache judge.endpoint.cache",
-        "test_what_cannot_heal_ends_the_run_at_once": "generate.endpoint.api_key_env judge.endpoint.api_key_env",
-        "test_what_may_heal_is_tried_again": "generate.endpoint.timeout judge.endpoint.timeout",
+        "test_what_cannot_heal_ends_the_run_at_once": (
+            "generate.endpoint.api_key_env judge.endpoint.api_key_env evaluation.endpoint.api_key_env"
+        ),
+        "test_what_may_heal_is_tried_again": (
+            "generate.endpoint.timeout judge.endpoint.timeout evaluation.endpoint.timeout"
+        ),
     },
     "modeling/test_adapters.py": {
         "test_an_adapter_may_begin_at_random": "peft_init_lora_weights",

@@ -6,6 +6,7 @@ the model's embedding: `python -m tunesmith.checks.server FOLDER PORT FILE` is t
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.errors import RunError
+from tunesmith.log import progress
 
 START_SECONDS = 180
 ANSWER_SECONDS = 120
@@ -117,38 +119,79 @@ def transformers_serve(folder: Path, scratch: Path) -> Iterator[Server]:
     Raises:
         RunError: it does not start; its last words are in the message.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    seen, log = scratch / "seen.jsonl", scratch / "server.log"
+    port, seen = free_port(), scratch / "seen.jsonl"
     seen.touch()
     command = [sys.executable, "-m", "tunesmith.checks.server", str(folder), str(port), str(seen)]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-        )
-    try:
-        _wait(process, port, log)
+    with running("transformers serve", command, port, scratch / "server.log", os.environ | {"HF_HUB_OFFLINE": "1"}):
         yield Server(f"http://127.0.0.1:{port}", str(folder), seen)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def running(
+    name: str, command: list[str], port: int, log: Path, env: dict[str, str], seconds: int = START_SECONDS
+) -> Iterator[None]:
+    """Run a server while the context lasts, which begins when its health page answers; it ends with all it started.
+
+    Args:
+        name: what it is called.
+        command: what starts it.
+        port: where it listens.
+        log: file of what it prints.
+        env: its environment.
+        seconds: how long it may take to start.
+
+    Raises:
+        RunError: it does not start; its last words are in the message.
+    """
+    with log.open("w") as stream:  # a session of its own: Ctrl-C is ours to handle, and no child of it is left
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL, env=env, start_new_session=True
+        )
+
+    def on_signal(number: int, frame: object) -> None:
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGTERM)  # first of all, so that nobody waits for an answer of it
+        if number == signal.SIGTERM:
+            sys.exit(128 + number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _wait(name, process, port, log, seconds)
+        yield
     finally:
-        process.terminate()
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            with suppress(OSError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(10)
+        finally:
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
+def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, seconds: int) -> None:
+    begin, waited = time.monotonic(), 0
+    with progress(f"starting {name}", unit="s") as advance:
+        while waited < seconds and process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.2)
+            advance(int(time.monotonic() - begin) - waited)
+            waited = int(time.monotonic() - begin)
     words = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise RunError("`transformers serve` did not start: " + (" / ".join(words) or f"no answer in {START_SECONDS} s"))
+    raise RunError(f"`{name}` did not start: " + (" / ".join(words) or f"no answer in {seconds} s"))
 
 
 def main(folder: str, port: str, seen: str) -> None:

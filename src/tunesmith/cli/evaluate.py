@@ -15,6 +15,7 @@ EXAMPLES = """  tunesmith evaluate examples/honeycomb/lora.yml
   tunesmith evaluate outputs/honeycomb-lora --compare --show 5
   tunesmith evaluate lora.yml --evaluation.max-rows 50
   tunesmith evaluate lora.yml --baseline baseline.json --max-drop 0.02    # exit code 6 if worse
+  tunesmith evaluate outputs/honeycomb-lora --evaluation.backend vllm       # needs vLLM
   tunesmith evaluate outputs/honeycomb-lora --tasks hellaswag,arc_easy    # needs lm-eval"""
 
 

@@ -30,8 +30,10 @@ def learning_curve(arguments: list[str]) -> int:
 
     from tunesmith.evals.evaluate import check_evaluation
     from tunesmith.evals.learning import curve_trials, measure, write_curve
+    from tunesmith.generation.served import check_here
     from tunesmith.training.sweep import run_sweep
 
+    check_here(config, "learning-curve")
     check_evaluation(config)  # what is wrong with them should be known before hours of training
     trials = curve_trials(given.file, config, shares, overrides.parse(rest))
     if code := run_sweep(trials, train_one):

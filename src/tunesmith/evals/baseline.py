@@ -17,7 +17,7 @@ class Baseline(NamedTuple):
 
     Attributes:
         file: the report.
-        losses: loss, perplexity and tokens at that time.
+        losses: loss, perplexity and tokens at that time; empty for a model that a server held.
         rows: question and answer of each row.
     """
 
@@ -57,7 +57,8 @@ def read_baseline(name: str) -> Baseline:
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         voice = "tuned" if "tuned" in content["summary"] else list(content["summary"])[-1]
-        losses = {key: content["summary"][voice][key] for key in ("loss", "perplexity", "tokens")}
+        summary = content["summary"][voice]
+        losses = {key: summary[key] for key in ("loss", "perplexity", "tokens") if key in summary}
         rows = [(row["question"], row["answers"][voice]["text"]) for row in content["rows"]]
     except (ValueError, KeyError, TypeError, IndexError):
         raise ConfigError(f"--baseline {name}: {file} is no report of `tunesmith evaluate`") from None

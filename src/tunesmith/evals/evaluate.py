@@ -11,7 +11,8 @@ from tunesmith.errors import ConfigError
 from tunesmith.evals.baseline import Baseline
 from tunesmith.evals.metrics import Metric, load_metrics
 from tunesmith.evals.report import Answer, Judged, Report
-from tunesmith.generation.voices import load_voices
+from tunesmith.generation.served import check_served, served_answers
+from tunesmith.generation.voices import base_voice, load_voices
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
@@ -50,9 +51,10 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
         DataError: the earlier report is about other rows.
     """
     metrics = check_evaluation(config)
+    check_served(config, tuned=tuned)
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
-    voices = load_voices(config, hardware, tuned=tuned, base=base)
+    voices = _voices_here(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
     asked = list(held_out_questions(config, splits.held_out, tokenizer, config.evaluation.evaluation.max_rows))
     report = Report(metrics=[metric.name for metric in metrics])
@@ -64,6 +66,11 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
         report.losses[voice.name] = held_out_loss(voice, splits, config, hardware)
         note(f"{voice.name}: held-out loss {report.losses[voice.name]['loss']:.4f}")
     answers |= {voice.name: _answers(voice, asked, tokenizer, config) for voice in voices}
+    served = served_answers(config, hardware, asked, tokenizer, base=base, tuned=tuned)
+    for name in served:
+        report.losses[name] = {}
+        note(f"{name}: no held-out loss, which a server does not tell")
+    answers |= served
     report.assertions, failed = _failed(config, asked, answers)
     for index, (row, found, _) in enumerate(asked):
         said = {}
@@ -72,6 +79,16 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
             said[name] = Answer(texts[index], scores, failed[name][index])
         report.rows.append(Judged(row.file, row.number, found.text, found.reference, said))
     return report
+
+
+def _voices_here(config: Config, hardware: Hardware, *, tuned: bool, base: bool) -> list[Voice]:
+    """Return the models that are loaded here, which are those that no server holds."""
+    section = config.evaluation.evaluation
+    if section.backend == "vllm":
+        return []
+    if section.endpoint:
+        return [base_voice(config.model, hardware)] if base else []
+    return load_voices(config, hardware, tuned=tuned, base=base)
 
 
 def _failed(

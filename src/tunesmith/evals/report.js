@@ -97,7 +97,8 @@ function drawRates() {
 const isShare = name => report.rows.every(row => typeof row.answers[last].scores[name] === "boolean");
 
 function drawFigures() {
-  const lines = [["Held-out loss", item => item.loss.toFixed(4)], ["Perplexity", item => item.perplexity.toFixed(3)]];
+  const number = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";
+  const lines = [["Held-out loss", number("loss", 4)], ["Perplexity", number("perplexity", 3)]];
   const rate = ({value, low, high}) => `${percent(value)} (${percent(low)} to ${percent(high)})`, mean = ({value, low, high}) => `${value.toPrecision(3)} (${low.toPrecision(3)} to ${high.toPrecision(3)})`;
   if (report.rows.length) {
     if (judged) lines.push(["Pass all assertions", item => rate(item.pass_rate)]);

@@ -48,7 +48,7 @@ class Report:
     """All that was measured.
 
     Attributes:
-        losses: voice -> loss per trained token, perplexity and tokens; empty for a voice of an earlier report.
+        losses: voice -> loss per trained token, perplexity and tokens; empty for a voice at a server.
         rows: the judged rows; empty if no answers were generated.
         assertions: names of the assertions.
         metrics: names of the metrics.

@@ -8,6 +8,7 @@ from typing import Any
 
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
+from tunesmith.generation.served import check_here
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import detect
 from tunesmith.log import note
@@ -19,13 +20,14 @@ def run_tasks(config: Config, names: Sequence[str], *, base: bool, tuned: bool) 
     """Return a table of what lm-eval measures on tasks (names, groups, or YAML files); all of it is in tasks.json.
 
     Raises:
-        ConfigError: lm-eval is not installed, or does not know a task.
+        ConfigError: lm-eval is not installed, or does not know a task; or a server is to answer.
     """
     if not find_spec("lm_eval"):
         raise ConfigError("--tasks needs lm-eval: pip install 'tunesmith[lm-eval]'")
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
+    check_here(config, "--tasks")
     tokenizer, section = model_tokenizer(config.model), config.evaluation.evaluation
     measured: dict[str, dict[str, dict[str, Any]]] = {}
     for voice in load_voices(config, detect(), base=base, tuned=tuned):

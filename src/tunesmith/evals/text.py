@@ -22,12 +22,12 @@ def table(report: Report) -> str:
 def _lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
     voices, count = list(report.losses), len(report.rows)
     lines = [["", *voices]]
-    for key, title, form in (("loss", "held-out loss", ".4f"), ("perplexity", "perplexity", ".3f")):
-        lines.append([title, *(f"{losses[key]:{form}}" for losses in report.losses.values())])
-    for key in dict.fromkeys(key for losses in report.losses.values() for key in losses):
-        if key.endswith("_loss"):  # of each evaluation set, where there are several
-            cells = (f"{losses[key]:.4f}" if key in losses else "-" for losses in report.losses.values())
-            lines.append([f"loss of {key.removesuffix('_loss')}", *cells])
+    sets = dict.fromkeys(key for losses in report.losses.values() for key in losses if key.endswith("_loss"))
+    of_sets = [(key, f"loss of {key.removesuffix('_loss')}", ".4f") for key in sets]
+    for key, title, form in (("loss", "held-out loss", ".4f"), ("perplexity", "perplexity", ".3f"), *of_sets):
+        if any(key in losses for losses in report.losses.values()):  # a server tells none
+            cells = (f"{losses[key]:{form}}" if key in losses else "-" for losses in report.losses.values())
+            lines.append([title, *cells])
     if not count:
         return lines
     if report.assertions:

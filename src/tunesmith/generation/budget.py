@@ -9,7 +9,16 @@ from tunesmith.generation.exchange import Completion
 
 
 class Stopped(RunError):
-    """No more is asked in this run: a limit is reached, or the server is of no use. What was answered is kept."""
+    """No more is asked in this run: a limit is reached, or the server is of no use. What was answered is kept.
+
+    Attributes:
+        reason: why.
+    """
+
+    def __init__(self, reason: str, kept: str = "") -> None:
+        """Say why, and what is `kept` for the next run."""
+        super().__init__(f"{reason}. {kept}" if kept else reason)
+        self.reason = reason
 
 
 class Spent(NamedTuple):
@@ -60,8 +69,8 @@ class Budget:
                 reached = f"max_cost: {limits.max_cost:g}"
             if reached:
                 raise Stopped(
-                    f"`{reached}` is reached. All replies are kept: the same command goes on from here, "
-                    "with as much again"
+                    f"`{reached}` is reached",
+                    "All replies are kept: the same command goes on from here, with as much again",
                 )
             self.spent = self.spent._replace(requests=self.spent.requests + 1)
 

@@ -26,6 +26,7 @@ LONGEST_WAIT = 600.0
 """Seconds that a server may ask us to wait; beyond that the run ends, and goes on when it is started again."""
 IN_A_ROW = 10
 """After so many requests in a row that were given up, the fault is not with the requests."""
+KEPT = "All replies are kept"
 _PASSES = {408, 409, 425, 429}
 _DROPPED = {"max_tokens": "max_completion_tokens", "temperature": "", "seed": "", "response_format": ""}
 """Field that a server may refuse, which it names -> what is sent instead."""
@@ -60,7 +61,6 @@ class ChatClient:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._section = section
         self._budget = budget
-        self._url = f"{section.base_url}/chat/completions"
         limits = httpx2.Limits(max_connections=section.concurrency)
         self._http = httpx2.Client(headers=headers, timeout=section.timeout, limits=limits)
         self._pace = _Pace(section.requests_per_minute)
@@ -97,22 +97,26 @@ class ChatClient:
 
     def _give_up(self, trouble: _Trouble) -> Refused:
         if trouble.unreachable:
-            raise Stopped(f"no server answers at {self._url}: {trouble.reason}; is `base_url` right, and does it run?")
+            here = self._section.base_url
+            raise Stopped(f"no server answers at {here}: {trouble.reason}; is `base_url` right, and does it run?")
         if trouble.heals or not self._answered:  # a row may be refused for its own sake, by a server that works
             self._given_up += 1
         if self._given_up >= IN_A_ROW:
-            raise Stopped(f"{IN_A_ROW} requests in a row failed, the last with: {trouble.reason}. All replies are kept")
+            raise Stopped(f"{IN_A_ROW} requests in a row failed, the last with: {trouble.reason}", KEPT)
         return Refused(trouble.reason)
 
     def _post(self, request: Request, stop: Event) -> Completion | _Trouble:
         """Return what one exchange gives."""
+        if request.prompt and request.prompt.text is None and "prompt" in self._dropped:
+            return _Trouble("the server takes no token ids, and no text becomes those of the prompt", heals=False)
         self._pace.wait(stop)
         self._budget.begin()
         late = f"no whole reply within `timeout: {self._section.timeout:g}` seconds"
         end = time.monotonic() + self._section.timeout
+        url = f"{self._section.base_url}/{'completions' if request.prompt else 'chat/completions'}"
         body, content = self._body(request), b""
         try:
-            with self._http.stream("POST", self._url, json=body) as response:
+            with self._http.stream("POST", url, json=body) as response:
                 for piece in response.iter_bytes():
                     content += piece
                     if time.monotonic() > end:  # the timeout of the library is for each piece
@@ -126,22 +130,37 @@ class ChatClient:
         if self._key:  # some servers repeat it when they refuse it
             text = text.replace(self._key, "(the key)")
         if response.status_code == 200:
-            return _completion(text, request)
+            done = _completion(text, request)
+            trained = len(request.prompt.ids) if request.prompt else 0
+            if isinstance(body.get("prompt"), str) and isinstance(done, Completion) and done.prompt_tokens != trained:
+                reason = f"the server reads {done.prompt_tokens} tokens where {trained} were trained"
+                return _Trouble(f"{reason}: it has another tokenizer, or puts a template around the text", heals=False)
+            return done
         message, field = _error(text)
         if response.status_code == 400 and field in _DROPPED and field in body:
-            self._drop(field)
+            instead = _DROPPED[field]
+            self._drop(field, f"`{field}`: " + (f"`{instead}` is sent in its place" if instead else "it is left out"))
             return self._post(request, stop)
-        said = f"{self._url} answers {response.status_code} {response.reason_phrase}: {message}"
+        said = f"{url} answers {response.status_code} {response.reason_phrase}: {message}"
+        if response.status_code in (400, 422) and isinstance(body.get("prompt"), list) and _wants_text(text):
+            self._drop("prompt", "token ids: prompts are sent as text, which its tokenizer has to read as ours does")
+            return self._post(request, stop)
         return self._refusal(response.status_code, said, text, response.headers.get("Retry-After", ""))
 
     def _body(self, request: Request) -> dict[str, Any]:
         fields: dict[str, Any] = {
             "model": self._section.model,
-            "messages": request.messages,
             "temperature": request.temperature,
             "max_tokens": request.max_tokens,
             "seed": request.seed,
         }
+        if request.prompt is None:
+            fields["messages"] = request.messages
+        elif "prompt" in self._dropped:
+            fields |= {"prompt": request.prompt.text, "stop": request.prompt.stops[:4]}
+        else:  # a server may have penalties of its own, which are put out by the names of vLLM, SGLang and llama.cpp
+            penalties = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
+            fields |= {"prompt": request.prompt.ids, "stop_token_ids": request.prompt.ends, **penalties}
         if request.schema is not None:
             form = {"name": "reply", "schema": request.schema, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -151,12 +170,11 @@ class ChatClient:
                 fields |= {instead: value} if instead else {}
         return fields
 
-    def _drop(self, field: str) -> None:
+    def _drop(self, field: str, told: str) -> None:
         """Do without a field that the server does not take, from now on."""
         if field not in self._dropped:
-            instead = f"`{_DROPPED[field]}` is sent in its place" if _DROPPED[field] else "it is left out"
-            note(f"the server does not take `{field}`: {instead}")
             self._dropped.add(field)
+            note(f"the server does not take {told}")
 
     def _refusal(self, status: int, said: str, text: str, retry_after: str) -> _Trouble:
         """Return what comes of an answer that is an error."""
@@ -169,7 +187,7 @@ class ChatClient:
                 f"{said}; is `model: {self._section.model}` right, and `base_url`? It often ends with /v1"
             )
         if status == 402 or "insufficient_quota" in text:
-            raise Stopped(f"{said}. All replies are kept")
+            raise Stopped(said, KEPT)
         heals = status in _PASSES or status >= 500
         return _Trouble(said, heals, _retry_after(retry_after) if heals else None)
 
@@ -193,7 +211,7 @@ class _Pace:
     def pause(self, seconds: float, reason: str) -> None:
         """Let all requests wait so long from now."""
         if seconds > LONGEST_WAIT:
-            raise Stopped(f"{reason}; it asks to wait {seconds / 60:.0f} minutes. All replies are kept; go on then")
+            raise Stopped(f"{reason}; it asks to wait {seconds / 60:.0f} minutes", f"{KEPT}; go on then")
         with self._lock:
             until = time.monotonic() + seconds
             if until > self._next + 5:
@@ -202,17 +220,25 @@ class _Pace:
 
 
 def _completion(text: str, request: Request) -> Completion | _Trouble:
-    """Return what a chat completion holds. Tokens that the server does not count are guessed from the letters."""
+    """Return what a completion holds. Tokens that the server does not count are guessed from the letters."""
     try:
         found = json.loads(text)
         choice = found["choices"][0]
-        content = choice["message"]["content"] or ""
+        content = (choice["text"] if request.prompt else choice["message"]["content"]) or ""
         usage = found.get("usage") or {}
-        sent = usage.get("prompt_tokens", sum(len(turn["content"]) for turn in request.messages) // 3)
+        guess = (
+            len(request.prompt.ids) if request.prompt else sum(len(turn["content"]) for turn in request.messages) // 3
+        )
+        sent = usage.get("prompt_tokens", guess)
         received = usage.get("completion_tokens", len(content) // 3)
         return Completion(str(content), int(sent), int(received), choice.get("finish_reason") == "length")
     except (ValueError, LookupError, TypeError, AttributeError):
-        return _Trouble(f"the server's answer is no chat completion: {' '.join(text[:200].split()) or 'it is empty'}")
+        return _Trouble(f"the server's answer is no completion: {' '.join(text[:200].split()) or 'it is empty'}")
+
+
+def _wants_text(refusal: str) -> bool:
+    """Whether a refusal is about token ids: `prompt must be a string`, `unexpected field stop_token_ids`."""
+    return "string" in refusal or "stop_token_ids" in refusal or "penalty" in refusal
 
 
 def _error(text: str) -> tuple[str, str]:

@@ -3,6 +3,22 @@
 from typing import Any, NamedTuple
 
 
+class Prompt(NamedTuple):
+    """A prompt in tokens, as a model was trained on it, in place of messages that a server would render.
+
+    Attributes:
+        ids: the tokens.
+        text: what a tokenizer turns into these tokens, for servers that take none; None if there is no such text.
+        ends: ids of tokens that end the answer.
+        stops: their texts.
+    """
+
+    ids: list[int]
+    text: str | None
+    ends: list[int]
+    stops: list[str]
+
+
 class Request(NamedTuple):
     """A question to a model. Two equal requests get the same reply; another `seed` asks anew.
 
@@ -12,6 +28,7 @@ class Request(NamedTuple):
         temperature: spread of the random choice; 0 takes the likeliest.
         max_tokens: longest reply.
         seed: of the random choice, where the server takes one.
+        prompt: what the model is fed in place of `messages`, by the server's /completions.
     """
 
     messages: list[dict[str, str]]
@@ -19,6 +36,7 @@ class Request(NamedTuple):
     temperature: float = 0.0
     max_tokens: int = 512
     seed: int = 0
+    prompt: Prompt | None = None
 
 
 class Completion(NamedTuple):

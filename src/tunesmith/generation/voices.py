@@ -25,18 +25,16 @@ def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base:
     dtype = choose_precision(config.model, hardware).frozen
     if not tuned:
         return [base_voice(config.model, hardware)]
-    output = config.training.output_dir
+    folder = trained_folder(config)
     if config.adapter.adapter:
         model = load_base_model(config.model, dtype)
-        model = load_adapter(model, _adapter_folder(config))
+        model = load_adapter(model, folder)
         if not (config.model.load_in_4bit or config.model.load_in_8bit):
             model = model.to(getattr(torch, dtype))
         model = _ready(model, hardware)
         voices = [Voice("base", model, adapter_off=True), Voice("tuned", model)]
         return voices if base else voices[1:]
-    if not (Path(output) / "config.json").exists():
-        raise ModelError(f"`output_dir: {output}` holds no trained model yet; run tunesmith train first")
-    trained = trained_model(config.model, output)
+    trained = trained_model(config.model, folder)
     voices = [base_voice(config.model, hardware)] if base else []
     return [*voices, Voice("tuned", _ready(load_base_model(trained, dtype), hardware))]
 
@@ -47,8 +45,18 @@ def base_voice(section: ModelSection, hardware: Hardware) -> Voice:
     return Voice("base", _ready(load_base_model(section, dtype), hardware))
 
 
-def _adapter_folder(config: Config) -> str:
-    folder = config.adapter.lora_model_dir or config.training.output_dir
+def trained_folder(config: Config) -> str:
+    """Return the folder of the adapter, or without `adapter` of the whole model.
+
+    Raises:
+        ModelError: there is nothing trained yet.
+    """
+    output = config.training.output_dir
+    if not config.adapter.adapter:
+        if not (Path(output) / "config.json").exists():
+            raise ModelError(f"`output_dir: {output}` holds no trained model yet; run tunesmith train first")
+        return output
+    folder = config.adapter.lora_model_dir or output
     if not (Path(folder) / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds no adapter yet; run tunesmith train first, or set --lora-model-dir")
     return folder

@@ -1,7 +1,7 @@
 """Generates text from token prompts: in batches, or streamed. Ends at the end tokens that training used."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
@@ -37,11 +37,15 @@ class Voice:
         return self.model.disable_adapter() if self.adapter_off else nullcontext()
 
 
-def end_tokens(model: Any, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
-    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end."""
+def end_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
+    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end.
+
+    A model at a server, for which `model` is None, ends at its own end token anyway.
+    """
     found = {tokenizer.eos_token_id}
-    configured = model.generation_config.eos_token_id
-    found |= set(configured if isinstance(configured, list) else [configured])
+    if model is not None:
+        configured = model.generation_config.eos_token_id
+        found |= set(configured if isinstance(configured, list) else [configured])
     if template and (text := template.turn_end()):
         found.add(tokenizer.convert_tokens_to_ids(text))
     return sorted(found - {None})
@@ -59,6 +63,8 @@ def generate(
 ) -> list[str]:
     """Return the answer to each prompt. Prompts of like length go together, so that little is padded.
 
+    The longest come first: if memory is short, that is known at once.
+
     Args:
         voice: who answers.
         prompts: token ids of each prompt.
@@ -69,7 +75,7 @@ def generate(
         advance: called with the number of answers made.
     """
     answers = [""] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
     torch.manual_seed(sampling.seed)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
@@ -81,7 +87,7 @@ def generate(
             [[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device
         )
         mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
-        with voice.speaking(), torch.no_grad():
+        with voice.speaking(), torch.no_grad(), _states_in_one_piece(voice.model):
             made = voice.model.generate(
                 input_ids=ids, attention_mask=mask, generation_config=_settings(sampling, ends, pad)
             )
@@ -89,6 +95,21 @@ def generate(
             answers[index] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
         advance(len(chosen))
     return answers
+
+
+@contextmanager
+def _states_in_one_piece(model: Any) -> Iterator[None]:
+    """Give the head the last states of a batch in memory of their own while the context lasts.
+
+    transformers passes a slice of all states, for which torch on a CPU copies the head's weights once for each row:
+    measured for 16 rows of the built-in model in bf16, 1.6 seconds and 800 MB in place of 7 milliseconds.
+    """
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def stream(

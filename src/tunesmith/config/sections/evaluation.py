@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from tunesmith.config.sections.endpoint import EndpointSection
 from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
 from tunesmith.errors import did_you_mean
@@ -30,6 +31,34 @@ class Evaluation(Section):
     """Generate answers for at most this many held-out rows; by default for all."""
     batch_size: Count = 16
     """Answers generated at once."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """What makes the answers of `tunesmith evaluate`: `vllm` starts a server of it, which tells no held-out loss."""
+    endpoint: EndpointSection | None = None
+    """A server that holds the tuned model: `tunesmith evaluate` asks it, token for token as was trained."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _of_a_server(cls, value: EndpointSection | None) -> EndpointSection | None:
+        """Refuse keys of an endpoint that say otherwise than an evaluation does."""
+        if value is None:
+            return None
+        if value.base_url is None:
+            raise ValueError(
+                "needs `base_url`, the address of the server; a model here is evaluated without `endpoint`"
+            )
+        if given := {"temperature", "max_tokens"} & value.model_fields_set:
+            raise ValueError(
+                f"takes no `{min(given)}`: the likeliest token is taken, up to `max_new_tokens` of `evaluation`"
+            )
+        if value.cache is None and (given := {"max_requests", "max_cost"} & value.model_fields_set):
+            raise ValueError(f"has `{min(given)}`, which needs `cache`: the folder that keeps replies for the next run")
+        return value
+
+    @model_validator(mode="after")
+    def _one_backend(self) -> "Evaluation":
+        if self.endpoint and self.backend == "vllm":
+            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: keep one")
+        return self
 
     @field_validator("metrics", mode="before")
     @classmethod
