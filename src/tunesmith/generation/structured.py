@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tunesmith.generation.exchange import whole
+
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
@@ -29,7 +31,7 @@ def fit(text: str, schema: dict[str, Any]) -> Fit:
     for number, value in enumerate(_values(_THOUGHT.sub("", text))):
         error = best_match(validator.iter_errors(value))
         if error is None:
-            return Fit(json.dumps(value, ensure_ascii=False), "")
+            return Fit(whole(json.dumps(value, ensure_ascii=False)), "")
         if number == 0:
             place = "" if error.json_path == "$" else f"{error.json_path}: "
             fault = (place + error.message)[:_LONGEST]
