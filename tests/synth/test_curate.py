@@ -96,7 +96,7 @@ def test_planted_rows_are_caught_with_the_right_reason_and_all_others_stay(run, 
     wanted = [(rule, reason.format(**names)) for _, rule, reason in PLANTED.values()]
     found = [(line.get("rule"), line.get("reason")) for line in lines[len(GOOD) :]]
     assert found[:-1] == wanted
-    assert found[-1] == ("unreadable", "not JSON: Invalid control character at at column 20")
+    assert found[-1] == ("unreadable", "not JSON: Invalid control character at column 20")
     assert [(line["file"], line["row"]) for line in lines] == [(str(files[0]), n + 1) for n in range(len(lines))]
     assert [file.read_bytes() for file in files] == before
     printed = capsys.readouterr()
@@ -189,6 +189,19 @@ def test_a_chat_is_compared_by_what_is_said(curate_rows):
     assert curate_rows(rows) == {"duplicate:prompt+answer": [2]}
     assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [2, 3]}
     assert curate_rows(rows, dedup_keys=[["conversations"]]) == {}
+
+
+def test_a_file_of_which_no_row_stays_is_empty_and_not_the_earlier_one(run, tmp_path, capsys):
+    run()
+    assert run("--curate.min-chars", "700")[1] == []
+    assert f"{tmp_path / 'out/rows.jsonl'}  0 rows" in capsys.readouterr().out
+
+
+def test_the_limit_on_an_assertion_is_that_of_the_config(files, tmp_path, capsys):
+    (tmp_path / "checks.py").write_text("def test_hangs(answer):\n    while True: pass\n")
+    given = [str(files[0]), "--output", str(tmp_path / "out"), "--curate.assertions", str(tmp_path / "checks.py")]
+    assert main([*given, "--evaluation.assertion-seconds", "0.2"]) == 2
+    assert "took over 0.2 s" in capsys.readouterr().err
 
 
 def test_complexity_is_the_number_of_different_words_or_a_function(curate_rows, tmp_path):
