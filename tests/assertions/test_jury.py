@@ -118,11 +118,18 @@ def test_a_jury_that_was_given_up_passes_nothing(tmp_path):
     [
         ("import os\nos._exit(4)\n", r"rules.py: loading it ended its process with exit code 4"),
         ("def test_x(:\n", "does not load: SyntaxError"),
+        ("import sys\nimport nothing_like_it\n", r"rules.py:2 does not load: ModuleNotFoundError"),
     ],
 )
 def test_a_file_that_does_not_load_is_told_before_anything_is_judged(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message), jury(*written(tmp_path, text)):
         pass
+
+
+def test_what_one_assertion_does_to_the_row_another_does_not_see(tmp_path):
+    text = "def test_a(row): row.clear()\ndef test_b(row): assert row['n'] == 0\n"
+    with jury(*written(tmp_path, text)) as judge:
+        assert [item.ok for item in next(judge(cases(1)))] == [True, True]
 
 
 def test_several_files_are_one_jury_and_may_import_what_lies_beside_them(tmp_path):
