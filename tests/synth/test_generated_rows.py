@@ -323,6 +323,7 @@ def test_figures_of_diversity():
     [
         ({"prompt": "{{ sead }}"}, "`generate.prompt`: 'sead' is undefined; known are seeds, number and schema"),
         ({"prompt": "{% for %}"}, "`generate.prompt`, line 1: "),
+        ({"prompt": "{{ 1 / 0 }}"}, "`generate.prompt`: division by zero; known are"),
         ({"prompt": "none.jinja"}, "`generate.prompt: none.jinja`: no such file"),
         ({"row_schema": {"type": "strange"}}, "`generate.row_schema` is no JSON schema: 'strange' is not valid"),
         ({"row_schema": {"type": "array"}}, "a row is an object with columns"),
@@ -339,6 +340,12 @@ def test_a_mistake_is_one_clear_error(keys, message, config, server, capsys):
     assert message in printed
     assert "Traceback" not in printed
     assert not server.asked
+
+
+def test_a_schema_that_names_a_part_it_lacks_is_one_clear_error(config, capsys):
+    schema = {"type": "object", "properties": {"question": {"$ref": "#/nothing"}}}
+    assert main([config(row_schema=schema)]) == 2
+    assert "the JSON schema has a `$ref` that leads nowhere" in capsys.readouterr().err
 
 
 def test_a_config_without_the_block_says_so(tmp_path, write_config, capsys):
