@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,11 @@ from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.log import progress
 from tunesmith.references import resolve
-from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, NEAR, UNREADABLE, Entry, Finding
+from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, MEANING, NEAR, UNREADABLE, Entry, Finding
 from tunesmith.synth.parts import ANSWERED, ASKED, joined, prompt_and_answer
+
+if TYPE_CHECKING:
+    from tunesmith.synth.meaning import Meanings
 
 BATCH = 1000
 
@@ -76,6 +79,7 @@ class Scan:
         self.complexity = _complexity(self.section, config.source)
         self.groups = [Keys() for _ in self.section.dedup_keys]
         self.near = NearTexts(self.section.near_duplicates) if self.section.near_duplicates else None
+        self.meanings = _meanings(self.section)
         self.asked, self.near_asked = Keys(), NearTexts(self.section.near_duplicates or 1)
         self.held_out: list[Place] = []
         self.columns: set[str] = {ASKED, ANSWERED}
@@ -91,7 +95,7 @@ class Scan:
             self._add_asked(row, dataset)
         rows = (sourced for sourced in sourced_rows(self.config, held_out) if not sourced.held_out)
         with file.open("w", encoding="utf-8") as lines, progress("reading", unit="rows") as advance:
-            while batch := list(islice(rows, BATCH)):
+            while batch := list(islice(rows, BATCH if self.meanings is None else BATCH // 10)):
                 lines.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._read(batch))
                 advance(len(batch))
         self._require_columns()
@@ -136,6 +140,8 @@ class Scan:
                 self._add_asked(item if isinstance(item, Row) else None, dataset)
             if isinstance(item, Row):
                 cases.append(Case(values, parts[1], parts[1], f"{item.file}:{item.number}"))
+        if self.meanings is not None:
+            self.meanings.add(texts)
         verdicts = self.judge(cases) if self.judge else repeat([])
         for (item, *_), text, count in zip(batch, texts, self._tokens(texts), strict=True):
             if isinstance(item, BadRow):
@@ -171,10 +177,19 @@ class Scan:
             found.append({number: item._replace(rule=rule) for number, item in twins.items()})
         if self.near is not None:
             alike = self.near.twins(without=sorted(equal))
+            equal |= alike.keys()
             found.append(
                 {
                     number: Finding(NEAR, f"{twin.share:.2f} of the runs of words are those of", twin.earlier)
                     for number, twin in alike.items()
+                }
+            )
+        if self.meanings is not None:
+            close = self.meanings.twins(without=equal)
+            found.append(
+                {
+                    number: Finding(MEANING, f"its meaning has a likeness of {twin.share:.3f} to", twin.earlier)
+                    for number, twin in close.items()
                 }
             )
         return found
@@ -199,6 +214,14 @@ class Scan:
             number: Finding(LEAK, f"{how} {':'.join(map(str, self.held_out[test]))}, to evaluate on")
             for number, (how, test) in found.items()
         }
+
+
+def _meanings(section: Curate) -> "Meanings | None":
+    if section.embedding_model is None:
+        return None
+    from tunesmith.synth.meaning import Meanings  # torch is needed for nothing else here
+
+    return Meanings(section.embedding_model, section.embedding_likeness)
 
 
 def _complexity(section: Curate, source: str) -> Callable[[Row, str], float]:
