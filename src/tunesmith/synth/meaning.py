@@ -35,8 +35,7 @@ class Meanings:
         Raises:
             ModelError: there is no such model.
         """
-        section = ModelSection(base_model=model, type_of_model="AutoModel")
-        self.alike = alike
+        section, self.alike = ModelSection(base_model=model, type_of_model="AutoModel"), alike
         self._tokenizer = model_tokenizer(section)
         self._model = base_voice(section, detect()).model
         self._width = self._model.config.get_text_config().hidden_size
@@ -94,8 +93,7 @@ class Meanings:
                     found.setdefault(int(block[place]), Twin(int(earlier[first]), float(likeness[place, first])))
             for later, one in np.argwhere(np.tril(mine @ mine.T >= self.alike, -1)):  # in the order of the texts
                 if block[later] not in found and block[one] not in found:
-                    share = float(mine[later] @ mine[one])
-                    found[int(block[later])] = Twin(int(block[one]), share)
+                    found[int(block[later])] = Twin(int(block[one]), float(mine[later] @ mine[one]))
             stay = np.append(stay, [number for number in block if number not in found]).astype(np.int64)
         return found
 

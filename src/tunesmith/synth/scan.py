@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from tunesmith.log import progress
 from tunesmith.references import resolve
 from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, MEANING, NEAR, UNREADABLE, Entry, Finding
 from tunesmith.synth.parts import ANSWERED, ASKED, joined, prompt_and_answer
-
-if TYPE_CHECKING:
-    from tunesmith.synth.meaning import Meanings
 
 BATCH = 1000
 
@@ -79,7 +76,11 @@ class Scan:
         self.complexity = _complexity(self.section, config.source)
         self.groups = [Keys() for _ in self.section.dedup_keys]
         self.near = NearTexts(self.section.near_duplicates) if self.section.near_duplicates else None
-        self.meanings = _meanings(self.section)
+        self.meanings = None
+        if self.section.embedding_model:
+            from tunesmith.synth.meaning import Meanings  # torch is needed for nothing else here
+
+            self.meanings = Meanings(self.section.embedding_model, self.section.embedding_likeness)
         self.asked, self.near_asked = Keys(), NearTexts(self.section.near_duplicates or 1)
         self.held_out: list[Place] = []
         self.columns: set[str] = {ASKED, ANSWERED}
@@ -175,23 +176,17 @@ class Scan:
             rule, twins = f"{DUPLICATE}:{'+'.join(columns)}", keys.twins()
             equal |= twins.keys()
             found.append({number: item._replace(rule=rule) for number, item in twins.items()})
-        if self.near is not None:
-            alike = self.near.twins(without=sorted(equal))
-            equal |= alike.keys()
-            found.append(
-                {
-                    number: Finding(NEAR, f"{twin.share:.2f} of the runs of words are those of", twin.earlier)
-                    for number, twin in alike.items()
-                }
-            )
-        if self.meanings is not None:
-            close = self.meanings.twins(without=equal)
-            found.append(
-                {
-                    number: Finding(MEANING, f"its meaning has a likeness of {twin.share:.3f} to", twin.earlier)
-                    for number, twin in close.items()
-                }
-            )
+        stores = (
+            (NEAR, "{:.2f} of the runs of words are those of", self.near),
+            (MEANING, "its meaning has a likeness of {:.3f} to", self.meanings),
+        )
+        for rule, how, texts in stores:
+            if texts is not None:
+                alike = texts.twins(without=sorted(equal))
+                equal |= alike.keys()
+                found.append(
+                    {later: Finding(rule, how.format(twin.share), twin.earlier) for later, twin in alike.items()}
+                )
         return found
 
     def _leaks(self) -> dict[int, Finding]:
@@ -203,10 +198,8 @@ class Scan:
         tests.pop(0, None)
         found = {}
         for number, twin in self.near_asked.twins(border=border).items():
-            found[number - border] = (
-                f"{twin.share:.2f} of the runs of words of what is asked are those of",
-                twin.earlier,
-            )
+            how = f"{twin.share:.2f} of the runs of words of what is asked are those of"
+            found[number - border] = how, twin.earlier
         for number in range(border, len(self.asked.plain)):
             if (test := tests.get(self.asked.plain[number])) is not None:
                 found[number - border] = f"what is asked is {self.asked.how(number, test)}", test
@@ -214,14 +207,6 @@ class Scan:
             number: Finding(LEAK, f"{how} {':'.join(map(str, self.held_out[test]))}, to evaluate on")
             for number, (how, test) in found.items()
         }
-
-
-def _meanings(section: Curate) -> "Meanings | None":
-    if section.embedding_model is None:
-        return None
-    from tunesmith.synth.meaning import Meanings  # torch is needed for nothing else here
-
-    return Meanings(section.embedding_model, section.embedding_likeness)
 
 
 def _complexity(section: Curate, source: str) -> Callable[[Row, str], float]:
