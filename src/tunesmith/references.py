@@ -39,9 +39,8 @@ def load_file(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code: it may raise anything
-        lines = [
-            str(frame.lineno) for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)
-        ]
+        frames, own = traceback.extract_tb(error.__traceback__), str(file.absolute())
+        lines = [str(frame.lineno) for frame in frames if frame.filename == own]
         place = ":".join([str(file), *lines[-1:]])
         raise ConfigError(f"{place} does not load: {type(error).__name__}: {error}") from error
     return module

@@ -132,6 +132,16 @@ def test_what_one_assertion_does_to_the_row_another_does_not_see(tmp_path):
         assert [item.ok for item in next(judge(cases(1)))] == [True, True]
 
 
+def test_the_line_at_which_a_file_does_not_load_is_named_from_its_folder_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.py").write_text("x = 1\nx / 0\n")
+    with (
+        pytest.raises(ConfigError, match=r"^rules.py:2 does not load: ZeroDivisionError"),
+        jury("rules.py", "rows.jsonl"),
+    ):
+        pass
+
+
 def test_several_files_are_one_jury_and_may_import_what_lies_beside_them(tmp_path):
     (tmp_path / "beside.py").write_text("LIMIT = 3\n")
     (tmp_path / "one.py").write_text("from beside import LIMIT\ndef test_one(n): assert n < LIMIT\n")
