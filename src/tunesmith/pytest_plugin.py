@@ -4,6 +4,7 @@ pytest finds this file by the entry point `pytest11`. Without `--rows` it does a
 """
 
 import inspect
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     case: Any = pyfuncitem.callspec.params[CASE]
     if isinstance(case, BadRow):
         pytest.fail(f"{case.file}:{case.number}: {case.reason}", pytrace=False)
-    given = {**pyfuncitem.funcargs, **known_to(case)}
+    given = {**pyfuncitem.funcargs, **known_to(deepcopy(case))}  # a test may change its row
     given = {name: given[name] for name in inspect.signature(pyfuncitem.obj).parameters if name in given}
     if absent := [name for name, value in given.items() if value is ABSENT]:
         pytest.fail(f"{case.place} has no column `{absent[0]}`; give it a default: `{absent[0]}=None`", pytrace=False)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +39,10 @@ def load_file(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code: it may raise anything
-        raise ConfigError(f"{file} does not load: {type(error).__name__}: {error}") from error
+        frames, own = traceback.extract_tb(error.__traceback__), str(file.absolute())
+        lines = [str(frame.lineno) for frame in frames if frame.filename == own]
+        place = ":".join([str(file), *lines[-1:]])
+        raise ConfigError(f"{place} does not load: {type(error).__name__}: {error}") from error
     return module
 
 

@@ -118,10 +118,27 @@ def test_a_jury_that_was_given_up_passes_nothing(tmp_path):
     [
         ("import os\nos._exit(4)\n", r"rules.py: loading it ended its process with exit code 4"),
         ("def test_x(:\n", "does not load: SyntaxError"),
+        ("import sys\nimport nothing_like_it\n", r"rules.py:2 does not load: ModuleNotFoundError"),
     ],
 )
 def test_a_file_that_does_not_load_is_told_before_anything_is_judged(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message), jury(*written(tmp_path, text)):
+        pass
+
+
+def test_what_one_assertion_does_to_the_row_another_does_not_see(tmp_path):
+    text = "def test_a(row): row.clear()\ndef test_b(row): assert row['n'] == 0\n"
+    with jury(*written(tmp_path, text)) as judge:
+        assert [item.ok for item in next(judge(cases(1)))] == [True, True]
+
+
+def test_the_line_at_which_a_file_does_not_load_is_named_from_its_folder_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.py").write_text("x = 1\nx / 0\n")
+    with (
+        pytest.raises(ConfigError, match=r"^rules.py:2 does not load: ZeroDivisionError"),
+        jury("rules.py", "rows.jsonl"),
+    ):
         pass
 
 

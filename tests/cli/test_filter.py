@@ -63,6 +63,12 @@ def test_a_fault_leaves_no_file(folder, capsys):
     assert not list(folder.glob("*.kept.jsonl")) + list(folder.glob(".*.part"))
 
 
+def test_a_folder_for_the_output_is_made(folder):
+    assert main(["chats.jsonl", "--assertions", "rules.py", "--output", "new/good.jsonl"]) == 0
+    assert len(lines(folder / "new/good.jsonl")) == 9
+    assert len(lines(folder / "new/good.dropped.jsonl")) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

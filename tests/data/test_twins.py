@@ -47,7 +47,14 @@ def test_a_text_of_a_few_words_is_like_no_other():
         near.add("")
     assert near.twins() == {}
     assert near.find("one two three four five six seven") is None
-    assert len(runs_of("今日は蜂の巣を見に行きましょうと彼は言いました"))
+
+
+def test_languages_without_spaces_are_compared_letter_by_letter():
+    """Also where a comma stands after every few letters."""
+    near = NearTexts()
+    near.add("日本語の質問です。これは、長い文章で、近似重複の検出を、確認するためのものです。")
+    assert near.find("日本語の質問です。これは、長い文章で、近似重複の検出を、確認するためのものだ!") is not None
+    assert len(runs_of("今日は蜂の巣を見に行きましょうと彼は言いました")) == 19
 
 
 def test_each_row_is_a_twin_of_a_row_that_is_none():

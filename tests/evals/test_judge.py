@@ -158,6 +158,28 @@ def test_no_verdict_is_no_bad_answer(folder, server, capsys):
     assert len(server.asked) == count, "the same words come from the cache"
 
 
+def test_why_there_is_no_verdict_is_said_and_none_at_all_is_an_error(folder, server, capsys):
+    server.script = lambda body, number: Says("I like it") if "wrong" in asked_about(body) else strict(body, number)
+    assert run(folder) == 0
+    assert "no verdict on 3 of 10 answers; on " in capsys.readouterr().err
+    server.script = lambda body, number: Says("upstream is down", status=502)
+    assert run(folder, "--judge.rubric", "Another.", "--judge.endpoint.retries", "0") == 5
+    assert "502 Bad Gateway" in capsys.readouterr().err
+
+
+def test_values_of_any_kind_are_read_as_text(folder, server, write_jsonl):
+    write_jsonl(folder / "rows.jsonl", [{"question": "q", "answer": {"a": "ü"}}, {"question": "q", "answer": None}])
+    assert run(folder) == 0
+    assert [row["answer"] for row in judged(folder)] == ['{"a": "ü"}', ""]
+
+
+@pytest.mark.parametrize("half", [r"cut \ud83d", "cut \ud83d"])
+def test_half_a_character_in_a_critique_is_no_end(folder, server, half):
+    server.script = lambda body, number: Says(json.dumps({"critique": "?", "outcome": "good"}).replace("?", half))
+    assert run(folder) == 0
+    assert {row["critique"] for row in judged(folder)} == {"cut ?"}
+
+
 def test_a_limit_shows_what_there_is_and_the_next_run_goes_on(folder, server, capsys):
     assert run(folder, "--judge.endpoint.max-requests", "4") == 5
     out, err = capsys.readouterr()
@@ -275,6 +297,7 @@ def test_labels_may_name_answers_by_id(folder, server, capsys):
     [
         ("id,question,answer,label", "1,q,a,fine", "labels.csv:2: `label` is good or bad, found 'fine'"),
         ("question,label", "q,good", "labels.csv:2: expected the columns label, and id or question and answer"),
+        ("question,answer,label", "q,a,good\nq,a,\nq,a,bad", ":4: the same answer is labelled good before, and bad"),
         ("question,answer,label", "q,a,", "has no label to measure with; `tunesmith label` makes some"),
     ],
 )

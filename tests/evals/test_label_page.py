@@ -223,6 +223,8 @@ def test_mistakes_are_told_in_a_line(tmp_path, write_config, write_jsonl, capsys
     taken = address().rstrip("/").rpartition(":")[2]
     assert main([*given, "--port", taken]) == 2
     assert f"--port {taken}: " in capsys.readouterr().err
+    assert main([*given, "--labels", str(tmp_path / "labels.jsonl")]) == 2
+    assert "labels.jsonl: labels are written as CSV; name a file that ends in .csv" in capsys.readouterr().err
     (tmp_path / "labels.csv").write_text("question,answer,label\nq,a,maybe\n")
     assert main(given) == 3
     assert "labels.csv:2: `label` is good or bad, found 'maybe'" in capsys.readouterr().err

@@ -40,7 +40,8 @@ def test_exact_is_always_measured_and_nothing_twice():
 
 def test_a_function_takes_what_it_names(tmp_path):
     (tmp_path / "own.py").write_text(
-        "def columns(answer, columns):\n    return len([c for c in columns if c in answer]) / len(columns)\n"
+        "def columns(answer, columns, least=1):\n"
+        "    return len([c for c in columns if c in answer]) / max(least, len(columns))\n"
         "def broken(answer):\n    return answer['x']\n"
         "def worded(answer):\n    return 'good'\n"
         "def odd(anwser):\n    return 1\n"

@@ -1,6 +1,7 @@
 """The report counts what it was given, and says so in a table, in words, in Markdown, and as data."""
 
 import json
+from dataclasses import replace
 
 from tunesmith.evals.comparison import comparisons
 from tunesmith.evals.statistics import wilson
@@ -45,6 +46,12 @@ def test_the_worst_rows_of_one_model_are_those_that_fail_most(make_report):
         "  tuned      what",
         "             ^ fails: test_json says no",
     ]
+
+
+def test_a_heading_at_the_end_is_not_what_is_asked(make_report):
+    report = make_report([{"tuned": ("no", ["test_json"])}])
+    report.rows[0] = replace(report.rows[0], question="### Instruction:\nWhat is 2 plus 3?\n\n### Response:\n")
+    assert "  question   What is 2 plus 3?" in worst_rows(report, [], 1).splitlines()
 
 
 def test_of_two_models_broken_rows_come_first_with_both_answers(changed_report):

@@ -85,6 +85,13 @@ def test_what_was_answered_is_not_asked_again_and_another_seed_is(server, sectio
     assert len(server.asked) > 5
 
 
+def test_tokens_that_a_server_does_not_count_are_guessed(server, section):
+    uncounted = {"choices": [{"message": {"content": "abcdef"}}], "usage": {"prompt_tokens": None}}
+    server.script = lambda body, number: Says(body=json.dumps(uncounted))
+    (found,), _ = ask(section(), question("a question"))
+    assert found == Reply("abcdef", 3, 2, False)
+
+
 @pytest.mark.parametrize(
     "fails",
     [

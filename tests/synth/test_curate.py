@@ -2,9 +2,11 @@
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tunesmith.cli.curate import main
@@ -12,6 +14,7 @@ from tunesmith.config.load import load
 from tunesmith.config.sections import Curate
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError
+from tunesmith.synth import meaning
 from tunesmith.synth.curate import curate
 from tunesmith.synth.manifest import DUPLICATE, LENGTH, Entry, Finding, decide
 
@@ -96,7 +99,7 @@ def test_planted_rows_are_caught_with_the_right_reason_and_all_others_stay(run, 
     wanted = [(rule, reason.format(**names)) for _, rule, reason in PLANTED.values()]
     found = [(line.get("rule"), line.get("reason")) for line in lines[len(GOOD) :]]
     assert found[:-1] == wanted
-    assert found[-1] == ("unreadable", "not JSON: Invalid control character at at column 20")
+    assert found[-1] == ("unreadable", "not JSON: Invalid control character at column 20")
     assert [(line["file"], line["row"]) for line in lines] == [(str(files[0]), n + 1) for n in range(len(lines))]
     assert [file.read_bytes() for file in files] == before
     printed = capsys.readouterr()
@@ -189,6 +192,69 @@ def test_a_chat_is_compared_by_what_is_said(curate_rows):
     assert curate_rows(rows) == {"duplicate:prompt+answer": [2]}
     assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [2, 3]}
     assert curate_rows(rows, dedup_keys=[["conversations"]]) == {}
+
+
+def test_a_file_of_which_no_row_stays_is_empty_and_not_the_earlier_one(run, tmp_path, capsys):
+    run()
+    assert run("--curate.min-chars", "700")[1] == []
+    assert f"{tmp_path / 'out/rows.jsonl'}  0 rows" in capsys.readouterr().out
+
+
+def test_the_limit_on_an_assertion_is_that_of_the_config(files, tmp_path, capsys):
+    (tmp_path / "checks.py").write_text("def test_hangs(answer):\n    while True: pass\n")
+    given = [str(files[0]), "--output", str(tmp_path / "out"), "--curate.assertions", str(tmp_path / "checks.py")]
+    assert main([*given, "--evaluation.assertion-seconds", "0.2"]) == 2
+    assert "took over 0.2 s" in capsys.readouterr().err
+
+
+MEANT = [
+    ("What is the capital of France?", "The capital of France is Paris."),
+    ("Name the capital city of France.", "Paris is the capital of France."),
+    ("How do I boil an egg?", "Put it in boiling water for eight minutes."),
+    ("Write a function that adds two numbers in Python.", "def add(a, b): return a + b"),
+    ("How can I boil an egg", "Put it into boiling water for 8 minutes"),
+    ("", ""),
+    ("", " "),
+]
+
+
+def test_rows_that_mean_the_same_are_out_and_the_rule_is_undone(tmp_path, write_jsonl, capsys):
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"question": one, "answer": other} for one, other in MEANT])
+    model = ["--curate.embedding-model", "builtin/smollm2-135m-instruct"]
+    given = [str(rows), "--output", f"{tmp_path}/c", *model, "--curate.embedding-likeness", "0.8"]
+    assert main(given) == 0
+    lines = [json.loads(line) for line in (tmp_path / "c/manifest.jsonl").read_text().splitlines()]
+    assert [line.get("rule") for line in lines] == [None, "same-meaning", None, None, "same-meaning", None, None]
+    assert re.fullmatch(rf"its meaning has a likeness of 0\.90\d to {rows}:3", lines[4]["reason"])
+    assert main([*given, "--keep", "same-meaning"]) == 0
+    assert "its findings are used again" in capsys.readouterr().err
+    assert len((tmp_path / "c/rows.jsonl").read_text().splitlines()) == len(MEANT)
+
+
+def test_vectors_are_the_same_in_any_batch_and_the_twins_are_those_of_all_pairs(monkeypatch):
+    texts = [" ".join(words(seed % 9, 2 + 3 * (seed % 4))) for seed in range(40)] + ["", "word"]
+    found = []
+    for size, block in ((7, 4), (42, 16)):
+        monkeypatch.setattr(meaning, "BLOCK", block)
+        meanings = meaning.Meanings("builtin/smollm2-135m-instruct", 0.7)
+        for start in range(0, len(texts), size):
+            meanings.add(texts[start : start + size])
+        found.append(meanings.twins(without=[3]))
+    vectors = np.memmap(meanings._vectors, np.float32, "r").reshape(len(texts), -1)
+    assert not vectors[40].any()
+    some = [number for number in range(len(texts)) if number != 40]
+    centred = vectors - vectors[some].mean(axis=0)
+    likeness = centred @ centred.T
+    likeness /= np.outer(np.linalg.norm(centred, axis=1), np.linalg.norm(centred, axis=1))
+    some.remove(3)
+    wanted = {}
+    for later in some:
+        near = [n for n in some if n < later and n not in wanted and likeness[n, later] >= 0.7]
+        if near:
+            wanted[later] = near[0]
+    assert 10 < len(wanted) < 30
+    assert [{later: twin.earlier for later, twin in twins.items()} for twins in found] == [wanted, wanted]
+    assert found[0][36].share == pytest.approx(found[1][36].share, abs=1e-3)
 
 
 def test_complexity_is_the_number_of_different_words_or_a_function(curate_rows, tmp_path):

@@ -176,6 +176,31 @@ def test_the_judge_has_the_last_word(config, server, tmp_path, capsys):
     assert f"judge: {20 + len(down)} requests" in capsys.readouterr().err
 
 
+def test_a_row_that_is_judged_bad_is_taken_once_it_is_mended(config, server, tmp_path):
+    """It is no twin of what it was before, nor is another row."""
+
+    def script(body, number):
+        messages = body["messages"]
+        if "<answer>" in messages[-1]["content"]:
+            outcome = "bad" if "WRONG" in messages[-1]["content"] else "good"
+            return Says(json.dumps({"critique": f"It is {outcome}.", "outcome": outcome}))
+        if len(messages) > 1:
+            return Says(messages[-2]["content"].replace("WRONG ", ""))
+        made = written(body)
+        return Says(json.dumps({**made, "answer": f"WRONG {made['answer']}"}))
+
+    server.script = script
+    endpoint = {"model": "j", "base_url": server.url, "cache": str(tmp_path / "judged")}
+    assert main([config(judge=True, heal=1, beside={"judge": {"rubric": "Right.", "endpoint": endpoint}})]) == 0
+    assert [row["_provenance"]["tries"] for row in lines(tmp_path / "made.jsonl")] == [2] * 10
+
+
+def test_half_a_character_in_a_reply_is_no_end(config, server, tmp_path):
+    server.script = lambda body, number: Says(json.dumps(written(body, answer=f"cut \ud83d {number}")))
+    run(config(rows=2))
+    assert [row["answer"][:5] for row in lines(tmp_path / "made.jsonl")] == ["cut ?"] * 2
+
+
 def kept_replies(folder):
     """Return how many replies are on disk; the file may not be there yet."""
     if not (folder / "replies.sqlite").exists():
@@ -220,7 +245,9 @@ def test_a_run_that_is_killed_twenty_times_asks_nothing_twice_and_makes_the_same
 def test_a_limit_stops_and_the_next_run_goes_on(config, server, tmp_path, capsys):
     file = config(rows=100, endpoint={"max_requests": 70, "concurrency": 1})
     assert main([file]) == 5
-    assert "`max_requests: 70` is reached" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "`max_requests: 70` is reached" in printed
+    assert "70 requests (0 replies from the cache), 700 tokens in" in printed
     assert len(lines(tmp_path / "made.jsonl")) == 64
     assert main([file]) == 0
     assert len(lines(tmp_path / "made.jsonl")) == len(server.asked) == 100
@@ -296,6 +323,7 @@ def test_figures_of_diversity():
     [
         ({"prompt": "{{ sead }}"}, "`generate.prompt`: 'sead' is undefined; known are seeds, number and schema"),
         ({"prompt": "{% for %}"}, "`generate.prompt`, line 1: "),
+        ({"prompt": "{{ 1 / 0 }}"}, "`generate.prompt`: division by zero; known are"),
         ({"prompt": "none.jinja"}, "`generate.prompt: none.jinja`: no such file"),
         ({"row_schema": {"type": "strange"}}, "`generate.row_schema` is no JSON schema: 'strange' is not valid"),
         ({"row_schema": {"type": "array"}}, "a row is an object with columns"),
@@ -312,6 +340,12 @@ def test_a_mistake_is_one_clear_error(keys, message, config, server, capsys):
     assert message in printed
     assert "Traceback" not in printed
     assert not server.asked
+
+
+def test_a_schema_that_names_a_part_it_lacks_is_one_clear_error(config, capsys):
+    schema = {"type": "object", "properties": {"question": {"$ref": "#/nothing"}}}
+    assert main([config(row_schema=schema)]) == 2
+    assert "the JSON schema has a `$ref` that leads nowhere" in capsys.readouterr().err
 
 
 def test_a_config_without_the_block_says_so(tmp_path, write_config, capsys):

@@ -153,6 +153,9 @@ TESTS: dict[str, dict[str, str]] = {
             "curate.complexity curate.min_complexity curate.max_complexity"
         ),
         "test_pairs_of_columns": "curate.dedup_keys",
+        "test_rows_that_mean_the_same_are_out_and_the_rule_is_undone": (
+            "curate.embedding_model curate.embedding_likeness"
+        ),
         "test_planted_rows_are_caught_with_the_right_reason_and_all_others_stay": (
             "curate.max_chars curate.min_chars curate.assertions curate.output curate.leak_columns"
         ),

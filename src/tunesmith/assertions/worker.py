@@ -6,6 +6,7 @@ channel to the jury, and a mark: which call is running, and behind it the traceb
 
 import faulthandler
 import os
+import pickle
 import struct
 import sys
 import time
@@ -90,12 +91,12 @@ def _judge(cases: list[Case], assertions: list[Assertion], clock: _Clock, channe
     found: list[list[Verdict | Fault]] = []
     told = time.monotonic()
     for number, case in enumerate(cases):
-        known = known_to(case)
+        as_sent = pickle.dumps(case)  # each assertion gets the row as it was: another one may have changed it
         outcome: list[Verdict | Fault] = []
         for index, assertion in enumerate(assertions):
             clock.begin(number, index)
             try:
-                outcome.append(judge_one(assertion, known))
+                outcome.append(judge_one(assertion, known_to(pickle.loads(as_sent))))
             except Fault as fault:
                 outcome.append(fault)
         found.append(outcome)

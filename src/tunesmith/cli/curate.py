@@ -10,6 +10,7 @@ from tunesmith.cli.arguments import parser, read_config, run
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
 from tunesmith.config.sections import Config
+from tunesmith.data.source import SUFFIXES
 from tunesmith.log import note
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ EXAMPLES = """  tunesmith curate lora.yml
   tunesmith curate rows.jsonl --against test.jsonl --curate.max-chars 4000
   tunesmith curate rows.parquet --curate.dedup-keys '[[question], [question, answer]]'
   tunesmith curate lora.yml --keep near-duplicate"""
-ROWS = {".jsonl", ".ndjson", ".json", ".csv", ".parquet", ".arrow", ".txt"}
 
 
 def curate(arguments: list[str]) -> int:
@@ -56,7 +56,7 @@ def _settings(against: str | None, output: str | None, keep: list[str]) -> list[
 
 def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
     """Return the config of a YAML file, or a plain one for a file of rows."""
-    if Path(file).suffix not in ROWS:
+    if Path(file).suffix not in SUFFIXES:
         return read_config(file, [*rest, *settings])
     values: dict[str, Any] = {"base_model": "builtin/smollm2-135m-instruct", "learning_rate": 1.0}
     return load_values(values | {"datasets": [{"path": file}]}, file, overrides.parse([*rest, *settings]))

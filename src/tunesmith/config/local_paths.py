@@ -14,6 +14,7 @@ OPENED = {
     "base_model_config",
     "chat_template_jinja",
     "deepspeed",
+    "embedding_model",
     "examples",
     "filters",
     "lora_model_dir",

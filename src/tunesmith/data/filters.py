@@ -111,6 +111,7 @@ def write_filtered(
 ) -> Filtered:
     """Write the rows that are kept and those that are not as JSON lines; the files appear when both are whole."""
     found = Filtered()
+    kept.parent.mkdir(parents=True, exist_ok=True)
     parts = [file.with_name(f".{file.name}.part") for file in (kept, dropped)]
     try:
         with _writable(parts[0]) as good, _writable(parts[1]) as bad:

@@ -240,7 +240,7 @@ def _json_row(file: Path, number: int, line: bytes) -> Row | BadRow:
     except UnicodeDecodeError as error:
         return BadRow(str(file), number, f"byte {error.start + 1} of the line is not UTF-8")
     except json.JSONDecodeError as error:
-        return BadRow(str(file), number, f"not JSON: {error.msg} at column {error.colno}")
+        return BadRow(str(file), number, f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}")
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, or a thousand brackets
         return BadRow(str(file), number, f"not JSON: {error}")
     return _json_object(file, number, values)

@@ -30,7 +30,9 @@ NEIGHBOURS = 4
 BLOCK = 1024
 """Texts whose keys are computed at once."""
 
-_WORDS = re.compile(r"\w+|[-+*/<>=!%^&|~]+")
+_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+"""Letters of Thai, Lao, Burmese, Khmer, Japanese and Chinese, of which each counts as a word."""
+_WORDS = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+|[-+*/<>=!%^&|~]+")
 _ODD = np.random.default_rng(0).integers(0, 2**63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -62,7 +64,7 @@ def repeats(values: Any) -> list[tuple[int, int]]:
 def runs_of(text: str) -> Any:
     """Return the hashes of a text's runs of five words, sorted, each once; none of a text of less than ten words."""
     units = _WORDS.findall(text.casefold())
-    if units and len(text) > 15 * len(units):  # a language without spaces
+    if units and len(text) > 15 * len(units):  # no words, as of base64
         units = list(text)
     if len(units) < 2 * RUN:
         return np.zeros(0, np.uint32)

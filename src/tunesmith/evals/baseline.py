@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.evals.items import REPORTS, report_of
 
-REPORT = Path("evaluation/report.json")
+REPORT = Path(REPORTS[0])
 """Where the report of a run lies in its folder."""
 
 
@@ -51,9 +52,11 @@ def read_baseline(name: str) -> Baseline:
     Raises:
         ConfigError: there is no report, or the file is none.
     """
-    file = Path(name) / REPORT if Path(name).is_dir() else Path(name)
+    is_run = Path(name).is_dir()
+    file = Path(report_of(name)) if is_run else Path(name)
     if not file.is_file():
-        raise ConfigError(f"--baseline {name}: there is no {file}; `tunesmith evaluate {name}` writes it")
+        cure = f"`tunesmith evaluate {name}` writes it" if is_run else "name a report of `tunesmith evaluate`, or a run"
+        raise ConfigError(f"--baseline {name}: there is no {file}; {cure}")
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         voice = "tuned" if "tuned" in content["summary"] else list(content["summary"])[-1]

@@ -68,8 +68,13 @@ def read_texts(file: str) -> Iterator[tuple[str, dict[str, str]]]:
     for row in data_source.read_rows(Dataset(path=file), file):
         if isinstance(row, BadRow):
             raise DataError(f"{row.file}:{row.number}: {row.reason}")
-        texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in row.values.items()}
-        yield f"{file}:{row.number}", texts
+        yield f"{file}:{row.number}", {key: _as_text(value) for key, value in row.values.items()}
+
+
+def _as_text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _report(file: Path) -> Any:

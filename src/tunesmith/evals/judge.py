@@ -14,7 +14,7 @@ from tunesmith.errors import ConfigError, DataError, RunError, UserError
 from tunesmith.evals.items import Item, read_texts
 from tunesmith.evals.statistics import wilson
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request
-from tunesmith.log import aligned, progress
+from tunesmith.log import aligned, note, progress
 
 OUTCOMES = ("good", "bad")
 NO_VERDICT = "no verdict"
@@ -156,6 +156,13 @@ def _judge(
     ]
     if stopped is None:  # else verdicts by another rubric may be all there is, and stay
         _write(output, found)
+    silent = [said for said in found if said.outcome == NO_VERDICT]
+    if silent:
+        why = f"no verdict on {len(silent)} of {len(found)} answers; on {silent[0].id} since {silent[0].critique}"
+        if len(silent) < len(found):
+            note(why)
+        else:
+            stopped = stopped or RunError(why)
     return found, stopped
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import NamedTuple
 
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.evals.items import Item, read_texts
 
 COLUMNS = ("id", "question", "answer", "label", "why")
@@ -56,7 +56,11 @@ def read_labels(file: Path) -> dict[Key, Label]:
         more = {column: text for column, text in texts.items() if column not in COLUMNS}
         name, question, answer, why = (texts.get(column, "") for column in ("id", "question", "answer", "why"))
         label = Label(name, question, answer, word, why, more)
-        found[label.key] = label
+        earlier = found.get(label.key)
+        if earlier and word and earlier.label not in ("", word):
+            raise DataError(f"{place}: the same answer is labelled {earlier.label} before, and {word} here; keep one")
+        if word or not earlier:
+            found[label.key] = label
     return found
 
 
@@ -67,8 +71,11 @@ class LabelFile:
         """Read what is there.
 
         Raises:
+            ConfigError: it is no CSV file.
             DataError: it is no file of labels.
         """
+        if file.suffix != ".csv":
+            raise ConfigError(f"{file}: labels are written as CSV; name a file that ends in .csv")
         self.file = file
         self._lock = Lock()
         self._labels = read_labels(file) if file.exists() and file.stat().st_size else {}

@@ -89,10 +89,11 @@ def _own(name: str, function: Callable[..., Any]) -> Measure:
 
     def measure(row: dict[str, Any], answer: str, reference: str) -> bool | float:
         known = {**row, "row": row, "answer": answer, "reference": reference}
-        if missing := [key for key in wanted if key not in known]:
+        missing = [key for key, item in wanted.items() if item.default is item.empty and key not in known]
+        if missing:
             raise ConfigError(f"`{name}` takes `{missing[0]}`; known here are {', '.join(known)}")
         try:
-            value = function(**{key: known[key] for key in wanted})
+            value = function(**{key: known[key] for key in wanted if key in known})
         except Exception as error:  # it is the user's own code: it may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(frame.filename).name}:{frame.lineno}"

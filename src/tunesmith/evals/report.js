@@ -132,9 +132,10 @@ function byReason(failed) {
   return Object.entries(found).map(([reason, names]) => [reason, names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(", ")]);
 }
 
-// What is asked stands at the end, after what is given.
+// What is asked stands at the end, after what is given; only a heading such as `### Response:` may follow.
 function drawQuestion(text) {
-  const lines = text.trim().split("\n"), asked = el("p", {class: "question"}, el("b", null, lines[lines.length - 1]));
+  const lines = text.trim().split("\n"), last = lines.findLast(line => line && !line.endsWith(":")) ?? lines.at(-1);
+  const asked = el("p", {class: "question"}, el("b", null, last));
   return lines.length > 1 ? [asked, el("details", null, el("summary", {class: "small"}, `all ${lines.length} lines of the question`), el("div", {class: "question"}, text))] : [asked];
 }
 

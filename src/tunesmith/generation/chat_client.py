@@ -19,7 +19,7 @@ import httpx2
 from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError
 from tunesmith.generation.budget import Budget, Stopped
-from tunesmith.generation.exchange import Completion, Refused, Request
+from tunesmith.generation.exchange import Completion, Refused, Request, whole
 from tunesmith.log import note
 
 LONGEST_WAIT = 600.0
@@ -229,9 +229,9 @@ def _completion(text: str, request: Request) -> Completion | _Trouble:
         guess = (
             len(request.prompt.ids) if request.prompt else sum(len(turn["content"]) for turn in request.messages) // 3
         )
-        sent = usage.get("prompt_tokens", guess)
-        received = usage.get("completion_tokens", len(content) // 3)
-        return Completion(str(content), int(sent), int(received), choice.get("finish_reason") == "length")
+        sent = usage.get("prompt_tokens") or guess
+        received = usage.get("completion_tokens") or len(content) // 3
+        return Completion(whole(str(content)), int(sent), int(received), choice.get("finish_reason") == "length")
     except (ValueError, LookupError, TypeError, AttributeError):
         return _Trouble(f"the server's answer is no completion: {' '.join(text[:200].split()) or 'it is empty'}")
 
@@ -245,7 +245,7 @@ def _error(text: str) -> tuple[str, str]:
     """Return the words of an error, and the field of the request that it names, in OpenAI's form of errors."""
     try:
         error = json.loads(text)["error"]
-        return str(error["message"])[:300], str(error.get("param"))
+        return whole(str(error["message"])[:300]), str(error.get("param"))
     except (ValueError, LookupError, TypeError, AttributeError):
         return " ".join(text[:300].split()), ""
 

@@ -19,6 +19,11 @@ class Prompt(NamedTuple):
     stops: list[str]
 
 
+def whole(text: str) -> str:
+    """Return a text with `?` for each half of a character, which a model may write and no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
 class Request(NamedTuple):
     """A question to a model. Two equal requests get the same reply; another `seed` asks anew.
 

@@ -5,6 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tunesmith.errors import ConfigError
+from tunesmith.generation.exchange import whole
+
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
@@ -20,16 +23,24 @@ class Fit(NamedTuple):
 
 
 def fit(text: str, schema: dict[str, Any]) -> Fit:
-    """Return the first JSON value in a text that fits a schema; if none does, what is wrong with the first one."""
+    """Return the first JSON value in a text that fits a schema; if none does, what is wrong with the first one.
+
+    Raises:
+        ConfigError: a part of the schema that it names is not there.
+    """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
+    from referencing.exceptions import Unresolvable
 
     validator = Draft202012Validator(schema)
     fault = "it holds no JSON value"
     for number, value in enumerate(_values(_THOUGHT.sub("", text))):
-        error = best_match(validator.iter_errors(value))
+        try:
+            error = best_match(validator.iter_errors(value))
+        except Unresolvable as problem:
+            raise ConfigError(f"the JSON schema has a `$ref` that leads nowhere: {problem}") from None
         if error is None:
-            return Fit(json.dumps(value, ensure_ascii=False), "")
+            return Fit(whole(json.dumps(value, ensure_ascii=False)), "")
         if number == 0:
             place = "" if error.json_path == "$" else f"{error.json_path}: "
             fault = (place + error.message)[:_LONGEST]

@@ -92,7 +92,9 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
         (folder / RECORD).unlink(missing_ok=True)
         counter = tokenizer if section.min_tokens or section.max_tokens else None
         try:
-            with jury(section.assertions, config.source) if section.assertions else nullcontext() as judge:
+            seconds = config.evaluation.evaluation.assertion_seconds
+            checks = jury(section.assertions, config.source, seconds) if section.assertions else nullcontext()
+            with checks as judge:
                 summary = _write(config, held_out, Scan(config, counter, judge).entries(held_out, scanned), folder)
         finally:
             scanned.unlink(missing_ok=True)
@@ -153,6 +155,9 @@ def _write(config: Config, held_out: set[Place], entries: Iterator[Entry], folde
     decisions = decide(entries, config.synthesis.curate)
     with _files(folder) as opened, progress("writing", unit="rows") as advance:
         manifest = opened(MANIFEST)
+        for name in names:  # also one of which no row stays, so that no earlier one is taken for it
+            opened(f"{name}.jsonl")
+            summary.files[str(folder / f"{name}.jsonl")] = 0
         for item, dataset, held in sourced_rows(config, held_out):
             stays = held
             if not held:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from tunesmith.assertions import Case, Jury, jury
 from tunesmith.config.sections import Config, Dataset, Generate
 from tunesmith.data.twins import NearTexts, text_hash
-from tunesmith.errors import RunError
+from tunesmith.errors import RunError, UserError
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request, Spent, open_endpoint
-from tunesmith.log import progress
+from tunesmith.log import note, progress
 from tunesmith.synth.diversity import Diversity, choices_of, diversity
 from tunesmith.synth.output import Output, open_output
 from tunesmith.synth.parts import prompt_and_answer
@@ -94,18 +94,23 @@ def generate(config: Config, section: Generate, critic: Critic | None = None) ->
         Stopped: a limit of the endpoint is reached; the rows so far are written.
     """
     prompts = Prompts(section, config.source)
-    checks = jury(section.assertions, config.source) if section.assertions else nullcontext()
+    seconds = config.evaluation.evaluation.assertion_seconds
+    checks = jury(section.assertions, config.source, seconds) if section.assertions else nullcontext()
     with (
         open_output(section.output) as output,
         open_endpoint(section.endpoint, config.source) as endpoint,
         checks as judge,
     ):
         making = Making(section, prompts, endpoint, judge, critic)
-        with progress("making", total=section.rows, unit="rows") as advance:
-            while len(making.rows) < section.rows:
-                before = len(making.rows)
-                making.round(output)
-                advance(len(making.rows) - before)
+        try:
+            with progress("making", total=section.rows, unit="rows") as advance:
+                while len(making.rows) < section.rows:
+                    before = len(making.rows)
+                    making.round(output)
+                    advance(len(making.rows) - before)
+        except UserError:
+            note(str(endpoint.spent))
+            raise
     choices = choices_of([row.values for row in prompts.seeds])
     seeds = diversity([row.values for row in prompts.seeds], choices)
     made = diversity(making.rows, choices)
@@ -179,13 +184,16 @@ class Making:
                 if failed:
                     reasons = "; ".join(f"{name}: {reason}" for name, _, reason in failed)
                     faults[index] = Fault(failed[0].name, reasons)
+        if self.critic:
+            for index in good():  # a twin is not worth a verdict; what is judged bad may come again, mended
+                faults[index] = self._twin(parts[index])
+            left = good()
+            for index, reason in zip(left, self.critic([parts[i] for i in left]), strict=True):
+                faults[index] = Fault(JUDGE, reason) if reason else None
         for index in good():
             faults[index] = self._twin(parts[index])
             if faults[index] is None:
                 self._remember(parts[index], f"the row of prompt {drafts[index].number}")
-        if self.critic and (left := good()):
-            for index, reason in zip(left, self.critic([parts[i] for i in left]), strict=True):
-                faults[index] = Fault(JUDGE, reason) if reason else None
         return faults
 
     def _twin(self, parts: tuple[str, str]) -> Fault | None:

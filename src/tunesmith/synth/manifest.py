@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from tunesmith.config.sections import Curate
 
 UNREADABLE, LENGTH, COMPLEXITY = "unreadable", "length", "complexity"
-LEAK, DUPLICATE, NEAR = "leak", "duplicate", "near-duplicate"
+LEAK, DUPLICATE, NEAR, MEANING = "leak", "duplicate", "near-duplicate", "same-meaning"
 ASSERTION = "assertion"
-RULES = (UNREADABLE, ASSERTION, LEAK, LENGTH, COMPLEXITY, DUPLICATE, NEAR)
+RULES = (UNREADABLE, ASSERTION, LEAK, LENGTH, COMPLEXITY, DUPLICATE, NEAR, MEANING)
 """The rules in the order in which they name a row; after a colon may follow which assertion, or which columns."""
 
 

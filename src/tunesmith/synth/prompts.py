@@ -49,12 +49,10 @@ class Prompts:
         Raises:
             ConfigError: the template is at fault.
         """
-        from jinja2 import TemplateError
-
-        seeds = [row.values for row in self.shown(number)]
+        template, seeds = self._template, [row.values for row in self.shown(number)]
         try:
-            return str(self._template.render(seeds=seeds, number=number, schema=self.schema))
-        except (TemplateError, TypeError, ValueError) as error:
+            return str(template.render(seeds=seeds, number=number, schema=self.schema))
+        except Exception as error:  # it is the user's own template: it may raise anything
             raise ConfigError(f"`generate.prompt`: {error}; known are seeds, number and schema") from None
 
     @cached_property

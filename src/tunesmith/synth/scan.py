@@ -21,7 +21,7 @@ from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.log import progress
 from tunesmith.references import resolve
-from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, NEAR, UNREADABLE, Entry, Finding
+from tunesmith.synth.manifest import ASSERTION, DUPLICATE, LEAK, MEANING, NEAR, UNREADABLE, Entry, Finding
 from tunesmith.synth.parts import ANSWERED, ASKED, joined, prompt_and_answer
 
 BATCH = 1000
@@ -76,6 +76,11 @@ class Scan:
         self.complexity = _complexity(self.section, config.source)
         self.groups = [Keys() for _ in self.section.dedup_keys]
         self.near = NearTexts(self.section.near_duplicates) if self.section.near_duplicates else None
+        self.meanings = None
+        if self.section.embedding_model:
+            from tunesmith.synth.meaning import Meanings  # torch is needed for nothing else here
+
+            self.meanings = Meanings(self.section.embedding_model, self.section.embedding_likeness)
         self.asked, self.near_asked = Keys(), NearTexts(self.section.near_duplicates or 1)
         self.held_out: list[Place] = []
         self.columns: set[str] = {ASKED, ANSWERED}
@@ -91,7 +96,7 @@ class Scan:
             self._add_asked(row, dataset)
         rows = (sourced for sourced in sourced_rows(self.config, held_out) if not sourced.held_out)
         with file.open("w", encoding="utf-8") as lines, progress("reading", unit="rows") as advance:
-            while batch := list(islice(rows, BATCH)):
+            while batch := list(islice(rows, BATCH if self.meanings is None else BATCH // 10)):
                 lines.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._read(batch))
                 advance(len(batch))
         self._require_columns()
@@ -136,6 +141,8 @@ class Scan:
                 self._add_asked(item if isinstance(item, Row) else None, dataset)
             if isinstance(item, Row):
                 cases.append(Case(values, parts[1], parts[1], f"{item.file}:{item.number}"))
+        if self.meanings is not None:
+            self.meanings.add(texts)
         verdicts = self.judge(cases) if self.judge else repeat([])
         for (item, *_), text, count in zip(batch, texts, self._tokens(texts), strict=True):
             if isinstance(item, BadRow):
@@ -169,14 +176,17 @@ class Scan:
             rule, twins = f"{DUPLICATE}:{'+'.join(columns)}", keys.twins()
             equal |= twins.keys()
             found.append({number: item._replace(rule=rule) for number, item in twins.items()})
-        if self.near is not None:
-            alike = self.near.twins(without=sorted(equal))
-            found.append(
-                {
-                    number: Finding(NEAR, f"{twin.share:.2f} of the runs of words are those of", twin.earlier)
-                    for number, twin in alike.items()
-                }
-            )
+        stores = (
+            (NEAR, "{:.2f} of the runs of words are those of", self.near),
+            (MEANING, "its meaning has a likeness of {:.3f} to", self.meanings),
+        )
+        for rule, how, texts in stores:
+            if texts is not None:
+                alike = texts.twins(without=sorted(equal))
+                equal |= alike.keys()
+                found.append(
+                    {later: Finding(rule, how.format(twin.share), twin.earlier) for later, twin in alike.items()}
+                )
         return found
 
     def _leaks(self) -> dict[int, Finding]:
@@ -188,10 +198,8 @@ class Scan:
         tests.pop(0, None)
         found = {}
         for number, twin in self.near_asked.twins(border=border).items():
-            found[number - border] = (
-                f"{twin.share:.2f} of the runs of words of what is asked are those of",
-                twin.earlier,
-            )
+            how = f"{twin.share:.2f} of the runs of words of what is asked are those of"
+            found[number - border] = how, twin.earlier
         for number in range(border, len(self.asked.plain)):
             if (test := tests.get(self.asked.plain[number])) is not None:
                 found[number - border] = f"what is asked is {self.asked.how(number, test)}", test

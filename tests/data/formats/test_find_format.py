@@ -25,7 +25,7 @@ def test_a_type_can_be_a_function_of_a_file(tmp_path):
 
 def test_a_file_that_does_not_load_is_named_with_its_fault(tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0\n")
-    with pytest.raises(ConfigError, match=r"bad\.py does not load: ZeroDivisionError: division by zero"):
+    with pytest.raises(ConfigError, match=r"bad\.py:1 does not load: ZeroDivisionError: division by zero"):
         find_format("bad.py:x", str(tmp_path / "config.yml"))
 
 

@@ -29,8 +29,12 @@ class Curate(Section):
     """Lists of columns: of rows equal in all columns of a list, but for case and whitespace, the first stays."""
     near_duplicates: Likeness = 0.8
     """Share of runs of five words from which two rows are nearly the same; 0: do not look."""
+    embedding_model: str | None = None
+    """Model whose vectors tell what means nearly the same: a name as in `base_model`, best one made for embeddings."""
+    embedding_likeness: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Cosine of two rows' vectors, less the mean of all, from which they mean the same."""
     columns: Annotated[list[str], Field(min_length=1)] = ["prompt", "answer"]
-    """Columns whose text counts for near duplicates, length and complexity."""
+    """Columns whose text counts for near duplicates, meaning, length and complexity."""
     leak_columns: list[str] = ["prompt"]
     """Columns in which a training row may not be the same, or nearly, as a row to evaluate on; empty: do not look."""
     min_chars: Count | None = None
