@@ -10,7 +10,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
-    {"errors", "log", "hardware", "__init__"},
+    {"errors", "log", "hardware", "pages", "__init__"},
     {"config", "references", "hub", "assertions"},
     {"data"},
     {"checks", "modeling", "planning", "pytest_plugin"},
