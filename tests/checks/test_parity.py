@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tunesmith.checks.parity import PARITY, check_parity
+from tunesmith.checks.catalogue import known_findings
+from tunesmith.checks.parity import check_parity
 from tunesmith.config.load import load
 
 ALPACA = [{"instruction": f"Add {n} and 3.", "input": "", "output": f"It is {n + 3}."} for n in range(3)]
@@ -241,7 +242,7 @@ def test_every_finding_is_in_the_docs():
     from pathlib import Path
 
     page = (Path(__file__).parents[2] / "docs/parity.md").read_text(encoding="utf-8")
-    assert [code for code in PARITY if f"`{code}`" not in page] == []
+    assert [code for code in known_findings() if code.startswith("parity-") and f"`{code}`" not in page] == []
 
 
 @pytest.mark.slow
