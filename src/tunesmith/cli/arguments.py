@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tunesmith.config.folder import load_folder
@@ -23,7 +24,7 @@ def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> ar
     return argparse.ArgumentParser(
         prog=f"tunesmith {name}",
         description=summary,
-        epilog=f"{about}\n\nexamples:\n{examples}",
+        epilog=f"{about}\n\nexamples:\n{examples}".lstrip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -77,7 +78,12 @@ def quiet_libraries() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that it does without
 
 
-def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
+def entry(command: Callable[[list[str]], int]) -> Callable[..., int]:
+    """Return the `main` of a command: it takes the arguments, by default those of this process."""
+    return partial(_run, command)
+
+
+def _run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run a command; print a user's error without a traceback and return its exit code."""
     quiet_libraries()
     try:

@@ -5,18 +5,12 @@ from collections.abc import Iterator, Sequence
 from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Judged, Report, measured
 from tunesmith.evals.statistics import Interval, wilson
+from tunesmith.log import aligned
 
 
 def table(report: Report) -> str:
     """Return the summary as an aligned table, a column a voice; assertions that nobody fails are left out."""
-    lines = _lines(report, all_assertions=False)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for line in lines
-    )
+    return aligned(_lines(report, all_assertions=False))
 
 
 def _lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
