@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tunesmith.evals.statistics import bootstrap, detectable, kappa, mcnemar, precision_recall, rows_for, wilson
+from tunesmith.evals.statistics import bootstrap, detectable, kappa, mcnemar, rows_for, wilson
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,6 @@ def test_kappa_at_its_ends():
     assert kappa(["a", "b"] * 5, ["a", "b"] * 5).value == 1
     assert kappa(["a", "b"] * 5, ["b", "a"] * 5) == (-1, -1, -1)
     assert math.isnan(kappa(["a"] * 3, ["a"] * 3).value)
-
-
-def test_precision_and_recall_come_with_their_intervals():
-    truth, found = [True, True, True, False, False], [True, False, False, True, False]
-    precision, recall = precision_recall(truth, found)
-    assert precision == wilson(1, 2)
-    assert recall == wilson(1, 3)
 
 
 def test_the_bootstrap_draws_rows_again_with_the_same_result_each_time():

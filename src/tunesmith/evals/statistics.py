@@ -101,9 +101,3 @@ def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
     )
     half = Z95 * math.sqrt(max(0.0, float(spread)) / len(first)) / (1 - chance)
     return Interval(value, max(-1.0, value - half), min(1.0, value + half))
-
-
-def precision_recall(truth: Sequence[bool], found: Sequence[bool]) -> tuple[Interval, Interval]:
-    """Return how many of what was found is true, and how many of what is true was found, with Wilson's intervals."""
-    hits = sum(one and other for one, other in zip(truth, found, strict=True))
-    return wilson(hits, sum(found)), wilson(hits, sum(truth))
