@@ -118,6 +118,10 @@ def test_a_clean_set_passes_and_what_was_compared_is_said(prove, capsys, rows, d
     assert ("saved tokenizer, AutoTokenizer" if rows is CHATS else "text server") in said
 
 
+def test_a_template_that_no_dataset_trains_is_named(prove):
+    assert list(prove(ALPACA, type="alpaca")) == ["parity-untrained-template"]
+
+
 def test_each_trained_answer_of_a_chat_is_a_prompt(prove, capsys):
     prove(CHATS, type="chat_template")
     assert "parity: 6 prompts" in capsys.readouterr().err
