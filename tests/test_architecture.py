@@ -10,7 +10,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
-    {"errors", "log", "hardware", "__init__"},
+    {"errors", "log", "hardware", "pages", "__init__"},
     {"config", "references", "hub", "assertions"},
     {"data"},
     {"checks", "modeling", "planning", "pytest_plugin"},
@@ -139,7 +139,7 @@ def lines_of_code(file: Path) -> int:
 
 def test_the_whole_is_small():
     """Documentation is not counted, so that nobody saves on it: see design/architecture.md."""
-    assert sum(map(lines_of_code, FILES)) <= 18_000
+    assert sum(map(lines_of_code, FILES)) <= 17_850
 
 
 def test_names_say_what_is_inside():

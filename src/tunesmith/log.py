@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -31,12 +31,18 @@ def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterato
         yield bar.update
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells as a table: the first column to the left, the others to the right."""
+def padded(lines: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[list[str]]:
+    """Return lines with cells as wide as their column; those of `left` begin at the left, others end at the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
-        ).rstrip()
-        for first, *rest in lines
-    )
+    return [
+        [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in lines
+    ]
+
+
+def aligned(lines: Sequence[Sequence[str]], left: Container[int] = (0,)) -> str:
+    """Return lines of cells as a table; the columns `left` begin at the left, others end at the right."""
+    return "\n".join("  ".join(line).rstrip() for line in padded(lines, left))

@@ -7,7 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tunesmith.checks.parity import PARITY, check_parity
+from tunesmith.checks.catalogue import known_findings
+from tunesmith.checks.parity import check_parity
 from tunesmith.config.load import load
 
 ALPACA = [{"instruction": f"Add {n} and 3.", "input": "", "output": f"It is {n + 3}."} for n in range(3)]
@@ -115,6 +116,10 @@ def test_a_clean_set_passes_and_what_was_compared_is_said(prove, capsys, rows, d
     said = capsys.readouterr().err
     assert "have the same tokens in training, inference, " in said
     assert ("saved tokenizer, AutoTokenizer" if rows is CHATS else "text server") in said
+
+
+def test_a_template_that_no_dataset_trains_is_named(prove):
+    assert list(prove(ALPACA, type="alpaca")) == ["parity-untrained-template"]
 
 
 def test_each_trained_answer_of_a_chat_is_a_prompt(prove, capsys):
@@ -241,7 +246,7 @@ def test_every_finding_is_in_the_docs():
     from pathlib import Path
 
     page = (Path(__file__).parents[2] / "docs/parity.md").read_text(encoding="utf-8")
-    assert [code for code in PARITY if f"`{code}`" not in page] == []
+    assert [code for code in known_findings() if code.startswith("parity-") and f"`{code}`" not in page] == []
 
 
 @pytest.mark.slow

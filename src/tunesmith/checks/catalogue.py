@@ -83,12 +83,9 @@ class Tally:
 
 def table() -> str:
     """Return the findings as the tables of the documentation."""
-    from tunesmith.checks.parity import PARITY
-
-    rows = _lines() + [["parity", code, *known] for code, known in PARITY.items()]
     parts = []
-    for about in dict.fromkeys(row[0] for row in rows):
-        lines = [f"| `{code}` | {' | '.join(rest)} |" for group, code, *rest in rows if group == about]
+    for about in dict.fromkeys(row[0] for row in _lines()):
+        lines = [f"| `{code}` | {' | '.join(rest)} |" for group, code, *rest in _lines() if group == about]
         parts.append("\n".join([f"### {about}\n", "| code | severity | what | cure |", "|---|---|---|---|", *lines]))
     return "\n\n".join(parts)
 

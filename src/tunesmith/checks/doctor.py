@@ -17,13 +17,7 @@ from tunesmith.checks.rows import Look, check_row, full_text, look_at, turns_in
 from tunesmith.checks.template import injected_system, layout, shown_marks, template_findings
 from tunesmith.checks.terminal import one_line
 from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
-from tunesmith.checks.tokenizer import (
-    embedding_findings,
-    model_json,
-    stop_findings,
-    token_facts,
-    tokenizer_findings,
-)
+from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
 from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types

@@ -1,7 +1,5 @@
-"use strict";
-// Draws the page of the data doctor. What comes from rows goes in as text and attributes, never as HTML.
+// Draws the page of the data doctor.
 
-const report = JSON.parse(document.getElementById("report").textContent);
 const SIGNS = {error: "✕", warning: "!", info: "i"};  // worst first
 const PAGE = 10;  // samples shown at once
 const LISTED = 3;  // rows of a finding that are shown at once
@@ -9,42 +7,12 @@ const KEPT = {on: 150, off: 60};  // tokens left at both ends of a long stretch 
 const FILTERS = ["row", "code", "dataset"];
 const filter = {row: "", code: "", dataset: "", first: 0};
 const sampleOf = new WeakMap();  // element that holds tokens -> its sample
-const $ = id => document.getElementById(id);
 
-function el(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
-  node.append(...children.filter(child => child !== null));
-  return node;
-}
-
-function button(text, click, attributes) {
-  const node = el("button", {type: "button", ...attributes}, text);
-  node.addEventListener("click", click);
-  return node;
-}
-
-function svg(tag, attributes, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-const number = value => value.toLocaleString("en");
-const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
-const sum = values => values.reduce((total, value) => total + value, 0);
 const coded = text => text.split("`").map((part, index) => index % 2 ? el("code", null, part) : part);
-const facts = pairs => Object.entries(pairs).map(([name, value]) => el("div", null, el("dt", null, name), el("dd", null, value)));
-const baseName = path => path.split(/[/\\]/).pop() || path;
 
 function share(part, whole) {
   const percent = 100 * part / Math.max(whole, 1);
   return `${percent.toFixed(percent === 0 || percent === 100 || (percent >= 1 && percent <= 99) ? 0 : 2)}%`;
-}
-
-function empty(title, text, more = null) {
-  return el("div", {class: "card empty"}, el("p", null, el("strong", null, title)), el("p", {class: "muted"}, text), more);
 }
 
 // A row is `file:row`, the file without its folder where no other file has that name.
@@ -75,14 +43,14 @@ function drawHeader() {
     $("verdict").append(count ? el("a", {href: `#${severity}`, class: `badge ${severity}`}, text) : el("span", {class: "badge"}, text));
   }
   const total = name => sum(report.figures.map(figures => figures[name]));
-  $("totals").append(...facts({
-    "Rows": number(total("rows")),
-    "Samples": number(total("samples")),
-    "Tokens": number(total("tokens")),
-    "Trained tokens": share(total("trained"), total("tokens")),
-    "Untrained rows": number(total("nothing_trained")),
-    "sequence_len": number(report.sequence_len),
-  }));
+  $("totals").append(...facts([
+    ["Rows", whole(total("rows"))],
+    ["Samples", whole(total("samples"))],
+    ["Tokens", whole(total("tokens"))],
+    ["Trained tokens", share(total("trained"), total("tokens"))],
+    ["Untrained rows", whole(total("nothing_trained"))],
+    ["sequence_len", whole(report.sequence_len)],
+  ]));
 }
 
 function drawFindings() {
@@ -132,16 +100,16 @@ function datasetCard(figures) {
   const roles = Object.entries(figures.by_role);
   return el("article", {class: "card dataset"},
     el("div", null, el("h3", null, figures.name),
-      el("dl", {class: "facts"}, ...facts({
-        "Rows": number(rows),
-        "Samples": number(samples),
-        "Tokens": number(tokens),
-        "Untrained rows": `${number(figures.nothing_trained)} (${share(figures.nothing_trained, rows)})`,
-        "Answer end trained": share(figures.end_trained, samples),
-      })),
+      el("dl", {class: "facts"}, ...facts([
+        ["Rows", whole(rows)],
+        ["Samples", whole(samples)],
+        ["Tokens", whole(tokens)],
+        ["Untrained rows", `${whole(figures.nothing_trained)} (${share(figures.nothing_trained, rows)})`],
+        ["Answer end trained", share(figures.end_trained, samples)],
+      ])),
       meter(trained / Math.max(tokens, 1), share(trained, tokens), "of the tokens are trained"),
       packing === null ? null
-        : meter(packing, `${(100 * packing).toFixed(1)}%`, `of each packed sequence of ${number(report.sequence_len)} is filled`)),
+        : meter(packing, `${(100 * packing).toFixed(1)}%`, `of each packed sequence of ${whole(report.sequence_len)} is filled`)),
     lengths.length ? histogram(lengths, report.sequence_len) : el("p", {class: "muted"}, "No row became a sample."),
     roles.length ? el("div", {class: "wide"}, roleTable(roles)) : null);
 }
@@ -153,10 +121,8 @@ function meter(part, text, what) {
 }
 
 function roleTable(roles) {
-  const head = ["Role", "Turns", "Characters", "Trained turns"].map(text => el("th", {scope: "col"}, text));
-  const lines = roles.map(([role, [turns, characters, trained]]) => el("tr", null, el("th", {scope: "row"}, role),
-    ...[number(turns), number(characters), `${number(trained)} (${share(trained, turns)})`].map(text => el("td", null, text))));
-  return el("table", null, el("thead", null, el("tr", null, ...head)), el("tbody", null, ...lines));
+  return table(["Role", "Turns", "Characters", "Trained turns"], roles.map(([role, [turns, characters, trained]]) =>
+    [role, whole(turns), whole(characters), `${whole(trained)} (${share(trained, turns)})`]));
 }
 
 // `lengths` holds [tokens, samples], shortest first. What is far off to the right is counted in the last bar.
@@ -164,29 +130,28 @@ function histogram(lengths, limit) {
   const total = sum(lengths.map(([, count]) => count)), longest = lengths[lengths.length - 1][0];
   const quantile = part => { let seen = 0; return lengths.find(([, count]) => (seen += count) >= part * total)[0]; };
   const right = Math.max(Math.min(longest, Math.max(2 * limit, 1.2 * quantile(.99))), limit <= 2 * longest ? limit : 1);
-  const power = 10 ** Math.floor(Math.log10(Math.max(right / 30, 1)));
-  const step = [1, 2, 5, 10].map(factor => factor * power).find(size => size >= right / 30);
+  const step = roundStep(Math.max(right / 30, 1));
   const bars = Array.from({length: Math.floor(right / step) + 1}, () => [0, 0]), end = bars.length * step;
   for (const [length, count] of lengths) bars[Math.min(Math.floor(length / step), bars.length - 1)][Number(length > limit)] += count;
 
   const most = Math.max(...bars.map(sum)), height = count => count ? Math.max(100 * count / most, 1.5) : 0;
   const drawn = bars.map(([fits, over], index) => {
-    const last = index === bars.length - 1 && longest >= end ? " and more" : step > 1 ? ` to ${number((index + 1) * step - 1)}` : "";
+    const last = index === bars.length - 1 && longest >= end ? " and more" : step > 1 ? ` to ${whole((index + 1) * step - 1)}` : "";
     const rect = (kind, top, tall, gap = .06) => svg("rect", {class: kind, x: index + gap, width: 1 - 2 * gap, y: top, height: tall});
-    return svg("g", {}, svg("title", {}, `${number(index * step)}${last} tokens: ${plural(fits + over, "sample")}`), rect("hit", 0, 100, 0),
+    return svg("g", {}, svg("title", {}, `${whole(index * step)}${last} tokens: ${plural(fits + over, "sample")}`), rect("hit", 0, 100, 0),
       rect("fits", 100 - height(fits), height(fits)), rect("over", 100 - height(fits) - height(over), height(over)));
   });
   const above = lengths.filter(([length]) => length > limit);
   const count = sum(above.map(([, samples]) => samples)), excess = sum(above.map(([length, samples]) => (length - limit) * samples));
-  const text = `Median ${number(quantile(.5))}, 95% up to ${number(quantile(.95))}, longest ${number(longest)}. ` + (count
+  const text = `Median ${whole(quantile(.5))}, 95% up to ${whole(quantile(.95))}, longest ${whole(longest)}. ` + (count
     ? `${plural(count, "sample")} (${share(count, total)}) above sequence_len, by ${plural(excess, "token")}.`
-    : `All fit in sequence_len ${number(limit)}.`);
+    : `All fit in sequence_len ${whole(limit)}.`);
   const chart = svg("svg", {viewBox: `0 0 ${bars.length} 100`, preserveAspectRatio: "none", role: "img", "aria-label": text}, ...drawn);
-  const label = el("span", {class: "limit"}, `sequence_len ${number(limit)}`), place = (limit + .5) / end;
+  const label = el("span", {class: "limit"}, `sequence_len ${whole(limit)}`), place = (limit + .5) / end;
   if (place < 1) chart.append(svg("line", {x1: place * bars.length, x2: place * bars.length, y1: 0, y2: 100}));
   label.style[place > .5 ? "right" : "left"] = `${100 * (place > .5 ? 1 - place : place)}%`;
   label.hidden = place >= 1;
-  const axis = ["0", number(Math.round(end / 2)), number(end) + (longest >= end ? "+" : "")].map(mark => el("span", null, mark));
+  const axis = ["0", whole(Math.round(end / 2)), whole(end) + (longest >= end ? "+" : "")].map(mark => el("span", null, mark));
   return el("figure", null, el("h3", null, "Tokens of a sample"),
     el("div", {class: "chart"}, label, chart, el("div", {class: "axis", "aria-hidden": "true"}, ...axis)),
     el("figcaption", {class: "small"}, text));
@@ -215,7 +180,7 @@ function drawFilters() {
   const fill = (name, all, valuesOf) => {
     const counts = new Map();
     for (const value of report.samples.flatMap(valuesOf)) counts.set(value, (counts.get(value) || 0) + 1);
-    $(name).append(el("option", {value: ""}, all), ...[...counts].map(([value, count]) => el("option", {value}, `${value} (${number(count)})`)));
+    $(name).append(...options([["", all], ...[...counts].map(([value, count]) => [value, `${value} (${whole(count)})`])]));
     return counts.size;
   };
   fill("code", "All", sample => sample.codes);
@@ -299,7 +264,7 @@ function drawTokens(body) {
 }
 
 function fold(sample, start, end, on) {
-  return button(`${number(end - start)} ${on ? "trained" : "masked"}`, event => {
+  return button(`${whole(end - start)} ${on ? "trained" : "masked"}`, event => {
     const opened = tokens(sample, start, end);
     event.currentTarget.replaceWith(...opened);
     goTo(opened[0]);
@@ -331,16 +296,11 @@ function visible(piece) {
 
 let told = null;  // the token that the tip is about
 
-function showTip(node) {
+function tell(node) {
   const sample = sampleOf.get(node.parentNode), index = Number(node.dataset.index), label = sample.labels[index];
   told = node;
-  $("tip").replaceChildren(el("b", null, JSON.stringify(sample.pieces[index])),
+  showTip(node.getClientRects()[0], el("b", null, JSON.stringify(sample.pieces[index])),
     `id ${sample.input_ids[index]}, label ${label} (${label >= 0 ? "trained" : "masked"}), token ${index} of ${sample.labels.length}`);
-  $("tip").hidden = false;
-  const box = node.getClientRects()[0], tip = $("tip").getBoundingClientRect();
-  const below = box.bottom + tip.height + 8 < innerHeight;
-  $("tip").style.left = `${Math.max(8, Math.min(box.left, innerWidth - tip.width - 8))}px`;
-  $("tip").style.top = `${below ? box.bottom + 6 : box.top - tip.height - 6}px`;
 }
 
 function hideTip() {
@@ -368,13 +328,13 @@ function move(event) {
 function listen() {
   const isToken = node => node instanceof Element && node.matches("#samples .t");
   for (const kind of ["pointerover", "focusin"]) {
-    $("samples").addEventListener(kind, ({target}) => { if (isToken(target)) showTip(target); });
+    $("samples").addEventListener(kind, ({target}) => { if (isToken(target)) tell(target); });
   }
   for (const kind of ["pointerout", "focusout"]) $("samples").addEventListener(kind, hideTip);
   $("samples").addEventListener("focusin", ({target}) => { if (isToken(target)) target.setAttribute("aria-describedby", "tip"); });
   $("samples").addEventListener("keydown", move);
   addEventListener("keydown", ({key}) => { if (key === "Escape") hideTip(); });
-  addEventListener("scroll", () => { if (told) showTip(told); }, {passive: true});
+  addEventListener("scroll", () => { if (told) tell(told); }, {passive: true});
 }
 
 drawHeader();

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tunesmith.checks.caret import show_parting
-from tunesmith.checks.catalogue import HITS, Known
+from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.manifest import dataset_specs, served_as_trained
 from tunesmith.checks.report import Finding, Hit
 from tunesmith.checks.server import Request, Server, server_at, transformers_serve
 from tunesmith.checks.text import masked
+from tunesmith.checks.tokenizer import folder_of
 from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting, trained_turns
 from tunesmith.data.formats.messages import tools_of, turns_of
@@ -42,46 +43,6 @@ TOKENIZER_FILES = (
     "vocab*",
     "merges*",
 )
-
-PARITY: dict[str, Known] = {
-    "parity-inference": Known(
-        "error",
-        "`tunesmith inference` feeds other tokens than were trained",
-        "set `mask: served` and do without `train_on_inputs`; if that does not help, report the row: it is our fault",
-    ),
-    "parity-tokenizer": Known(
-        "error",
-        "the saved tokenizer's chat template gives other tokens than were trained",
-        "train all datasets with one `chat_template`: the first dataset's is saved",
-    ),
-    "parity-text": Known(
-        "error",
-        "the prompt as one text, as a completion server tokenises it, gives other tokens than were trained",
-        "use a `type` that renders a prompt as one text (alpaca, chat_template), or serve with `tunesmith inference`, "
-        "which feeds the trained tokens",
-    ),
-    "parity-server": Known(
-        "error",
-        "a server feeds other tokens than were trained",
-        "serve the folder that `tunesmith merge-lora` writes, with its own tokenizer and chat template; leave out of "
-        "the rows what a server does not pass on, such as reasoning of earlier turns",
-    ),
-    "parity-untrained-template": Known(
-        "info",
-        "the saved tokenizer has a chat template, and no dataset trains it",
-        "send a text to the server (/v1/completions), not messages",
-    ),
-    "parity-server-skipped": Known(
-        "info",
-        "no server was asked",
-        "serve the merged model yourself, and name the server: --server http://localhost:8000",
-    ),
-    "parity-no-prompt": Known(
-        "info",
-        "no row that is trained has a prompt, so that nothing was compared",
-        "look at the other findings: rows may be bad or too long; rows of tokens have no text to compare",
-    ),
-}
 
 
 class Prompt(NamedTuple):
@@ -136,31 +97,24 @@ def check_parity(
             if isinstance(item, EncodedRow):
                 prompts += proof.read(item, spec, config)
     if not prompts and not proof.hits:
-        return [_finding("parity-no-prompt")]
+        return [finding("parity-no-prompt")]
     notes = []
     if tokenizer.chat_template and not any(spec.template for spec in specs):
-        notes.append(_finding("parity-untrained-template"))
+        notes.append(finding("parity-untrained-template"))
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         folder = Path(scratch) / "model"
-        _as_exported(_base_folder(config, model_folder or tokenizer.name_or_path), tokenizer, folder)
+        _as_exported(folder_of(model_folder or tokenizer.name_or_path, config.model), tokenizer, folder)
         proof.compare(prompts, folder)
         if server:
             found = _server(config, server, folder, Path(scratch), stack)
             if isinstance(found, Server):
                 proof.ask(prompts, found)
             else:
-                notes.append(_finding("parity-server-skipped", found))
+                notes.append(finding("parity-server-skipped", found))
     if not proof.hits:
         sides = [f"{name} ({n} of them)" if n < len(prompts) else name for name, n in proof.sides.items()]
         note(f"parity: {len(prompts)} prompts have the same tokens in training, {', '.join(sides)}")
     return [*proof.findings(), *notes]
-
-
-def _finding(code: str, detail: str = "", hits: Sequence[Hit] = (), count: int = 0) -> Finding:
-    known = PARITY[code]
-    return Finding(
-        code, known.severity, f"{known.title}: {detail}" if detail else known.title, known.cure, count, tuple(hits)
-    )
 
 
 class _Proof:
@@ -173,7 +127,7 @@ class _Proof:
 
     def findings(self) -> list[Finding]:
         """Return a finding for each way in which prompts differ, with its rows."""
-        return [_finding(code, hits=list(hits.values())[:HITS], count=len(hits)) for code, hits in self.hits.items()]
+        return [finding(code, hits=list(hits.values())[:HITS], count=len(hits)) for code, hits in self.hits.items()]
 
     def read(self, item: EncodedRow, spec: FormatSpec, config: Config) -> list[Prompt]:
         """Return the prompts of a row that is trained."""
@@ -340,24 +294,10 @@ def _templated(request: Request, tokenizer: Tokenizer) -> list[int] | str:
     return list(found["input_ids"])
 
 
-def _base_folder(config: Config, name: str) -> Path:
-    """Return the folder of the base model; that of the Hub's cache for a repository."""
-    if Path(name).is_dir():
-        return Path(name)
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(name, "config.json", revision=config.model.revision_of_model)
-    except HFValidationError:  # no name of a repository
-        found = None
-    return Path(found).parent if isinstance(found, str) else Path(name)
-
-
-def _as_exported(base: Path, tokenizer: Tokenizer, folder: Path) -> None:
+def _as_exported(base: Path | None, tokenizer: Tokenizer, folder: Path) -> None:
     """Fill a folder as an export would: the base model's files, and the tokenizer as it is saved."""
     folder.mkdir()
-    if (base / "config.json").is_file():
+    if base and (base / "config.json").is_file():
         own = {file for pattern in TOKENIZER_FILES for file in base.glob(pattern)}
         for file in set(base.iterdir()) - own:
             if file.is_file():

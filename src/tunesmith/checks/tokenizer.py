@@ -172,16 +172,22 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 
 def model_json(model: ModelSection, folder: str | None, name: str) -> dict[str, Any]:
     """Return a JSON file of the model: from `folder`, or from the cache of the Hub."""
-    if folder is not None and Path(folder).is_dir():
-        return read_json(Path(folder), name)
+    place = folder_of(folder or model.base_model, model)
+    return read_json(place, name) if place else {}
+
+
+def folder_of(name: str, model: ModelSection) -> Path | None:
+    """Return the folder that a model's name means: itself, or one in the cache of the Hub; None if there is none."""
+    if Path(name).is_dir():
+        return Path(name)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(model.base_model, name, revision=model.revision_of_model)
+        found = try_to_load_from_cache(name, "config.json", revision=model.revision_of_model)
     except HFValidationError:  # no name of a repository
-        return {}
-    return read_json(Path(found).parent, name) if isinstance(found, str) else {}
+        return None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _named(ids: Iterable[int], tokenizer: Tokenizer) -> list[tuple[int, str]]:

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tunesmith.config.folder import load_folder
@@ -25,7 +26,7 @@ def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> ar
     return argparse.ArgumentParser(
         prog=f"tunesmith {name}",
         description=summary,
-        epilog=f"{about}\n\nexamples:\n{examples}",
+        epilog=f"{about}\n\nexamples:\n{examples}".lstrip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -90,7 +91,12 @@ def quick_imports() -> Iterator[None]:
         gc.enable()
 
 
-def run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
+def entry(command: Callable[[list[str]], int]) -> Callable[..., int]:
+    """Return the `main` of a command: it takes the arguments, by default those of this process."""
+    return partial(_run, command)
+
+
+def _run(command: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run a command; print a user's error without a traceback and return its exit code."""
     quiet_libraries()
     try:

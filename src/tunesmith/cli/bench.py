@@ -2,11 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, quiet_libraries, read_config, run
+from tunesmith.cli.arguments import entry, parser, quiet_libraries, read_config
 from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
 
@@ -71,9 +70,7 @@ def _growth(config: Config, folder: Path) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(bench, arguments)
+main = entry(bench)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,11 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -70,9 +69,7 @@ def _show(report: "CheckReport", page: Path, json_file: str | None) -> None:
     print(f"{summary(report)}; page: {page}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(check, arguments)
+main = entry(check)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from tunesmith.cli.arguments import parser, read_recorded, run
+from tunesmith.cli.arguments import entry, parser, read_recorded
 from tunesmith.config.idle import idle_keys
 from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config
@@ -93,9 +93,7 @@ def _left_out(config: Config) -> Iterator[str]:
         yield from (f"  {line}" for line in idle)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(config, arguments)
+main = entry(config)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, run
+from tunesmith.cli.arguments import entry, parser
 from tunesmith.config.schema import schema
 from tunesmith.errors import ConfigError
 
@@ -32,9 +31,7 @@ def config_schema(arguments: list[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(config_schema, arguments)
+main = entry(config_schema)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
 from tunesmith.config.sections import Config
@@ -78,9 +78,7 @@ def table(summary: "Summary", show: int) -> str:
     return "\n".join([*lines, "", *(f"{file}  {count:,} rows" for file, count in summary.files.items())])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(curate, arguments)
+main = entry(curate)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from tunesmith.cli.arguments import parser, read_recorded, run
+from tunesmith.cli.arguments import entry, parser, read_recorded
 from tunesmith.config.yaml_source import flow
+from tunesmith.log import aligned
 
 SUMMARY = "Show the keys whose values differ, with defaults and old names resolved. Exit code 1 if any do, as of diff."
 EXAMPLES = """  tunesmith diff lora.yml qlora.yml
@@ -31,8 +32,7 @@ def diff(arguments: list[str]) -> int:
         print(json.dumps(sides, indent=1, ensure_ascii=False), flush=True)
     elif changed:
         rows = [("key", given.a, given.b), *((key, _cell(a, key), _cell(b, key)) for key in changed)]
-        widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-        print("\n".join(f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}" for row in rows), flush=True)
+        print(aligned(rows, left=range(3)), flush=True)
     return 1 if changed else 0
 
 
@@ -53,9 +53,7 @@ def _cell(values: dict[str, Any], key: str) -> str:
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(diff, arguments)
+main = entry(diff)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, quick_imports, read_config, run
+from tunesmith.cli.arguments import entry, parser, quick_imports, read_config
 from tunesmith.config.sections import Config
 from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
@@ -93,9 +92,7 @@ def _share(text: str) -> float:
     return value
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(evaluate, arguments)
+main = entry(evaluate)
 
 
 if __name__ == "__main__":

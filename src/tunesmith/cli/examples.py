@@ -5,12 +5,11 @@ An example is a folder of `examples/`. Its YAML files say in their second and th
 
 import re
 import sys
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.cli.arguments import parser, run
+from tunesmith.cli.arguments import entry, parser
 from tunesmith.cli.config_schema import config_schema
 from tunesmith.errors import ConfigError, RunError, did_you_mean
 
@@ -134,9 +133,7 @@ def next_steps(file: Path, *, several_gpus: bool) -> str:
     return f"next:\n  tunesmith preprocess {file} --debug{look}\n  {train} {file}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(examples, arguments)
+main = entry(examples)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
-from tunesmith.cli.arguments import parser, run
+from tunesmith.cli.arguments import entry, parser
 from tunesmith.config.fates import reasons
 from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.keys import RENAMED
@@ -176,9 +176,7 @@ def _overview() -> Iterator[str]:
     yield f"`explain` tells of {len(RENAMED)} old names and of {len(reasons())} keys without effect or refused, too"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(explain, arguments)
+main = entry(explain)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError
 from tunesmith.log import progress
 
@@ -83,9 +82,7 @@ def _specs_of_config(given: argparse.Namespace, overrides: list[str]) -> tuple[l
     return specs, config.source, config.evaluation.evaluation.assertion_seconds
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(filter_rows, arguments)
+main = entry(filter_rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config.sections import Config, Generate
 from tunesmith.errors import ConfigError
 from tunesmith.log import aligned, note
@@ -97,9 +97,7 @@ def report(outcome: "Outcome") -> str:
     return f"{figures(outcome.seeds, outcome.made, outcome.choices)}\n\n{aligned(lines)}\n\n{outcome.spent}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(generate, arguments)
+main = entry(generate)
 
 
 if __name__ == "__main__":

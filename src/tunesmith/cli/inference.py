@@ -3,11 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from tunesmith.cli.arguments import parser, quick_imports, read_config, run
+from tunesmith.cli.arguments import entry, parser, quick_imports, read_config
 from tunesmith.errors import FAILED, ConfigError
 
 SUMMARY = "Ask the tuned model: a chat in the terminal, one prompt, a file of prompts, or a page in the browser."
@@ -122,9 +121,7 @@ def _options() -> argparse.ArgumentParser:
     return options
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(inference, arguments)
+main = entry(inference)
 
 
 if __name__ == "__main__":

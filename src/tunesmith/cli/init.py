@@ -3,11 +3,11 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tunesmith.cli.arguments import parser, run
+from tunesmith.cli.arguments import entry, parser
 from tunesmith.cli.examples import SCHEMA, next_steps, write_schema
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, UserError, did_you_mean
 
@@ -145,9 +145,7 @@ def _tokenizer(model: str) -> Any:
     return model_tokenizer(ModelSection(base_model=model)) if is_here else None
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(init, arguments)
+main = entry(init)
 
 
 if __name__ == "__main__":

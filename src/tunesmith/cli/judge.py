@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config.places import resolve_file
 from tunesmith.config.sections import Config, Judge
 from tunesmith.errors import ConfigError
@@ -94,9 +93,7 @@ def _against(given: argparse.Namespace, config: Config, section: Judge) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(judge, arguments)
+main = entry(judge)
 
 
 if __name__ == "__main__":

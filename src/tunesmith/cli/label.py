@@ -1,12 +1,11 @@
 """`tunesmith label`: say by keyboard which answers are good, to measure a judge against."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.cli.judge import answers
 from tunesmith.config.places import resolve_file
 from tunesmith.errors import RunError
@@ -49,9 +48,7 @@ def label(arguments: list[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(label, arguments)
+main = entry(label)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """`tunesmith learning-curve`: would more data help? Trains on shares of the rows and plots how good the answers are."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.cli.train import train_one
 from tunesmith.config import overrides
 from tunesmith.errors import ConfigError
@@ -55,9 +54,7 @@ def _shares(text: str) -> list[float]:
     return shares
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(learning_curve, arguments)
+main = entry(learning_curve)
 
 
 if __name__ == "__main__":

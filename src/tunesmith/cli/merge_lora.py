@@ -1,10 +1,9 @@
 """`tunesmith merge-lora`: an adapter and its base as one plain model."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 
 SUMMARY = "Put the adapter into its base model: a folder that AutoModelForCausalLM loads."
 EXAMPLES = """  tunesmith merge-lora outputs/honeycomb-lora
@@ -34,9 +33,7 @@ def merge_lora(arguments: list[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(merge_lora, arguments)
+main = entry(merge_lora)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """`tunesmith preprocess`: rows to tokens, and a look at them."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.cli.arguments import parser, read_config, run
+from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError
 
 SUMMARY = "Tokenise the data of the file, without loading the model, and say what became of every row."
@@ -78,9 +77,7 @@ def _documents(sample: dict[str, Any]) -> list[tuple[list[int], list[int], str]]
     return [(document.input_ids, document.labels, names[document.label]) for document in example.documents]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(preprocess, arguments)
+main = entry(preprocess)
 
 
 if __name__ == "__main__":

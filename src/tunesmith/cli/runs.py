@@ -1,23 +1,22 @@
 """`tunesmith runs`: the runs on this disk side by side, or one of them in full."""
 
-import argparse
 import json
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.cli.arguments import run
+from tunesmith.cli.arguments import entry, parser
 from tunesmith.config.yaml_source import flow
 from tunesmith.errors import ConfigError
+from tunesmith.log import padded
 
 if TYPE_CHECKING:
     from tunesmith.training.runs import Run
 
 SUMMARY = "Show the runs in folders: a table of them, or all about one."
-EXAMPLES = """examples:
-  tunesmith runs
+EXAMPLES = """  tunesmith runs
   tunesmith runs outputs/sweep --sort --page sweep.html
   tunesmith runs outputs/honeycomb-lora"""
 STYLES = {"finished": "green", "running": "blue", "interrupted": "yellow", "failed": "red", "killed": "red"}
@@ -29,13 +28,7 @@ MOST_KEYS = 8
 
 def runs(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
-    options = argparse.ArgumentParser(
-        prog="tunesmith runs",
-        description=SUMMARY,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    options = parser("runs", SUMMARY, EXAMPLES, about="")
     options.add_argument("folders", metavar="FOLDER", nargs="*", help="a run, or a folder with runs (default: outputs)")
     options.add_argument("--sort", action="store_true", help="the lowest held-out loss first, not the oldest run")
     options.add_argument("--json", action="store_true", help="print JSON")
@@ -74,14 +67,9 @@ def _print_table(found: "list[Run]") -> None:
     from tunesmith.training.runs import differences
 
     rows = [("run", "status", "started", "steps", "loss", "eval loss", "tokens/s"), *map(_row, found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     differ = differences(found)
     console = Console(highlight=False, soft_wrap=True)  # a file or a pipe has no width
-    for number, row in enumerate(rows):
-        cells = [
-            cell.ljust(width) if column < 3 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for number, (row, cells) in enumerate(zip(rows, padded(rows, left=range(3)), strict=True)):
         if number == 0:
             console.print(Text("  ".join(cells), "dim"))
             continue
@@ -172,9 +160,7 @@ def _short(value: Any, longest: int) -> str:
     return text if len(text) <= longest else f"…{text[1 - longest :]}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(runs, arguments)
+main = entry(runs)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 
-from tunesmith.cli.arguments import parser, quick_imports, quiet_libraries, read_config, run
+from tunesmith.cli.arguments import entry, parser, quick_imports, quiet_libraries, read_config
 from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError
 from tunesmith.log import note
@@ -66,9 +65,7 @@ def _sweep(given: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with the error handling of all commands."""
-    return run(train, arguments)
+main = entry(train)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Keys that are supported but change nothing in this run, because another key makes them idle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.model_rules import IDLE_MODEL
 from tunesmith.config.places import resolve_file
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
+from tunesmith.config.problem import Idle
 from tunesmith.config.sections import Config, Dataset
 from tunesmith.config.tracking_rules import IDLE_TRACKING
 from tunesmith.config.training_rules import IDLE_TRAINING
@@ -18,7 +19,7 @@ def _without_evaluation(config: Config) -> bool:
 
 _ANSWERS = "generate_samples do_causal_lm_eval evaluation.during_training"
 
-IDLE: list[tuple[str, Callable[[Config], bool], str]] = [
+IDLE: list[Idle] = [
     ("lora_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
     (
         "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch generate_samples do_causal_lm_eval "

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tunesmith.config.problem import Idle, Problem, at
 from tunesmith.config.sections import AdapterSection, Config, ModelSection
 from tunesmith.config.sections.model import ATTENTION, EXPERT_KERNELS, EXPERTS
-from tunesmith.config.training_rules import Problem
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import did_you_mean
 
@@ -64,37 +64,37 @@ def what_trains(config: Config) -> list[Problem]:
 def _loading(model: ModelSection, adapter: AdapterSection) -> Iterator[Problem]:
     name = model.attn_implementation
     if name and name not in ATTENTION and "/" not in name:
-        yield (
-            ("attn_implementation",),
+        yield at(
+            "attn_implementation",
             f"`attn_implementation: {name}` is unknown; known are {', '.join(ATTENTION)}, "
             f"and kernels of the Hub, OWNER/NAME{did_you_mean(name, ATTENTION)}",
         )
     experts, known = model.experts_implementation, (*EXPERTS, *EXPERT_KERNELS)
     if experts and experts not in known:
         near = did_you_mean(experts, known)
-        yield (
-            ("experts_implementation",),
+        yield at(
+            "experts_implementation",
             f"`experts_implementation: {experts}` is unknown; known are {', '.join(known)}{near}",
         )
     if _NO_LANGUAGE_MODEL.search(model.type_of_model) and not model.type_of_model.endswith("LMHeadModel"):
-        yield (
-            ("type_of_model",),
+        yield at(
+            "type_of_model",
             f"`type_of_model: {model.type_of_model}` is no causal language model; remove it, or name one such as "
             "AutoModelForCausalLM",
         )
     if model.float16 and (model.fp16 or model.bf16 in (True, "full")):
         other = "fp16: true" if model.fp16 else f"bf16: {str(model.bf16).lower()}"
-        yield ("float16",), f"`float16: true` and `{other}`: keep one; `{other}` loses less"
+        yield at("float16", f"`float16: true` and `{other}`: keep one; `{other}` loses less")
     if model.reinit_weights and adapter.adapter:
-        yield (
-            ("reinit_weights",),
+        yield at(
+            "reinit_weights",
             f"`reinit_weights: true` and `adapter: {adapter.adapter}`: random weights are not saved with an adapter; "
             "remove one",
         )
     if model.model_quantization_config and (model.load_in_4bit or model.load_in_8bit):
         bits = "load_in_4bit" if model.load_in_4bit else "load_in_8bit"
-        yield (
-            ("model_quantization_config",),
+        yield at(
+            "model_quantization_config",
             f"`model_quantization_config: {model.model_quantization_config}` and `{bits}: true`: keep one",
         )
 
@@ -120,18 +120,18 @@ def _peft(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
     if start in _CHANGES_BASE and (model.load_in_4bit or model.load_in_8bit):
         key = "peft" if adapter.peft.loftq_config else "peft_init_lora_weights"
         bits = "load_in_4bit" if model.load_in_4bit else "load_in_8bit"
-        yield (key,), f"`{start}` changes the base weights, which `{bits}: true` has rounded already; remove one"
+        yield at(key, f"`{start}` changes the base weights, which `{bits}: true` has rounded already; remove one")
     if adapter.lora_target_parameters and adapter.lora_dropout:
-        yield (
-            ("lora_dropout",),
+        yield at(
+            "lora_dropout",
             f"`lora_dropout: {adapter.lora_dropout}` and `lora_target_parameters`: bare parameters have no input "
             "to drop; set `lora_dropout: 0`",
         )
     if adapter.peft_layers_pattern and not adapter.peft_layers_to_transform:
-        yield ("peft_layers_pattern",), "`peft_layers_pattern` needs `peft_layers_to_transform`: the blocks' numbers"
+        yield at("peft_layers_pattern", "`peft_layers_pattern` needs `peft_layers_to_transform`: the blocks' numbers")
     if adapter.peft_layers_to_transform and isinstance(adapter.lora_target_modules, str):
-        yield (
-            ("peft_layers_to_transform",),
+        yield at(
+            "peft_layers_to_transform",
             f"`peft_layers_to_transform` needs a list, found `lora_target_modules: {adapter.lora_target_modules}`; "
             "or name the blocks in the expression",
         )
@@ -149,8 +149,8 @@ def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
     for key, name in IN_SAVED.items():
         ours, theirs = getattr(adapter, key), saved.get(name)
         if key in adapter.model_fields_set and name in saved and ours not in (None, theirs):
-            yield (
-                (key,),
+            yield at(
+                key,
                 f"`{key}: {shown(ours)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
                 f"{shown(theirs)}; remove `{key}`, or `lora_model_dir` to begin anew",
             )
@@ -160,12 +160,11 @@ def _in_part(config: Config) -> Iterator[Problem]:
     adapter, decay = config.adapter, config.training.weight_decay
     for key in ("unfrozen_parameters", "lisa_n_layers"):
         if getattr(adapter, key) and adapter.adapter:
-            yield (
-                (key,),
-                f"`{key}` chooses among all weights, but `adapter: {adapter.adapter}` freezes them; remove one",
+            yield at(
+                key, f"`{key}` chooses among all weights, but `adapter: {adapter.adapter}` freezes them; remove one"
             )
     if adapter.unfrozen_parameters and adapter.lisa_n_layers:
-        yield ("lisa_n_layers",), f"`unfrozen_parameters` and `lisa_n_layers: {adapter.lisa_n_layers}`: keep one"
+        yield at("lisa_n_layers", f"`unfrozen_parameters` and `lisa_n_layers: {adapter.lisa_n_layers}`: keep one")
     for index, pattern in enumerate(adapter.unfrozen_parameters or []):
         if decay and re.search(r"\[(\d+|\d*:\d*)\]$", pattern):
             yield (
@@ -174,9 +173,9 @@ def _in_part(config: Config) -> Iterator[Problem]:
             )
     if bool(adapter.lisa_n_layers) != bool(adapter.lisa_step_interval):
         key, other = ("lisa_n_layers", "lisa_step_interval")[:: 1 if adapter.lisa_n_layers else -1]
-        yield (key,), f"`{key}: {getattr(adapter, key)}` needs `{other}`"
+        yield at(key, f"`{key}: {getattr(adapter, key)}` needs `{other}`")
     if adapter.lisa_n_layers and (config.distribution.sharded or config.distribution.deepspeed):
-        yield ("lisa_n_layers",), "`lisa_n_layers` does not go with FSDP or DeepSpeed, which fix what is trained"
+        yield at("lisa_n_layers", "`lisa_n_layers` does not go with FSDP or DeepSpeed, which fix what is trained")
 
 
 def _relora(config: Config) -> Iterator[Problem]:
@@ -184,33 +183,33 @@ def _relora(config: Config) -> Iterator[Problem]:
     if not adapter.relora:
         return
     if not adapter.adapter:
-        yield ("relora",), "`relora: true` needs `adapter: lora` (or qlora)"
+        yield at("relora", "`relora: true` needs `adapter: lora` (or qlora)")
     if not config.training.jagged_restart_steps:
-        yield ("relora",), "`relora: true` needs `jagged_restart_steps`: the steps between restarts"
+        yield at("relora", "`relora: true` needs `jagged_restart_steps`: the steps between restarts")
     others = ("peft_use_dora", "peft_use_rslora", "lora_modules_to_save", "peft_trainable_token_indices")
     for key in (*others, "lora_target_parameters", "lora_rank_pattern", "lora_alpha_pattern", "peft"):
         if adapter.peft.loftq_config if key == "peft" else getattr(adapter, key):
-            yield (key,), f"`relora: true` adds up plain low-rank updates, which `{key}` makes others of; remove one"
+            yield at(key, f"`relora: true` adds up plain low-rank updates, which `{key}` makes others of; remove one")
     if adapter.peft_init_lora_weights is not True:
-        yield (
-            ("peft_init_lora_weights",),
+        yield at(
+            "peft_init_lora_weights",
             f"`relora: true` and `peft_init_lora_weights: {adapter.peft_init_lora_weights}`: each restart must begin "
             "at nothing; remove one",
         )
     if config.training.load_best_model_at_end:
-        yield (
-            ("load_best_model_at_end",),
+        yield at(
+            "load_best_model_at_end",
             "`relora: true` and `load_best_model_at_end: true`: an earlier checkpoint has other parts; remove one",
         )
     if config.distribution.sharded or config.distribution.deepspeed:
-        yield ("relora",), "`relora: true` does not go with FSDP or DeepSpeed; run it with torchrun alone"
+        yield at("relora", "`relora: true` does not go with FSDP or DeepSpeed; run it with torchrun alone")
 
 
 def _without_plugin(name: str) -> Callable[[Config], bool]:
     return lambda config: not any(plugin.endswith(name) for plugin in config.model.plugins)
 
 
-IDLE_MODEL: list[tuple[str, Callable[[Config], bool], str]] = [
+IDLE_MODEL: list[Idle] = [
     ("peft peft_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
     ("relora_prune_", lambda c: not c.adapter.relora, "there is no `relora: true`"),
     ("lisa_layers_attribute", lambda c: not c.adapter.lisa_n_layers, "there is no `lisa_n_layers`"),

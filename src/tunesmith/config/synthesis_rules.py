@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunesmith.config.data_rules import Problem
+from tunesmith.config.problem import Problem
 from tunesmith.config.sections import Config
 
 

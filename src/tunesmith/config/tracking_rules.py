@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterator
 
+from tunesmith.config.problem import Idle, Problem, at
 from tunesmith.config.sections import Config
-from tunesmith.config.yaml_source import KeyPath
 
 
-def tracking_problems(config: Config) -> Iterator[tuple[KeyPath, str]]:
+def tracking_problems(config: Config) -> Iterator[Problem]:
     """Yield the problems between keys of trackers and of checkpoints."""
     tracking, training = config.tracking, config.training
     if tracking.comet_mode == "get" and not tracking.comet_experiment_key:
-        yield ("comet_mode",), "`comet_mode: get` goes on with an experiment: set `comet_experiment_key`"
+        yield at("comet_mode", "`comet_mode: get` goes on with an experiment: set `comet_experiment_key`")
     if training.save_only_model and training.auto_resume_from_checkpoints:
-        yield (
-            ("save_only_model",),
+        yield at(
+            "save_only_model",
             "`save_only_model: true` leaves nothing for `auto_resume_from_checkpoints: true` to go on from: keep one",
         )
 
@@ -22,7 +22,7 @@ def _off(tracker: str) -> Callable[[Config], bool]:
     return lambda config: not config.tracking.wants(tracker)
 
 
-IDLE_TRACKING: list[tuple[str, Callable[[Config], bool], str]] = [
+IDLE_TRACKING: list[Idle] = [
     ("wandb_", _off("wandb"), "W&B is off; `use_wandb: true` or `wandb_project` switches it on"),
     ("mlflow_ hf_mlflow_", _off("mlflow"), "MLflow is off; `use_mlflow: true` switches it on"),
     ("comet_", _off("comet_ml"), "Comet is off; `use_comet: true` switches it on"),

@@ -1,6 +1,6 @@
 """Rules across the keys of training: steps, optimizers, schedules, batches; and which of them change nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tunesmith.config.methods import (
     ACCELERATOR,
@@ -15,12 +15,10 @@ from tunesmith.config.methods import (
     WATCHING,
     optimizer_options,
 )
+from tunesmith.config.problem import Idle, Problem, at
 from tunesmith.config.sections import Config, DataSection, TrainingSection
-from tunesmith.config.yaml_source import KeyPath, flow
+from tunesmith.config.yaml_source import flow
 from tunesmith.errors import did_you_mean
-
-Problem = tuple[KeyPath, str]
-"""The key at which the problem is shown, and the text."""
 
 ONE_OF = (
     ("warmup_steps", "warmup_ratio"),
@@ -42,17 +40,17 @@ def training_problems(config: Config) -> Iterator[Problem]:
     training = config.training
     for one, other in ONE_OF:
         if {one, other} <= training.model_fields_set:
-            yield _at(other, f"`{_said(training, one)}` and `{_said(training, other)}`: keep one")
+            yield at(other, f"`{_said(training, one)}` and `{_said(training, other)}`: keep one")
     yield from _optimizer(training)
     yield from _optimizer_options(training)
     yield from _options(config)
     if training.learning_rate > HIGHEST_RATE:
-        yield _at(
+        yield at(
             "learning_rate",
             f"`{_said(training, 'learning_rate')}` is far too high; 2e-4 suits LoRA, 1e-5 to 2e-5 full fine-tuning",
         )
     if training.loraplus_lr_ratio is not None and config.adapter.adapter is None:
-        yield _at("loraplus_lr_ratio", f"`{_said(training, 'loraplus_lr_ratio')}` needs `adapter: lora` (or qlora)")
+        yield at("loraplus_lr_ratio", f"`{_said(training, 'loraplus_lr_ratio')}` needs `adapter: lora` (or qlora)")
     yield from _batches(training, config.data)
     yield from _events(config)
     measured = ["loss", "perplexity", "reward_accuracy", "reward_margin"]
@@ -60,12 +58,8 @@ def training_problems(config: Config) -> Iterator[Problem]:
     measured += ["pass_rate"] if config.evaluation.evaluation.during_training else []
     if not (metric := training.metric_for_best_model).endswith(tuple(measured)):
         known = ", ".join(f"eval_{name}" for name in measured)
-        yield _at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {known}")
+        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {known}")
     yield from _schedule(training)
-
-
-def _at(key: str, text: str) -> Problem:
-    return (key,), text
 
 
 def _said(training: TrainingSection, key: str) -> str:
@@ -77,12 +71,12 @@ def _said(training: TrainingSection, key: str) -> str:
 def _optimizer(training: TrainingSection) -> Iterator[Problem]:
     name = training.optimizer
     if name in REFUSED_OPTIMIZERS:
-        yield _at("optimizer", f"`optimizer: {name}`: {REFUSED_OPTIMIZERS[name]}")
+        yield at("optimizer", f"`optimizer: {name}`: {REFUSED_OPTIMIZERS[name]}")
     elif RENAMED_OPTIMIZERS.get(name, name) not in OPTIMIZERS:
         known = f"known are {', '.join(OPTIMIZERS)}{did_you_mean(name, [*RENAMED_OPTIMIZERS, *OPTIMIZERS])}"
-        yield _at("optimizer", f"`optimizer: {name}` is unknown; {known}")
+        yield at("optimizer", f"`optimizer: {name}` is unknown; {known}")
     elif name.startswith(LOW_RANK) and not training.optim_target_modules:
-        yield _at("optimizer", f"`optimizer: {name}` needs `optim_target_modules`, such as all_linear or [q_proj]")
+        yield at("optimizer", f"`optimizer: {name}` needs `optim_target_modules`, such as all_linear or [q_proj]")
 
 
 def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
@@ -90,7 +84,7 @@ def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
     try:
         options = optimizer_options(training.optim_args)
     except ValueError as error:
-        yield _at("optim_args", str(error))
+        yield at("optim_args", str(error))
         return
     betas = [training.adam_beta1, training.adam_beta2]
     for name, key, value in (
@@ -104,7 +98,7 @@ def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
         always = key in ("learning_rate", "weight_decay")  # the groups of weights have theirs from there
         if name in options and options[name] != value and (always or key in training.model_fields_set):
             said = flow({name: options[name]})
-            yield _at("optim_args", f"`optim_args: {said}` and `{_said(training, key)}`: keep one; set `{key}`")
+            yield at("optim_args", f"`optim_args: {said}` and `{_said(training, key)}`: keep one; set `{key}`")
 
 
 def _options(config: Config) -> Iterator[Problem]:
@@ -123,17 +117,17 @@ def _options(config: Config) -> Iterator[Problem]:
 def _batches(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
     size = training.micro_batch_size
     if training.batch_size is not None and training.batch_size % size:
-        yield _at("batch_size", f"`batch_size: {training.batch_size}` must be a multiple of `micro_batch_size: {size}`")
+        yield at("batch_size", f"`batch_size: {training.batch_size}` must be a multiple of `micro_batch_size: {size}`")
     if data.curriculum_sampling and training.group_by_length:
-        yield _at("group_by_length", "`curriculum_sampling: true` and `group_by_length: true`: keep one")
+        yield at("group_by_length", "`curriculum_sampling: true` and `group_by_length: true`: keep one")
     if data.curriculum_sampling and data.shuffle_merged_datasets and "shuffle_merged_datasets" in data.model_fields_set:
         text = "`curriculum_sampling: true` and `shuffle_merged_datasets: true`: keep one; the first keeps the order"
-        yield _at("shuffle_merged_datasets", text)
+        yield at("shuffle_merged_datasets", text)
     if (training.accelerator_config or {}).get("dispatch_batches"):
-        yield _at("accelerator_config", "`dispatch_batches: true` is for data without a length; remove it")
+        yield at("accelerator_config", "`dispatch_batches: true` is for data without a length; remove it")
     if (training.accelerator_config or {}).get("split_batches"):
         text = "`split_batches: true` makes `micro_batch_size` that of all processes; set `micro_batch_size` instead"
-        yield _at("accelerator_config", text)
+        yield at("accelerator_config", text)
 
 
 def _events(config: Config) -> Iterator[Problem]:
@@ -142,7 +136,7 @@ def _events(config: Config) -> Iterator[Problem]:
         strategy = getattr(training, f"{kind}_strategy")
         for key in (f"{kind}_steps", f"{kind}s_per_epoch"):
             if key in training.model_fields_set and strategy in ("no", "epoch", "best"):
-                yield _at(key, f"`{_said(training, key)}` needs `{kind}_strategy: steps`, found `{strategy}`")
+                yield at(key, f"`{_said(training, key)}` needs `{kind}_strategy: steps`, found `{strategy}`")
     off = None if has_eval else "rows to evaluate on; set `val_set_size: 0.05`"
     if has_eval and (training.eval_strategy == "no" or training.evals_per_epoch == 0):
         off = f"evaluations, and `{_said(training, 'eval_strategy' if training.eval_strategy else 'evals_per_epoch')}`"
@@ -155,13 +149,13 @@ def _events(config: Config) -> Iterator[Problem]:
     }
     for key in evaluating if off else ():
         if evaluating[key]:
-            yield _at(key, f"`{_said(training, key)}` needs {off}, or remove it")
+            yield at(key, f"`{_said(training, key)}` needs {off}, or remove it")
     (save, saved, save_said), (evaluate, evaluated, eval_said) = (_rhythm(training, kind) for kind in ("save", "eval"))
     # Between a fraction and a number of steps only the run can tell; the Trainer refuses what does not fit.
     apart = saved >= 1 and evaluated >= 1 and saved % evaluated
     if training.load_best_model_at_end and not off and (save not in ("best", evaluate) or apart):
         text = f"needs an evaluation at each save; found `{save_said}` and `{eval_said}`"
-        yield _at("load_best_model_at_end", f"`load_best_model_at_end: true` {text}")
+        yield at("load_best_model_at_end", f"`load_best_model_at_end: true` {text}")
 
 
 def _rhythm(training: TrainingSection, kind: str) -> tuple[str, float, str]:
@@ -177,22 +171,22 @@ def _schedule(training: TrainingSection) -> Iterator[Problem]:
     name, every = training.lr_scheduler, training.jagged_restart_steps
     if name not in SCHEDULES:
         known = f"known are {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}"
-        yield _at("lr_scheduler", f"`lr_scheduler: {name}` is unknown; {known}")
+        yield at("lr_scheduler", f"`lr_scheduler: {name}` is unknown; {known}")
     for key in ("cosine_min_lr_ratio", "lr_quadratic_warmup", "cosine_constant_lr_ratio"):
         low = key == "cosine_min_lr_ratio"  # which is also the floor of rex, and of restarts
         if getattr(training, key) and name != "cosine" and not (low and (name == "rex" or every)):
             wanted = "`lr_scheduler: cosine` or `lr_scheduler: rex`" if low else "`lr_scheduler: cosine`"
-            yield _at(key, f"`{_said(training, key)}` needs {wanted}, found `{name}`")
+            yield at(key, f"`{_said(training, key)}` needs {wanted}, found `{name}`")
     if training.cosine_constant_lr_ratio and training.cosine_min_lr_ratio is None:
         said = _said(training, "cosine_constant_lr_ratio")
-        yield _at("cosine_constant_lr_ratio", f"`{said}` needs `cosine_min_lr_ratio`, the share that it ends at")
+        yield at("cosine_constant_lr_ratio", f"`{said}` needs `cosine_min_lr_ratio`, the share that it ends at")
     if every and name in (*WATCHING, "one_cycle"):
         text = f"`jagged_restart_steps: {every}` does not go with `lr_scheduler: {name}`; use cosine"
-        yield _at("jagged_restart_steps", text)
+        yield at("jagged_restart_steps", text)
     rise, fall = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
     if every and rise + fall > every:
         parts = f"`jagged_restart_warmup_steps: {rise}` and `jagged_restart_anneal_steps: {fall}`"
-        yield _at("jagged_restart_steps", f"`jagged_restart_steps: {every}` leaves no room for {parts}")
+        yield at("jagged_restart_steps", f"`jagged_restart_steps: {every}` leaves no room for {parts}")
 
 
 def _nothing_best(config: Config) -> bool:
@@ -202,7 +196,7 @@ def _nothing_best(config: Config) -> bool:
 
 
 _NO_WARMUP = "the schedule has no warmup; `lr_scheduler: constant_with_warmup` has one"
-IDLE_TRAINING: list[tuple[str, Callable[[Config], bool], str]] = [
+IDLE_TRAINING: list[Idle] = [
     (
         "adam_beta1 adam_beta2 adam_epsilon",
         lambda c: any(name in c.training.optimizer for name in NO_BETAS),

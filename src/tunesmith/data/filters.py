@@ -17,7 +17,7 @@ from tunesmith.data.question import reference_answer
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.log import note
+from tunesmith.log import aligned, note
 
 
 class Dropped(NamedTuple):
@@ -164,8 +164,4 @@ def reasons_table(tallies: Iterable[Tally], rows: int) -> list[str]:
     for tally in sorted(tallies, key=lambda tally: -tally.rows):
         share = f"{100 * tally.rows / max(rows, 1):.1f}%"
         lines.append((tally.name, f"{tally.rows:,}", share, tally.place, " ".join(tally.reason.split())[:100]))
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
-    return [
-        f"{name:<{widths[0]}}  {count:>{widths[1]}}  {share:>{widths[2]}}  {place:<{widths[3]}}  {reason}"
-        for name, count, share, place, reason in lines
-    ]
+    return aligned(lines, left=(0, 3, 4)).splitlines()

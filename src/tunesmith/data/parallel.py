@@ -19,6 +19,13 @@ ALONE = 3
 _work: Callable[[Any], Any]
 
 
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `size`; `itertools.batched` is new in Python 3.12."""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield `work(item)` for each item, in order; two items for each process are under way, so that memory is flat.
 

@@ -12,7 +12,7 @@ from tunesmith.config.sections import DataSection
 from tunesmith.data.filters import Dropped, filtered_rows
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.parallel import on_all_cores
+from tunesmith.data.parallel import in_batches, on_all_cores
 from tunesmith.data.source import is_stream
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ def encoded_rows(
         drop: called with each row that they leave out.
     """
     render = spec.answers or find_format(spec.dataset.kind, source)
-    batches = _batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
+    batches = in_batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
     work = partial(_encoded, render, spec, tokenizer)
     # A stream is read no further than it takes.
     yield from map(work, batches) if is_stream(spec.dataset) else on_all_cores(work, batches)
@@ -139,9 +139,3 @@ def fitted(example: Example, data: DataSection) -> Example | str:
     if len(example.input_ids) < data.min_sample_len:
         return f"{len(example.input_ids)} tokens, under min_sample_len {data.min_sample_len}"
     return example
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch

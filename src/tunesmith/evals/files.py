@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunesmith.checks.page import standalone
 from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Report
 from tunesmith.evals.text import markdown
+from tunesmith.pages.page import standalone
 
 
 def write_report(report: Report, compared: Sequence[Comparison], file: Path, title: str) -> list[Path]:
@@ -18,7 +18,7 @@ def write_report(report: Report, compared: Sequence[Comparison], file: Path, tit
     file.parent.mkdir(parents=True, exist_ok=True)
     content = report.as_dict() | {"comparisons": [item.as_dict() for item in compared], "title": title}
     page, text = file.with_suffix(".html"), file.with_suffix(".md")
-    page.write_text(standalone("tunesmith.evals", "report", content), encoding="utf-8")
+    page.write_text(standalone("tunesmith.evals", "report", "Evaluation", content), encoding="utf-8")
     text.write_text(markdown(report, compared, title), encoding="utf-8")
     unfinished = file.with_suffix(".tmp")
     unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,8 +1,6 @@
-"use strict";
-// The page of labels. What comes from rows goes in as text, never as HTML. Every change is sent at once.
+// The page of labels. Every change is sent at once.
 
-const {file, items} = JSON.parse(document.getElementById("report").textContent);
-const $ = id => document.getElementById(id);
+const {file, items} = report;
 const undone = [];  // what each change replaced: {index, label, why}
 let current = 0;
 let saving = Promise.resolve();  // one after the other, so that the last word stays

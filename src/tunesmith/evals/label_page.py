@@ -7,10 +7,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tunesmith.checks.page import standalone
 from tunesmith.errors import ConfigError
 from tunesmith.evals.items import Item
 from tunesmith.evals.labels import LabelFile
+from tunesmith.pages.page import standalone
 
 HOST = "127.0.0.1"
 
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         labels = self.server.labels
         shown = [_shown(item, labels) for item in self.server.items]
-        page = standalone("tunesmith.evals", "label", {"file": str(labels.file), "items": shown})
+        page = standalone("tunesmith.evals", "label", "Label answers", {"file": str(labels.file), "items": shown})
         self._reply(HTTPStatus.OK, page, "text/html")
 
     def do_POST(self) -> None:

@@ -14,6 +14,7 @@ from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
 from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detectable, mcnemar, wilson
 from tunesmith.log import note
+from tunesmith.pages.plot import drawn
 from tunesmith.references import code_file
 from tunesmith.training.record import RunRecord
 from tunesmith.training.sweep import table
@@ -143,19 +144,14 @@ def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
 
 
 def _plot(points: Sequence[Point], criterion: str, file: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
     rows = [point.rows for point in points]
-    if points[-1].passes:
-        rates = [point.rate for point in points]
-        spans = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
-        left.errorbar(rows, [rate.value for rate in rates], yerr=spans, fmt="o-", capsize=4, linewidth=1.4)
-    left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
-    left.yaxis.set_major_formatter("{x:.0%}")
-    right.plot(rows, [point.loss for point in points], "o-", color="tab:orange", linewidth=1.4)
-    right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="held-out loss")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    figure.savefig(file, dpi=130)
+    with drawn(file, 9, 3.6) as figure:
+        left, right = figure.subplots(1, 2)
+        if points[-1].passes:
+            rates = [point.rate for point in points]
+            spans = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
+            left.errorbar(rows, [rate.value for rate in rates], yerr=spans, fmt="o-", capsize=4)
+        left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
+        left.yaxis.set_major_formatter("{x:.0%}")
+        right.plot(rows, [point.loss for point in points], "o-", color="C1")
+        right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="held-out loss")

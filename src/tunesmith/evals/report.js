@@ -1,112 +1,93 @@
-"use strict";
-// Draws the page of an evaluation. What comes from rows and answers goes in as text and attributes, never as HTML.
+// Draws the page of an evaluation.
 
-const report = JSON.parse(document.getElementById("report").textContent);
-const $ = id => document.getElementById(id);
 const voices = Object.keys(report.summary), last = voices[voices.length - 1];
 const judged = report.criterion === "pass all assertions";
 const STEP = 25;  // rows that are drawn at once
 const KINDS = [["all", "All", "a"], ["fixed", "Fixed", "f"], ["broken", "Broken", "b"], ["failed", "Failing", "x"]];
-const PARTS = [["fixed", "Fixed", "--good"], ["good", "Unchanged, good", "--good-2"], ["bad", "Unchanged, bad", "--bad-2"], ["broken", "Broken", "--bad"]];
+const PARTS = [["fixed", "Fixed"], ["good", "Unchanged, good"], ["bad", "Unchanged, bad"], ["broken", "Broken"]];
 const state = {kind: "all", pair: report.comparisons.length - 1, drawn: STEP};
-
-function el(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
-  node.append(...children.filter(child => child !== null));
-  return node;
-}
-
-function svg(tag, attributes, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 const color = voice => `var(--v${voices.length === 1 ? 1 : {base: 0, baseline: voices.includes("base") ? 2 : 0}[voice] ?? 1})`;
 const percent = value => `${Math.round(100 * value)}%`;
 const good = answer => judged ? !Object.keys(answer.failed).length : answer.exact;
 const pair = () => report.comparisons[state.pair];
 
-function key(name, fill, square) {
-  const mark = el("i");
-  mark.style.background = fill;
-  return el("span", {class: square ? "key square" : "key"}, mark, name);
-}
+const key = (name, fill, shape) => el("span", {class: "key"}, swatch(fill, shape), name);
 
 function drawHead() {
   $("title").textContent = report.title;
   document.title = report.title;
   $("verdicts").append(...report.comparisons.map(item => el("p", {class: `card said ${item.verdict}`}, item.sentence)));
-  const facts = [["Rows", report.rows.length]];
+  const figures = [["Rows", report.rows.length]];
   for (const voice of report.rows.length ? voices : []) {
     const rate = report.summary[voice].pass_rate;
-    facts.push([`${voice}: ${judged ? "pass all" : "exact"}`, percent(rate.value), ` ${percent(rate.low)} to ${percent(rate.high)}`]);
+    figures.push([`${voice}: ${judged ? "pass all" : "exact"}`, percent(rate.value), ` ${percent(rate.low)} to ${percent(rate.high)}`]);
   }
-  if (pair()) facts.push(["Fixed", pair().fixed], ["Broken", pair().broken]);
-  $("facts").append(...facts.map(([name, value, more]) => el("div", null, el("dt", null, name), el("dd", null, String(value), more ? el("span", {class: "small"}, more) : null))));
+  if (pair()) figures.push(["Fixed", pair().fixed], ["Broken", pair().broken]);
+  $("facts").append(...facts(figures));
 }
 
 // A bar for each comparison: how the rows fall into fixed, unchanged and broken.
 function drawChanges() {
-  $("changes-section").hidden = !report.comparisons.length;
-  const width = 1000;
-  for (const item of report.comparisons) {
-    const total = item.fixed + item.good + item.bad + item.broken, bars = [];
+  const width = $("changes").clientWidth, bar = item => {
+    const total = sum(PARTS.map(([name]) => item[name])), text = `${item.before} → ${item.after}`, drawn = [];
     let x = 0;
-    for (const [name, title, fill] of PARTS) {
+    for (const [name, title] of PARTS) {
       const size = width * item[name] / total;
       if (!size) continue;
-      bars.push(svg("rect", {x, y: 22, width: Math.max(size - 2, 1), height: 30, rx: 3, fill: `var(${fill})`}, svg("title", {}, `${title}: ${item[name]}`)));
-      bars.push(svg("text", {x: x + size / 2, y: 70, "text-anchor": "middle"}, String(item[name])));
+      drawn.push(svg("rect", {fill: `var(--part-${name})`, x, y: 22, width: Math.max(size - 2, 1), height: 30, rx: 3}, svg("title", {}, `${title}: ${item[name]}`)));
+      drawn.push(svg("text", {class: "name", x: Math.max(8, Math.min(x + size / 2, width - 8)), y: 70, "text-anchor": "middle"}, String(item[name])));
       x += size;
     }
-    const text = `${item.before} → ${item.after}`;
-    $("changes").append(svg("svg", {viewBox: `0 0 ${width} 78`, role: "img", "aria-label": text}, svg("text", {x: 0, y: 13}, text), ...bars));
-  }
-  $("changes-key").append(...PARTS.map(([, title, fill]) => key(title, `var(${fill})`, true)));
+    return svg("svg", {height: 78, role: "img", "aria-label": text}, svg("text", {class: "name", x: 0, y: 13}, text), ...drawn);
+  };
+  $("changes").replaceChildren(...report.comparisons.map(bar));
+}
+
+// What was measured on the rows: its name, its interval in a voice's summary, and whether it is a share, or a mean.
+function measures() {
+  if (!report.rows.length) return [];
+  const {assertions = {}, metrics = {}} = report.summary[last];
+  const isShare = name => report.rows.every(row => typeof row.answers[last].scores[name] === "boolean");
+  const found = judged ? [["Pass all assertions", item => item.pass_rate, true]] : [];
+  for (const name of Object.keys(assertions)) found.push([name, item => item.assertions[name], true]);
+  for (const name of Object.keys(metrics)) found.push([name === "exact" ? "Exact match" : name, item => item.metrics[name], isShare(name)]);
+  return found;
 }
 
 // A line for each assertion and each metric that is true or false; a dot with its interval for each voice.
 function drawRates() {
-  $("rates-section").hidden = !report.rows.length;
-  if (!report.rows.length) return;
-  const of = name => voices.map(voice => [voice, name(report.summary[voice])]);
-  const lines = judged ? [["pass all assertions", of(item => item.pass_rate)]] : [];
-  for (const name of Object.keys(report.summary[last].assertions || {})) lines.push([name, of(item => item.assertions[name])]);
-  for (const [name] of Object.entries(report.summary[last].metrics).filter(([name]) => isShare(name))) lines.push([name === "exact" ? "exact match" : name, of(item => item.metrics[name])]);
-  const left = 260, right = 960, height = 14 + 11 * voices.length, x = share => left + share * (right - left), drawn = [];
+  const width = $("rates").clientWidth, narrow = width < 600;  // where the names stand above their lines
+  const lines = measures().filter(([, , share]) => share);
+  const left = narrow ? 16 : 260, above = narrow ? 20 : 0, height = above + 14 + 11 * voices.length, end = 4 + height * lines.length;
+  const x = share => left + share * (width - 24 - left), drawn = [];
   for (const at of [0, .25, .5, .75, 1]) {
-    drawn.push(svg("line", {class: "grid", x1: x(at), x2: x(at), y1: 4, y2: 4 + height * lines.length}));
-    drawn.push(svg("text", {class: "small", x: x(at), y: 22 + height * lines.length, "text-anchor": "middle"}, percent(at)));
+    drawn.push(svg("line", {class: "grid", x1: x(at), x2: x(at), y1: 4, y2: end}), svg("text", {x: x(at), y: end + 18, "text-anchor": "middle"}, percent(at)));
   }
-  lines.forEach(([name, rates], index) => {
+  lines.forEach(([name, of], index) => {
     const top = 4 + index * height, short = name.length > 36 ? `${name.slice(0, 35)}…` : name;
-    drawn.push(svg("text", {x: left - 12, y: top + height / 2 + 4, "text-anchor": "end"}, short, svg("title", {}, name)));
-    rates.forEach(([voice, rate], place) => {
-      const y = top + 12 + 11 * place;
-      drawn.push(svg("line", {x1: x(rate.low), x2: x(rate.high), y1: y, y2: y, stroke: color(voice), "stroke-width": 3, opacity: .45, "stroke-linecap": "round"}));
-      drawn.push(svg("circle", {cx: x(rate.value), cy: y, r: 4.5, fill: color(voice)}, svg("title", {}, `${voice}: ${percent(rate.value)} (${percent(rate.low)} to ${percent(rate.high)})`)));
+    const place = narrow ? {x: 0, y: top + 20} : {x: left - 16, y: top + height / 2 + 4, "text-anchor": "end"};
+    drawn.push(svg("text", {class: "name", ...place}, short, svg("title", {}, name)));
+    voices.forEach((voice, number) => {
+      const y = top + above + 12 + 11 * number, {value, low, high} = of(report.summary[voice]);
+      drawn.push(svg("line", {x1: x(low), x2: x(high), y1: y, y2: y, stroke: color(voice), "stroke-width": 3, opacity: .45, "stroke-linecap": "round"}));
+      drawn.push(svg("circle", {cx: x(value), cy: y, r: 4.5, fill: color(voice)}, svg("title", {}, `${voice}: ${percent(value)} (${percent(low)} to ${percent(high)})`)));
     });
   });
-  $("rates").append(svg("svg", {viewBox: `0 0 1000 ${30 + height * lines.length}`, role: "img", "aria-label": "Pass rates with intervals; the table below holds the numbers"}, ...drawn));
-  $("rates-key").append(...voices.map(voice => key(voice, color(voice))));
+  $("rates").replaceChildren(svg("svg", {height: end + 26, role: "img", "aria-label": "Pass rates with intervals; the table below holds the numbers"}, ...drawn));
 }
 
-const isShare = name => report.rows.every(row => typeof row.answers[last].scores[name] === "boolean");
+function drawPlots() {
+  if (report.comparisons.length) drawChanges();
+  if (report.rows.length) drawRates();
+}
 
 function drawFigures() {
-  const number = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";
-  const lines = [["Held-out loss", number("loss", 4)], ["Perplexity", number("perplexity", 3)]];
-  const rate = ({value, low, high}) => `${percent(value)} (${percent(low)} to ${percent(high)})`, mean = ({value, low, high}) => `${value.toPrecision(3)} (${low.toPrecision(3)} to ${high.toPrecision(3)})`;
-  if (report.rows.length) {
-    if (judged) lines.push(["Pass all assertions", item => rate(item.pass_rate)]);
-    for (const name of Object.keys(report.summary[last].assertions || {})) lines.push([name, item => rate(item.assertions[name])]);
-    for (const name of Object.keys(report.summary[last].metrics)) lines.push([name === "exact" ? "Exact match" : name, item => (isShare(name) ? rate : mean)(item.metrics[name])]);
-  }
-  $("figures").append(el("thead", null, el("tr", null, el("th"), ...voices.map(voice => el("th", null, voice)))),
-    el("tbody", null, ...lines.map(([name, cell]) => el("tr", null, el("th", {scope: "row"}, name), ...voices.map(voice => el("td", null, cell(report.summary[voice])))))));
+  const figure = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";  // a server tells none
+  const written = ({value, low, high}, form) => `${form(value)} (${form(low)} to ${form(high)})`, precise = value => value.toPrecision(3);
+  const lines = [["Held-out loss", figure("loss", 4)], ["Perplexity", figure("perplexity", 3)],
+    ...measures().map(([name, of, share]) => [name, item => written(of(item), share ? percent : precise)])];
+  $("figures").append(table(["", ...voices], lines.map(([name, cell]) => [name, ...voices.map(voice => cell(report.summary[voice]))])));
 }
 
 function placesOf(kind) {
@@ -160,13 +141,10 @@ function drawRow(place) {
 
 function drawRows() {
   const places = chosen();
-  $("kinds").replaceChildren(...KINDS.filter(([kind]) => pair() || kind === "all" || kind === "failed").map(([kind, title]) => {
-    const button = el("button", {type: "button", "aria-pressed": String(kind === state.kind)}, `${title} ${placesOf(kind).length}`);
-    button.addEventListener("click", () => show(kind));
-    return button;
-  }), el("span", {class: "end small", role: "status"}, `${places.length} of ${report.rows.length} rows`));
+  $("kinds").replaceChildren(...KINDS.filter(([kind]) => pair() || kind === "all" || kind === "failed").map(([kind, title]) =>
+    button(`${title} ${placesOf(kind).length}`, () => show(kind), {"aria-pressed": String(kind === state.kind)})), el("span", {class: "end small", role: "status"}, `${places.length} of ${report.rows.length} rows`));
   $("rows").replaceChildren(...places.slice(0, state.drawn).map(drawRow));
-  if (!places.length) $("rows").append(el("p", {class: "card empty"}, "No row is like this."));
+  if (!places.length) $("rows").append(empty("No row is like this."));
   $("more").hidden = places.length <= state.drawn;
 }
 
@@ -183,20 +161,23 @@ function move(by) {
 }
 
 function begin() {
+  $("changes-section").hidden = !report.comparisons.length;
+  for (const id of ["rates-section", "rows-section"]) $(id).hidden = !report.rows.length;
+  $("changes-key").append(...PARTS.map(([name, title]) => key(title, `var(--part-${name})`)));
+  $("rates-key").append(...voices.map(voice => key(voice, color(voice), "dot")));
   drawHead();
-  drawChanges();
-  drawRates();
+  drawPlots();
   drawFigures();
-  $("rows-section").hidden = !report.rows.length;
-  report.comparisons.forEach((item, index) => $("pair").append(el("option", {value: index}, `${item.before} → ${item.after}`)));
+  $("pair").append(...options(report.comparisons.map((item, index) => [index, `${item.before} → ${item.after}`])));
   $("pair").value = state.pair;
   $("pair-filter").hidden = report.comparisons.length < 2;
   const names = Object.keys((report.summary[last] || {}).assertions || {});
-  $("assertion").append(el("option", {value: ""}, "any"), ...names.map(name => el("option", {value: name}, name)));
+  $("assertion").append(...options([["", "any"], ...names.map(name => [name, name])]));
   $("assertion-filter").hidden = !names.length;
   $("pair").addEventListener("change", () => { state.pair = Number($("pair").value); show(state.kind); });
   for (const id of ["text", "assertion"]) $(id).addEventListener("input", () => show(state.kind));
   $("more").addEventListener("click", () => { state.drawn += STEP; drawRows(); });
+  addEventListener("resize", drawPlots);
   document.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || /INPUT|SELECT|TEXTAREA/.test(event.target.tagName)) return;
     const kind = KINDS.find(([, , letter]) => letter === event.key);

@@ -15,6 +15,7 @@ from threading import Condition, Event
 from typing import TypeVar
 
 from tunesmith.config.sections import EndpointSection
+from tunesmith.data.parallel import in_batches
 from tunesmith.generation.budget import Budget, Spent, Stopped
 from tunesmith.generation.chat_client import ChatClient
 from tunesmith.generation.exchange import Completion, Refused, Reply, Request
@@ -88,7 +89,7 @@ class Endpoint:
             Stopped: a limit is reached, or the server is of no use; what was in flight is yielded before.
         """
         here = self._section.base_url is None
-        batches = _batches(enumerate(requests), self._section.concurrency if here else 1)
+        batches = in_batches(enumerate(requests), self._section.concurrency if here else 1)
         stop = Event()
 
         def settle(batch: list[tuple[int, Request]]) -> list[tuple[int, Reply | Refused]]:
@@ -170,13 +171,6 @@ def _once_more(request: Request, text: str, fault: str, attempt: int) -> Request
     )
     turns = [{"role": "assistant", "content": text[:4000] or "(nothing)"}, {"role": "user", "content": again}]
     return request._replace(messages=[*request.messages, *turns], seed=request.seed + attempt)
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in lists of `size`; `itertools.batched` is new in Python 3.12."""
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
 
 
 def _unordered(

@@ -16,6 +16,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.ask import Asker
 from tunesmith.modeling.generate import Sampling, Voice, stream
+from tunesmith.pages.page import asset
 
 Updates = dict[Any, Any]
 """Component -> what it shall show."""
@@ -193,18 +194,15 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
     """
     gr = _gradio()
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # those of the machine
-    theme = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts).set(
-        body_text_color_subdued="*neutral_600",
-        block_info_text_color="*neutral_600",
-        block_label_text_color="*neutral_700",
-    )
+    back = "var(--back)"
+    theme = gr.themes.Default(**fonts).set(body_background_fill=back, body_background_fill_dark=back)
     try:
         _, address, public = page.launch(
             server_name=host,
             server_port=port,
             share=share,
             theme=theme,
-            css=CSS,
+            css=asset("colours.css") + asset("page.css", "tunesmith.generation"),
             footer_links=[],
             run_history=False,
             ssr_mode=False,
@@ -245,8 +243,8 @@ def _layout(gr: Any, voices: Sequence[Voice], dataset: Dataset, system: str | No
     keys = "Enter sends, Shift+Enter begins a new line"
     box = gr.Textbox(label=words, placeholder=keys, max_lines=8, autofocus=True, elem_id="question")
     with gr.Row():
-        send = gr.Button("Send", variant="primary", min_width=90)
-        stop, retry, clear = (gr.Button(text, interactive=False, min_width=90) for text in ("Stop", "Retry", "Clear"))
+        send = gr.Button("Send", variant="primary", min_width=70)
+        stop, retry, clear = (gr.Button(text, interactive=False, min_width=70) for text in ("Stop", "Retry", "Clear"))
     with gr.Accordion("Settings", open=False):
         chat = keeps_history(dataset)
         system_box = gr.Textbox(system or "", label="System prompt", lines=2, max_lines=12, visible=chat)
@@ -361,21 +359,3 @@ def _wire_tokens(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
         return dict(zip(parts.tokens, views, strict=True))
 
     parts.show_tokens.click(tokens, [parts.talk, parts.box, parts.system], parts.tokens, queue=False)
-
-
-CSS = """
-.gradio-container { max-width: 1280px !important; margin: 0 auto !important; }
-h1 { font-size: 1.35rem; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
-.note { color: var(--body-text-color-subdued); margin: 0.2rem 0 0; }
-.voice .message .md { white-space: pre-wrap; }
-.voice button[aria-label="Clear"] { display: none; } /* it would empty one column, and that only on the screen */
-.tokens { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; padding: 0; margin: 0.4rem 0 0; }
-.tokens li {
-  display: inline-flex; gap: 6px; align-items: baseline; padding: 0 6px; margin: 0;
-  border: 1px solid var(--border-color-primary); border-radius: 4px; background: var(--background-fill-secondary);
-}
-.tokens code {
-  white-space: pre-wrap; overflow-wrap: anywhere; font-family: var(--font-mono); color: var(--body-text-color);
-}
-.tokens small { color: var(--body-text-color-subdued); }
-"""

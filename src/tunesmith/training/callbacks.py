@@ -27,9 +27,7 @@ class Reporter(TrainerCallback):
         self.record = record
         self.bar: tqdm[Any] | None = None
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the bar."""
         self.record.update({"steps": state.max_steps})
         self.begun = self.last_time = time.monotonic()
@@ -39,7 +37,7 @@ class Reporter(TrainerCallback):
             total=state.max_steps, initial=state.global_step, desc="training", unit=" step", disable=None, leave=False
         )
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Advance the bar."""
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
@@ -66,9 +64,7 @@ class Reporter(TrainerCallback):
             # Evaluating is not part of the training speed.
             self.last_time = time.monotonic()
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
@@ -150,9 +146,7 @@ class CleanStop(TrainerCallback):
         self.requested = False
         self.before: dict[int, Any] = {}
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the signals."""
         self.before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -163,7 +157,7 @@ class CleanStop(TrainerCallback):
             print("\nstopping: saving a checkpoint after this step (Ctrl-C again stops at once)", file=sys.stderr)
         self.requested = True
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Save and stop if a signal came to any process; all must stop at the same step."""
         self.requested = _in_any_process(self.requested, args)
         if self.requested and state.global_step < state.max_steps:
@@ -171,16 +165,12 @@ class CleanStop(TrainerCallback):
             control.should_training_stop = True
             control.should_evaluate = False
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Do not evaluate: transformers ends the epoch where the run is stopped, but the run that goes on does not."""
         if self.requested and state.global_step < state.max_steps:
             control.should_evaluate = False
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Give the signals back."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
@@ -240,7 +230,7 @@ class ExtraSaves(TrainerCallback):
     def __init__(self, first: bool, trigger: Path | None, interval: int) -> None:
         self.first, self.trigger, self.interval = first, trigger, interval
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Save if it is time to."""
         if self.first and state.global_step == 1:
             control.should_save = True
@@ -257,15 +247,13 @@ class Profile(TrainerCallback):
         self.file, self.start, self.end = file, start, start + steps
         self.profiler: torch.profiler.profile | None = None
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Begin with the first of the steps, which are counted from 0."""
         if state.global_step == self.start:
             self.profiler = torch.profiler.profile(record_shapes=True, profile_memory=True)
             self.profiler.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write the trace after the last of the steps."""
         if self.profiler and state.global_step in (self.end, state.max_steps):
             self.profiler.stop()
@@ -279,7 +267,7 @@ class Collect(TrainerCallback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Collect if it is time to."""
         if state.global_step % self.steps == 0:
             gc.collect()

@@ -24,16 +24,12 @@ class Lisa(TrainerCallback):
         if self.count > len(self.layers):
             raise ConfigError(f"`lisa_n_layers: {self.count}`: the model has {len(self.layers)} blocks")
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Refuse processes that would wait for the gradients of frozen blocks."""
         if args.world_size > 1 and not args.ddp_find_unused_parameters:
             raise ConfigError("`lisa_n_layers` in several processes needs `ddp_find_unused_parameters: true`")
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Choose the blocks of this interval."""
         interval = state.global_step // self.interval
         chosen = random.Random(f"{args.seed} {interval}").sample(range(len(self.layers)), self.count)

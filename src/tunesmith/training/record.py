@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from tunesmith.pages.plot import drawn
+
 PACKAGES = ("tunesmith", "torch", "transformers", "peft", "datasets", "accelerate", "tokenizers", "bitsandbytes")
 
 
@@ -101,29 +103,28 @@ class RunRecord:
 
     def plot(self) -> Path | None:
         """Draw the losses against the steps; None when there are none yet."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7, 4), layout="constrained")
-        axes = figure.subplots()
-        for key, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o-")):
-            points = [(entry["step"], entry[key]) for entry in self.metrics() if key in entry]
-            if points:
-                axes.plot(*zip(*points, strict=True), style, label=label, markersize=4, linewidth=1.4)
-        if not axes.lines:
+        entries = self.metrics()
+        curves = {
+            key: [(entry["step"], entry[key]) for entry in entries if key in entry]
+            for key in ("loss", "eval_loss", "eval_pass_rate")
+        }
+        if not curves["loss"] and not curves["eval_loss"]:
             return None
-        axes.set(xlabel="step", ylabel="loss", title=self.folder.parent.name)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.legend(loc="lower left")
-        passed = [(entry["step"], entry["eval_pass_rate"]) for entry in self.metrics() if "eval_pass_rate" in entry]
-        if passed:
-            share = axes.twinx()
-            share.plot(*zip(*passed, strict=True), "s--", color="tab:green", label="pass rate", markersize=4)
-            share.set(ylabel="pass rate", ylim=(-0.02, 1.02))
-            share.yaxis.set_major_formatter("{x:.0%}")
-            share.legend(loc="upper right")
         file = self.folder / "loss.png"
-        figure.savefig(file, dpi=130)
+        with drawn(file, 7, 4) as figure:
+            axes = figure.subplots()
+            for key, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o--")):
+                if curves[key]:
+                    axes.plot(*zip(*curves[key], strict=True), style, label=label)
+            axes.set(xlabel="step", ylabel="loss", title=self.folder.parent.name)
+            axes.set_ylim(bottom=0)
+            axes.legend(loc="lower left")
+            if curves["eval_pass_rate"]:
+                share = axes.twinx()
+                share.plot(*zip(*curves["eval_pass_rate"], strict=True), "s--", color="C2", label="pass rate")
+                share.set(ylabel="pass rate", ylim=(-0.02, 1.02))
+                share.yaxis.set_major_formatter("{x:.0%}")
+                share.legend(loc="upper right")
         return file
 
 

@@ -20,12 +20,7 @@ from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.training.answering import answers_during_training
-from tunesmith.training.args import (
-    Decision,
-    Schedule,
-    plan_steps,
-    training_arguments,
-)
+from tunesmith.training.args import Decision, Schedule, plan_steps, training_arguments
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
 from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import (

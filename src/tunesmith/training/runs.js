@@ -1,7 +1,5 @@
-"use strict";
-// Draws the page of runs. What comes from a record goes in as text and attributes, never as HTML.
+// Draws the page of runs.
 
-const report = JSON.parse(document.getElementById("report").textContent);
 const LOSSES = "loss, held-out loss dashed";
 const NOT_DRAWN = ["epoch", "tokens", "num_input_tokens_seen", "eval_tokens", "total_flos"];
 const BOX = {left: 56, right: 988, top: 12, bottom: 340};  // of the curves, in pixels; the right follows the window
@@ -9,34 +7,18 @@ const COLUMNS = [
   ["Run", run => run.name], ["Status", run => run.status], ["Started", run => (run.started || "").slice(0, 16).replace("T", " ")],
   ["Steps", run => run.step], ["Loss", run => run.loss], ["Best eval loss", run => run.eval_loss], ["Tokens/s", run => run.tokens_per_second],
 ];
-const $ = id => document.getElementById(id);
 const shown = new Set(report.runs);
 const sorted = {column: 5, down: false};
-
-function el(tag, attributes, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) node.setAttribute(name, value);
-  node.append(...children.filter(child => child !== null));
-  return node;
-}
-
-function svg(tag, attributes, ...children) {
-  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 function number(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
   const size = Math.abs(value);
-  if (Number.isInteger(value)) return value.toLocaleString("en");
+  if (Number.isInteger(value)) return whole(value);
   return size && (size < 1e-3 || size >= 1e6) ? value.toExponential(2) : size < 100 ? value.toFixed(4) : value.toLocaleString("en", {maximumFractionDigits: 1});
 }
 
 const color = run => `var(--c${report.runs.indexOf(run) % 8})`;
-const swatch = run => { const node = el("i"); node.style.background = color(run); return node; };
 const metricsOf = run => $("metric").value === LOSSES ? ["loss", "eval_loss"] : [$("metric").value];
 
 // The curves that are drawn: of each run that is shown, each metric that is chosen.
@@ -44,15 +26,6 @@ function curves() {
   const positive = point => !$("log").checked || point[1] > 0;
   return [...shown].flatMap(run => metricsOf(run).map(name => ({run, name, points: (run.metrics[name] || []).filter(positive)})))
     .filter(curve => curve.points.length);
-}
-
-// Round numbers that divide a range into about so many parts.
-function ticks(low, high, parts) {
-  const rough = (high - low) / parts || 1, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map(factor => factor * power).find(size => size >= rough);
-  const found = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step * 1e-9; at += step) found.push(Number(at.toPrecision(12)));
-  return found;
 }
 
 function scales(drawn) {
@@ -79,10 +52,10 @@ function drawPlot() {
   hideTip();
   scale = drawn.length ? scales(drawn) : null;
   if (!scale) {
-    $("plot").append(svg("text", {x: BOX.right / 2, y: 180, "text-anchor": "middle"}, shown.size ? "None of these runs has this metric." : "No run is chosen."));
+    $("plot").append(svg("text", {class: "name", x: BOX.right / 2, y: 180, "text-anchor": "middle"}, shown.size ? "None of these runs has this metric." : "No run is chosen."));
     return;
   }
-  for (const at of ticks(scale.low, scale.high, 5)) {
+  for (const at of ticks(scale.low, scale.high, 7)) {
     const value = $("log").checked ? 10 ** at : at, y = scale.y(value);
     $("plot").append(svg("line", {class: "grid", x1: BOX.left, x2: BOX.right, y1: y, y2: y}),
       svg("text", {x: BOX.left - 8, y: y + 4, "text-anchor": "end"}, Number(value.toPrecision(3)).toLocaleString("en", {maximumSignificantDigits: 3})));
@@ -101,7 +74,7 @@ function drawPlot() {
 }
 
 // The values nearest to the pointer, of each curve that goes so far.
-function showTip(event) {
+function tell(event) {
   if (!scale) return;
   const x = event.clientX - $("plot").getBoundingClientRect().left;
   const wanted = scale.first + (x - BOX.left) / (BOX.right - BOX.left) * (scale.last - scale.first);
@@ -109,14 +82,11 @@ function showTip(event) {
   const drawn = curves(), [step] = near(drawn.flatMap(curve => curve.points)), reach = (scale.last - scale.first) / 40;
   const lines = drawn.map(({run, name, points}) => [run, name, near(points), points[0][0] <= step && step <= points[points.length - 1][0]])
     .filter(([, name, point, inside]) => point[0] === step || (inside && !name.startsWith("eval_")) || Math.abs(point[0] - step) < reach);
-  $("tip").replaceChildren(el("b", null, `step ${number(step)}`), ...lines.map(([run, name, point]) => el("div", null, swatch(run),
-    `${run.name}${name.startsWith("eval_") ? " held out" : ""}: ${number(point[1])}${point[0] === step ? "" : ` (step ${number(point[0])})`}`)));
   for (const node of $("plot").querySelectorAll(".cursor")) node.remove();
   $("plot").append(svg("line", {class: "cursor", x1: scale.x(step), x2: scale.x(step), y1: BOX.top, y2: BOX.bottom}));
-  $("tip").hidden = false;
-  const tip = $("tip").getBoundingClientRect(), right = event.clientX + 16 + tip.width < innerWidth;
-  $("tip").style.left = `${Math.max(8, right ? event.clientX + 16 : event.clientX - tip.width - 16)}px`;
-  $("tip").style.top = `${Math.max(8, Math.min(event.clientY + 16, innerHeight - tip.height - 8))}px`;
+  showTip({left: event.clientX + 16, top: event.clientY - 10, bottom: event.clientY + 10}, el("b", null, `step ${number(step)}`),
+    ...lines.map(([run, name, point]) => el("div", {class: "key"}, swatch(color(run), "stroke"),
+      `${run.name}${name.startsWith("eval_") ? " held out" : ""}: ${number(point[1])}${point[0] === step ? "" : ` (step ${number(point[0])})`}`)));
 }
 
 function hideTip() {
@@ -128,31 +98,32 @@ function drawLegend() {
   for (const run of report.runs) {
     const box = el("input", {type: "checkbox", checked: ""});
     box.addEventListener("change", () => { shown[box.checked ? "add" : "delete"](run); drawPlot(); });
-    $("legend").append(el("label", {class: "legend-item"}, box, swatch(run), run.name));
+    $("legend").append(el("label", {class: "key"}, box, swatch(color(run), "stroke"), run.name));
   }
 }
 
 function drawTable() {
-  const value = COLUMNS[sorted.column][1], empty = item => item === null || item === undefined;
+  const value = COLUMNS[sorted.column][1], missing = item => item === null || item === undefined;
   const runs = [...report.runs].sort((a, b) => {
     const [one, other] = [value(a), value(b)];
-    if (empty(one) || empty(other)) return empty(one) - empty(other);
+    if (missing(one) || missing(other)) return missing(one) - missing(other);
     return (one < other ? -1 : one > other ? 1 : 0) * (sorted.down ? -1 : 1);
   });
   const head = COLUMNS.map(([name], index) => {
     const way = sorted.down ? "descending" : "ascending", mark = index !== sorted.column ? "" : sorted.down ? " ↓" : " ↑";
-    const node = el("button", {type: "button", title: `Sort by ${name.toLowerCase()}`}, name + mark);
-    node.addEventListener("click", () => {
+    const sort = () => {
       Object.assign(sorted, {down: index === sorted.column && !sorted.down, column: index});
       drawTable();
-    });
-    return el("th", {scope: "col", ...(index === sorted.column ? {"aria-sort": way} : {})}, node);
+    };
+    return el("th", {scope: "col", ...(index === sorted.column ? {"aria-sort": way} : {})},
+      button(name + mark, sort, {title: `Sort by ${name.toLowerCase()}`}));
   });
   const steps = run => run.steps && run.steps !== run.step ? `${number(run.step || 0)} of ${number(run.steps)}` : number(run.step);
-  const cells = run => COLUMNS.slice(1).map(([name, of]) => name === "Status"
-    ? el("td", {class: run.status}, run.status) : el("td", null, name === "Steps" ? steps(run) : number(of(run))));
-  $("table").replaceChildren(el("thead", null, el("tr", null, ...head)),
-    el("tbody", null, ...runs.map(run => el("tr", null, el("th", {scope: "row", title: run.folder}, run.name), ...cells(run)))));
+  const line = run => [
+    el("th", {scope: "row", title: run.folder}, run.name), el("td", {class: run.status}, run.status),
+    ...COLUMNS.slice(2).map(([name, of]) => name === "Steps" ? steps(run) : number(of(run))),
+  ];
+  $("table").replaceChildren(table(head, runs.map(line)));
 }
 
 function drawDifferences() {
@@ -162,10 +133,7 @@ function drawDifferences() {
     return;
   }
   const text = value => value === null || value === undefined ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value);
-  $("differences").append(el("table", null,
-    el("thead", null, el("tr", null, el("th", {scope: "col"}, "Key"), ...report.runs.map(run => el("th", {scope: "col"}, run.name)))),
-    el("tbody", null, ...rows.map(([key, values]) => el("tr", null, el("th", {scope: "row"}, el("code", null, key)),
-      ...values.map(value => el("td", null, text(value))))))));
+  $("differences").append(table(["Key", ...report.runs.map(run => run.name)], rows.map(([key, values]) => [el("code", null, key), ...values.map(text)])));
 }
 
 function drawConfigs() {
@@ -175,10 +143,10 @@ function drawConfigs() {
 }
 
 const names = [...new Set(report.runs.flatMap(run => Object.keys(run.metrics)))].filter(name => !NOT_DRAWN.includes(name));
-$("metric").append(...[LOSSES, ...names].map(name => el("option", {value: name}, name)));
+$("metric").append(...options([LOSSES, ...names].map(name => [name, name])));
 $("title").textContent = report.runs.length === 1 ? report.runs[0].name : `${report.runs.length} runs`;
 for (const id of ["metric", "log"]) $(id).addEventListener("input", drawPlot);
-for (const kind of ["pointermove", "pointerdown"]) $("plot").addEventListener(kind, showTip);
+for (const kind of ["pointermove", "pointerdown"]) $("plot").addEventListener(kind, tell);
 $("plot").addEventListener("pointerleave", hideTip);
 addEventListener("scroll", hideTip, {passive: true});
 addEventListener("resize", drawPlot);

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from tunesmith.checks.page import standalone
 from tunesmith.config.yaml_source import Loader
+from tunesmith.pages.page import standalone
 from tunesmith.training.record import RunRecord
 
 DEPTH = 4
@@ -123,7 +123,7 @@ def write_page(runs: Sequence[Run], path: Path) -> None:
         ],
         "differences": differences(runs),
     }
-    path.write_text(standalone("tunesmith.training", "runs", content), encoding="utf-8")
+    path.write_text(standalone("tunesmith.training", "runs", "Runs", content), encoding="utf-8")
 
 
 def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -26,7 +26,7 @@ from tunesmith.config.sections import Config
 from tunesmith.config.sections.tracking import without_secrets
 from tunesmith.config.trials import Trial
 from tunesmith.errors import INTERRUPTED, RunError, UserError
-from tunesmith.log import note
+from tunesmith.log import note, padded
 from tunesmith.training.checkpoints import whole_checkpoints
 from tunesmith.training.output import changed_settings, only_writer
 from tunesmith.training.record import RunRecord
@@ -205,11 +205,9 @@ def _rank(loss: float | None) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return rows as a Markdown table with aligned columns."""
     keys = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [keys, *([_cell(row.get(key, "")) for key in keys] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
-    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells)
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+    cells = padded([keys, *([_cell(row.get(key, "")) for key in keys] for row in rows)], left=range(len(keys)))
+    cells.insert(1, ["-" * len(cell) for cell in cells[0]])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _cell(value: Any) -> str:

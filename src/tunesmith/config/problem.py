@@ -1,0 +1,16 @@
+"""What the rules across keys say: a problem at a key, or when keys change nothing."""
+
+from collections.abc import Callable
+
+from tunesmith.config.sections import Config
+from tunesmith.config.yaml_source import KeyPath
+
+Problem = tuple[KeyPath, str]
+"""The key at which the problem is shown, and the text."""
+Idle = tuple[str, Callable[[Config], bool], str]
+"""Keys, or how their names begin; when they change nothing; why."""
+
+
+def at(key: str, text: str) -> Problem:
+    """Return the problem of a key of the top level."""
+    return (key,), text
