@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_the_writer_learns_good_rows_by_the_prompt_that_generate_sends(bees, les
 
 def test_a_question_with_the_query_of_another_is_found(lessons):
     made = [json.loads(lesson["messages"][1]["content"]) for lesson in lessons]
-    mixed = [row | {"answer": other["answer"]} for row, other in zip(made, made[1:], strict=False)]
+    mixed = [row | {"answer": other["answer"]} for row, other in pairwise(made)]
     assert sum(not faults(agreement, row) for row in mixed) < 10
     row = {"question": "How many errors by service in the last 2 hours?"}
     for query, fault in (
@@ -91,8 +92,8 @@ def test_a_question_with_the_query_of_another_is_found(lessons):
 
 def test_a_short_row_has_the_tokens_of_a_chat(bees, tokenizer):
     for values in lines(bees / "data/train.jsonl")[:20]:
-        system, user, answer = values["messages"]
-        short = {"columns": values["columns"], "question": user["content"].split("\n\n")[1], "answer": answer["content"]}
+        _, asked, answer = (turn["content"] for turn in values["messages"])
+        short = {"columns": values["columns"], "question": asked.split("\n\n")[1], "answer": answer}
         (chat,) = encode(values, dataset={"type": "chat_template"}, tokenizer=tokenizer)
         (made,) = encode(short, dataset={"type": f"{FOLDER}/rows.py:chat"}, tokenizer=tokenizer)
         end = len(made.input_ids)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunesmith.cli.train import main as train
 from tunesmith.checks.server import transformers_serve
+from tunesmith.cli.train import main as train
 from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.generation.endpoint import Refused, Request, Stopped, open_endpoint
