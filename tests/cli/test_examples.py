@@ -19,7 +19,7 @@ LAPTOP = [item.name for item in every_example() if item.hardware == "a laptop" a
 WANTED = {
     *("honeycomb/lora", "honeycomb/qlora", "honeycomb/full", "alpaca/lora", "alpaca/llama-1b", "mistral-7b/qlora"),
     *("full/full", "completion/lora", "chat-tools/lora", "pretraining/pretrain", "fsdp/full"),
-    *("deepspeed/zero2", "deepspeed/zero3", "dpo/dpo"),
+    *("deepspeed/zero2", "deepspeed/zero3", "dpo/dpo", "honeycomb/loop", "honeycomb/writer"),
 }
 
 
@@ -57,7 +57,7 @@ def test_every_example_is_commented_and_its_files_are_beside_it(item):
     assert config.notes == ()
     named = [entry.path for entry in config.data.datasets] + [config.distribution.deepspeed]
     for path in [path for path in named if path and path.endswith((".jsonl", ".json"))]:
-        assert (item.file.parent / path).exists() or path.startswith("data/"), path  # honeycomb's are generated
+        assert (item.file.parent / path).exists() or path.startswith(("data/", "outputs/")), path  # these are made
     is_local = config.model.base_model.startswith("builtin/")
     assert is_local == (item.hardware == "a laptop")
     assert item.model == config.model.base_model

@@ -3,6 +3,7 @@
 import pytest
 
 from tunesmith.checks.server import transformers_serve
+from tunesmith.cli.train import main as train
 from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.generation.endpoint import Refused, Request, Stopped, open_endpoint
@@ -68,6 +69,23 @@ def test_other_weights_in_a_folder_are_another_model(tmp_path, model_folder, mon
         with open_endpoint(section, "file.yml") as endpoint:
             keys.append(endpoint.key(REQUESTS[0]))
     assert keys[0] != keys[1]
+
+
+def test_the_folder_of_a_run_speaks_with_what_it_has_learnt(ask, tmp_path, write_config, write_jsonl):
+    turns = [[{"role": "user", "content": text}, {"role": "assistant", "content": "Honey!"}] for text in QUESTIONS]
+    rows = write_jsonl(tmp_path / "honey.jsonl", [{"messages": messages} for messages in turns])
+    datasets = [{"path": str(rows), "type": "chat_template"}]
+    steps = {"max_steps": 9, "num_epochs": None, "learning_rate": 3e-3}
+    assert train([str(write_config(tmp_path, datasets=datasets, **steps))]) == 0
+    run = tmp_path / "out"
+    base, _ = ask(REQUESTS)
+    assert "Honey!" not in [reply.text for reply in base]
+    found, spent = ask(REQUESTS, model=str(run), concurrency=2)
+    assert [reply.text for reply in found] == ["Honey!"] * 3
+    assert spent.requests == 3, "it is another model than its base, whose replies are no answer"
+    long = Request([{"role": "user", "content": "word " * 9000}], max_tokens=6)
+    (refused,), _ = ask([long], model=str(run))
+    assert refused.reason.endswith("the model takes 8186")
 
 
 def test_a_model_that_is_not_there_is_named(ask, monkeypatch):
