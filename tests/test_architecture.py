@@ -139,7 +139,7 @@ def lines_of_code(file: Path) -> int:
 
 def test_the_whole_is_small():
     """Documentation is not counted, so that nobody saves on it: see design/architecture.md."""
-    assert sum(map(lines_of_code, FILES)) <= 17_850
+    assert sum(map(lines_of_code, FILES)) <= 18_000
 
 
 def test_names_say_what_is_inside():
