@@ -1,6 +1,7 @@
 """Rows from files of every kind, each with its file and line, and what cannot be read."""
 
 import functools
+import gzip
 import json
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -143,6 +144,18 @@ def test_a_csv_file_that_cannot_be_told_apart_is_refused(file):
 def test_parquet_is_read(tmp_path):
     pyarrow.parquet.write_table(TABLE, tmp_path / "a.parquet")
     assert values(tmp_path / "a.parquet") == TABLE_ROWS
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", '{"a": "1"}\n{"a": "2"}'), ("a.json", '[{"a": "1"}, {"a": "2"}]'), ("a.csv", "a\n1\n2\n")],
+)
+def test_a_gzip_file_holds_the_rows_of_what_is_packed(file, name, content):
+    packed = gzip.compress(content.encode())
+    assert values(file(f"{name}.gz", packed)) == [{"a": "1"}, {"a": "2"}]
+    assert values(file(f"folder/{name}.gz", packed).parent) == [{"a": "1"}, {"a": "2"}]
+    for broken in (packed[:-12], content.encode()):
+        assert f"{name}.gz: not a whole gzip file" in fault(file(f"{name}.gz", broken))
 
 
 @pytest.mark.parametrize("layout", [pyarrow.ipc.new_stream, pyarrow.ipc.new_file])

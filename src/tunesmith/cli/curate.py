@@ -10,7 +10,7 @@ from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
 from tunesmith.config.sections import Config
-from tunesmith.data.source import SUFFIXES
+from tunesmith.data.source import SUFFIXES, kind_suffix
 from tunesmith.log import note
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _settings(against: str | None, output: str | None, keep: list[str]) -> list[
 
 def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
     """Return the config of a YAML file, or a plain one for a file of rows."""
-    if Path(file).suffix not in SUFFIXES:
+    if kind_suffix(Path(file)) not in SUFFIXES:
         return read_config(file, [*rest, *settings])
     values: dict[str, Any] = {"base_model": "builtin/smollm2-135m-instruct", "learning_rate": 1.0}
     return load_values(values | {"datasets": [{"path": file}]}, file, overrides.parse([*rest, *settings]))

@@ -33,10 +33,10 @@ def filter_rows(arguments: list[str]) -> int:
 
     from tunesmith.config.places import resolve_file
     from tunesmith.data.filters import dropped_lines, filtered_rows, spec_of_file, write_filtered
-    from tunesmith.data.source import SUFFIXES
+    from tunesmith.data.source import SUFFIXES, kind_suffix
     from tunesmith.data.splits import set_names
 
-    if Path(given.file).suffix in SUFFIXES:
+    if kind_suffix(Path(given.file)) in SUFFIXES:
         if overrides:
             raise ConfigError(f"{overrides[0]}: keys can be set for a config, and {given.file} is a data file")
         if not given.assertions:

@@ -1,18 +1,23 @@
-"""Reads the rows of a dataset: JSONL, JSON, CSV, Parquet, Arrow, text, a saved `datasets` folder, the Hub, or a URL.
+"""Reads the rows of a dataset: JSONL, JSON, CSV, text (all also as .gz), Parquet, Arrow, a saved `datasets` folder, the
+Hub, or a URL.
 
 Every row carries its file and line. A line that cannot be read becomes a `BadRow`; it does not end the reading.
 """
 
 import csv
 import difflib
+import gzip
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from glob import glob
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from tunesmith import hub
 from tunesmith.config.places import resolve_file
@@ -127,7 +132,7 @@ def locate(dataset: Dataset, source: str) -> Any:
         if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
             return _saved_dataset(path, dataset)
         return _files_in(path, dataset)
-    if path.suffix in SUFFIXES or not _HUB_NAME.fullmatch(dataset.path):
+    if kind_suffix(path) in SUFFIXES or not _HUB_NAME.fullmatch(dataset.path):
         raise DataError(f"`datasets.path: {dataset.path}`: no such file or folder{_near(path)}")
     return _hub_dataset(dataset)
 
@@ -157,8 +162,8 @@ def _near(path: Path) -> str:
 
 def _files_in(folder: Path, dataset: Dataset) -> list[Path]:
     if dataset.data_files is None:
-        files = sorted(item for item in folder.iterdir() if item.suffix in SUFFIXES)
-        files = [item for item in files if item.suffix != ".txt"] or files  # a readme beside the data is no data
+        files = sorted(item for item in folder.iterdir() if kind_suffix(item) in SUFFIXES)
+        files = [item for item in files if kind_suffix(item) != ".txt"] or files  # a readme beside the data is no data
         files = _of_split(files, _split(dataset)[0], folder)
     else:
         matches = [sorted(glob(pattern, root_dir=folder, recursive=True)) for pattern in _patterns(dataset)]
@@ -221,14 +226,33 @@ def _hub_dataset(dataset: Dataset) -> Any:
 
 
 def _kind(file: Path, dataset: Dataset) -> str:
-    kind = dataset.ds_type or SUFFIXES.get(file.suffix) or (dataset.path if dataset.path in READERS else None)
+    kind = dataset.ds_type or SUFFIXES.get(kind_suffix(file)) or (dataset.path if dataset.path in READERS else None)
     if kind is None:
         raise DataError(f"{file}: unknown kind of file; set `ds_type` to one of {', '.join(READERS)}")
     return kind
 
 
+def kind_suffix(file: Path) -> str:
+    """Return the suffix that tells the kind of a file: .jsonl for rows.jsonl and rows.jsonl.gz."""
+    return (file.with_suffix("") if file.suffix == ".gz" else file).suffix
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[BinaryIO]:
+    """Open a file to read bytes, those that are packed where it is a .gz."""
+    if file.suffix != ".gz":
+        with file.open("rb") as plain:
+            yield plain
+        return
+    try:
+        with gzip.open(file) as packed:
+            yield cast(BinaryIO, packed)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{file}: not a whole gzip file: {error}") from None
+
+
 def _json_lines(file: Path) -> Iterator[Row | BadRow]:
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
                 yield _json_row(file, number, line)
@@ -258,13 +282,14 @@ def _json_object(file: Path, number: int, values: Any) -> Row | BadRow:
 
 def _json(file: Path) -> Iterator[Row | BadRow]:
     """A .json file holds a list of objects; many in the wild hold JSON lines."""
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         first = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if first != b"[":
         yield from _json_lines(file)
         return
     try:
-        rows = json.loads(file.read_text(encoding="utf-8-sig"))
+        with _opened(file) as stream:
+            rows = json.loads(stream.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -276,7 +301,7 @@ def _json(file: Path) -> Iterator[Row | BadRow]:
 
 
 def _csv(file: Path) -> Iterator[Row | BadRow]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with _opened(file) as packed, TextIOWrapper(packed, "utf-8-sig", "surrogateescape", "") as stream:
         csv.field_size_limit(2**31 - 1)
         reader = csv.DictReader(stream, strict=True)
         try:
@@ -301,7 +326,7 @@ def _csv_row(file: Path, number: int, values: dict[Any, Any]) -> Row | BadRow:
 
 def _text(file: Path) -> Iterator[Row | BadRow]:
     """A row a line, in the column `text`; blank lines are no rows."""
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         for number, line in enumerate(stream, 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")

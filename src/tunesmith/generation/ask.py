@@ -206,7 +206,7 @@ def _prompts(asker: Asker, file: str) -> Iterable[Prompt]:
     path = Path(file)
     if not path.is_file():
         raise DataError(f"{file}: no such file")
-    if path.suffix not in data_source.SUFFIXES or path.suffix == ".txt":
+    if data_source.kind_suffix(path) not in data_source.SUFFIXES.keys() - {".txt"}:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if line.strip():
                 yield _prompt_of_words(asker, line, {}, f"{file}:{number}")
