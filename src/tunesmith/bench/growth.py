@@ -11,6 +11,7 @@ from tunesmith.bench.preparation import preprocess
 from tunesmith.config.sections import Config
 from tunesmith.hardware import detect
 from tunesmith.log import note
+from tunesmith.pages.plot import drawn
 
 ROWS = (1_000, 10_000, 100_000)
 TOKENS = (512, 1024, 2048, 4096, 8192)
@@ -93,16 +94,12 @@ def table(points: list[Point]) -> str:
 
 def plot(points: list[Point], file: Path) -> None:
     """Draw seconds and memory against size, in logarithms: a straight line of slope one is linear growth."""
-    from matplotlib.figure import Figure
-
     kinds = list(dict.fromkeys(point[:2] for point in points))
-    figure = Figure(figsize=(4 * len(kinds), 3.4), layout="constrained")
-    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
-        own = [point for point in points if point[:2] == kind]
-        sizes = [point.size for point in own]
-        axes.loglog(sizes, [point.seconds for point in own], marker="o", label="seconds")
-        axes.loglog(sizes, [point.peak_mb / 1024 for point in own], marker="s", label="GiB")
-        axes.set(title=f"{kind[0]}, by {kind[1]}", xlabel=kind[1])
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(file, dpi=110)
+    with drawn(file, 4 * len(kinds), 3.4) as figure:
+        for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+            own = [point for point in points if point[:2] == kind]
+            sizes = [point.size for point in own]
+            axes.loglog(sizes, [point.seconds for point in own], marker="o", label="seconds")
+            axes.loglog(sizes, [point.peak_mb / 1024 for point in own], marker="s", label="GiB")
+            axes.set(title=f"{kind[0]}, by {kind[1]}", xlabel=kind[1])
+            axes.legend()
