@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
+from tunesmith.modeling import generate as module
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 
@@ -41,6 +43,23 @@ def test_a_batch_answers_each_prompt_as_if_it_were_alone(voice, tokenizer, promp
     assert together == alone
     assert "Paris" in together[1]
     assert not any("<|im_end|>" in answer for answer in together)
+
+
+@pytest.mark.parametrize("kept", [DynamicCache, int], ids=["from what is kept", "from the start"])
+def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tokenizer, prompts, monkeypatch, kept):
+    ends, sampling = [tokenizer.convert_tokens_to_ids("<|im_end|>")], Sampling(max_new_tokens=30)
+    whole = generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3)
+    monkeypatch.setattr(module, "STAGE", 7)
+    monkeypatch.setattr(module, "DynamicCache", kept)
+    rows, done = [], []
+    hook = voice.model.get_output_embeddings().register_forward_hook(lambda head, inputs, out: rows.append(len(out)))
+    assert generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3, advance=done.append) == whole
+    hook.remove()
+    lengths = sorted(len(tokenizer(answer).input_ids) for answer in whole)
+    assert lengths[0] < 14 < lengths[-1]
+    assert rows[:7] == [3] * 7
+    assert rows[-1] < 3
+    assert (len(rows), sum(done)) == (min(lengths[-1] + 1, 30), 3)
 
 
 def test_the_head_gets_the_states_of_a_batch_in_one_piece(voice, tokenizer, prompts):

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, TextIteratorStreamer
+from transformers import DynamicCache, GenerationConfig, TextIteratorStreamer
 
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+
+STAGE = 32
+"""Tokens after which answers that have ended leave their batch."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,46 @@ def generate(
         )
         mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
         with voice.speaking(), torch.no_grad(), _states_in_one_piece(voice.model):
-            made = voice.model.generate(
-                input_ids=ids, attention_mask=mask, generation_config=_settings(sampling, ends, pad)
-            )
-        for index, tokens in zip(chosen, made[:, width:].tolist(), strict=True):
-            answers[index] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
-        advance(len(chosen))
+            for row, tokens in _completed(voice.model, ids, mask, sampling, ends, pad):
+                answers[chosen[row]] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
+                advance(1)
     return answers
+
+
+def _completed(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor, sampling: Sampling, ends: list[int], pad: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Yield rows of a batch and their new tokens as they end; a row that has ended takes no more time.
+
+    After each `STAGE` tokens the others go on from what the model has kept of them, or, if it keeps that in a form of
+    its own, from the start.
+    """
+    width, rows = ids.shape[1], list(range(len(ids)))
+    kept: DynamicCache | None = None
+    while rows:
+        length = min(STAGE, sampling.max_new_tokens - (ids.shape[1] - width))
+        made = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            past_key_values=kept,
+            generation_config=_settings(replace(sampling, max_new_tokens=length), ends, pad),
+            return_dict_in_generate=True,
+        )
+        ids, kept = made.sequences, made.past_key_values
+        is_last = ids.shape[1] - width >= sampling.max_new_tokens
+        going: list[int] = []
+        for place, tokens in enumerate(ids[:, width:].tolist()):
+            if is_last or not set(ends).isdisjoint(tokens):
+                yield rows[place], tokens
+            else:
+                going.append(place)
+        kept = kept if isinstance(kept, DynamicCache) else None
+        mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
+        if len(going) < len(rows):
+            chosen = torch.tensor(going, dtype=torch.long, device=ids.device)
+            rows, ids, mask = [rows[place] for place in going], ids[chosen], mask[chosen]
+            if kept and rows:
+                kept.batch_select_indices(chosen)
 
 
 @contextmanager
