@@ -149,7 +149,7 @@ def test_a_server_that_does_not_answer_ends_the_evaluation(config, server, says,
 @pytest.mark.parametrize(
     ("keys", "options", "message"),
     [
-        ({"endpoint": {"model": "m"}}, [], "needs `base_url`"),
+        ({"endpoint": {"model": "m"}}, [], "`evaluation.endpoint.base_url` is missing"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1", "max_tokens": 9}}, [], "takes no `max_tokens`"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1", "max_requests": 9}}, [], "which needs `cache`"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1"}, "backend": "vllm"}, [], "keep one"),

@@ -186,7 +186,7 @@ def test_a_disk_that_fills_later_ends_the_run_with_its_checkpoints_whole(
 
 def test_a_disk_that_is_full_when_the_result_is_saved_is_said_too(small_disk, tiny_config, tmp_path, capsys):
     disk = small_disk(160)
-    keys = {"max_steps": 40, "save_strategy": "no", "logging_steps": 100, "output_dir": str(disk / "out")}
+    keys = {"max_steps": 200, "save_strategy": "no", "logging_steps": 1000, "output_dir": str(disk / "out")}
     filling = fill_when(disk / "out/run/metrics.jsonl", disk / "filler")
     assert main([str(tiny_config(tmp_path, **keys))]) == 5
     filling.join()

@@ -51,7 +51,9 @@ VALUES: dict[str, Any] = {
     "fsdp_config": {"offload_params": True},
     "fsdp_config.fsdp_version": 2,
     "evaluation.assertions": "assertions.py",
-    **dict.fromkeys(("judge.endpoint.base_url", "generate.endpoint.base_url"), "http://localhost:8000/v1"),
+    **dict.fromkeys(
+        (f"{block}.endpoint.base_url" for block in ("judge", "generate", "evaluation")), "http://localhost:8000/v1"
+    ),
     "evaluation.metrics": ["json", "similarity"],
     "datasets[].filters": ["assertions.py", "quality.py:test_is_polite"],
     "mlflow_tracking_uri": "sqlite:///mlflow.db",

@@ -107,7 +107,7 @@ class Dataset(Section):
     train_on_last_step_only: bool = False
     """stepwise_supervised: train the label of the last step alone."""
 
-    @field_validator("filters", mode="before")
+    @field_validator("filters", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value or []

@@ -62,3 +62,10 @@ class EndpointSection(Section):
         if self.max_cost is not None and self.input_cost is None and self.output_cost is None:
             raise ValueError(f"`max_cost: {self.max_cost:g}` needs `input_cost` and `output_cost`, per million tokens")
         return self
+
+
+class ServerSection(EndpointSection):
+    """The block `endpoint:` of what asks a server only."""
+
+    base_url: str
+    """Address of an OpenAI-compatible server, such as `http://localhost:8000/v1`."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunesmith.config.sections.endpoint import EndpointSection
+from tunesmith.config.sections.endpoint import ServerSection
 from tunesmith.config.sections.judge import Judge
 from tunesmith.config.sections.section import Count, NonNegative, Section, Share
 from tunesmith.errors import did_you_mean
@@ -33,19 +33,15 @@ class Evaluation(Section):
     """Answers generated at once."""
     backend: Literal["transformers", "vllm"] = "transformers"
     """What makes the answers of `tunesmith evaluate`: `vllm` starts a server of it, which tells no held-out loss."""
-    endpoint: EndpointSection | None = None
+    endpoint: ServerSection | None = None
     """A server that holds the tuned model: `tunesmith evaluate` asks it, token for token as was trained."""
 
     @field_validator("endpoint")
     @classmethod
-    def _of_a_server(cls, value: EndpointSection | None) -> EndpointSection | None:
+    def _of_a_server(cls, value: ServerSection | None) -> ServerSection | None:
         """Refuse keys of an endpoint that say otherwise than an evaluation does."""
         if value is None:
             return None
-        if value.base_url is None:
-            raise ValueError(
-                "needs `base_url`, the address of the server; a model here is evaluated without `endpoint`"
-            )
         if given := {"temperature", "max_tokens"} & value.model_fields_set:
             raise ValueError(
                 f"takes no `{min(given)}`: the likeliest token is taken, up to `max_new_tokens` of `evaluation`"
