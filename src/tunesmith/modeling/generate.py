@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from inspect import signature
 from threading import Event, Thread
 from typing import Any
 
 import torch
-from transformers import DynamicCache, GenerationConfig, TextIteratorStreamer
+from transformers import DynamicCache, GenerationConfig, GenerationMixin, TextIteratorStreamer
 
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 
+CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
+"""What this version of transformers calls the states that a model keeps."""
 STAGE = 32
 """Tokens after which answers that have ended leave their batch."""
 
@@ -112,11 +115,10 @@ def _completed(
         made = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=kept,
             generation_config=_settings(replace(sampling, max_new_tokens=length), ends, pad),
-            return_dict_in_generate=True,
+            **({CACHE: kept} if kept else {}),
         )
-        ids, kept = made.sequences, made.past_key_values
+        ids, kept = made.sequences, made.get(CACHE)
         is_last = ids.shape[1] - width >= sampling.max_new_tokens
         going: list[int] = []
         for place, tokens in enumerate(ids[:, width:].tolist()):
@@ -195,6 +197,7 @@ def _settings(sampling: Sampling, ends: list[int], pad: int) -> GenerationConfig
         repetition_penalty=sampling.repetition_penalty,
         eos_token_id=ends,
         pad_token_id=pad,
+        return_dict_in_generate=True,
     )
 
 
