@@ -28,7 +28,7 @@ def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base:
     folder = trained_folder(config)
     if config.adapter.adapter:
         model = load_base_model(config.model, dtype)
-        model = load_adapter(model, folder, fused=hardware.kind == "cpu")  # the layers that were trained there
+        model = load_adapter(model, folder)
         if not (config.model.load_in_4bit or config.model.load_in_8bit):
             model = model.to(getattr(torch, dtype))
         model = _ready(model, hardware)
