@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +44,7 @@ def grow(config: Config) -> list[Point]:
     """Return measurements of all stages at all sizes; some minutes on two cores."""
     found = []
     with tempfile.TemporaryDirectory(prefix="tunesmith-growth-") as place:
-        for point in (*_prepared(Path(place)), *_steps(config, Path(place))):
+        for point in chain(_prepared(Path(place)), _steps(config, Path(place))):
             note(
                 f"{point.stage:<10} {point.size:>7,} {point.grows:<10} {point.seconds:8.2f} s {point.peak_mb:7.0f} MiB"
             )
