@@ -95,6 +95,8 @@ def table(points: list[Point]) -> str:
 
 def plot(points: list[Point], file: Path) -> None:
     """Draw seconds and memory against size, in logarithms: a straight line of slope one is linear growth."""
+    from matplotlib.ticker import LogLocator
+
     kinds = list(dict.fromkeys(point[:2] for point in points))
     with drawn(file, 4 * len(kinds), 3.4) as figure:
         for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
@@ -102,5 +104,9 @@ def plot(points: list[Point], file: Path) -> None:
             sizes = [point.size for point in own]
             axes.loglog(sizes, [point.seconds for point in own], marker="o", label="seconds")
             axes.loglog(sizes, [point.peak_mb / 1024 for point in own], marker="s", label="GiB")
+            axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.set(title=f"{kind[0]}, by {kind[1]}", xlabel=kind[1])
             axes.legend()
