@@ -18,6 +18,10 @@ from tunesmith.errors import ConfigError
             "`eval_batch_size`, `evals_per_epoch`: without effect: there are no rows to evaluate on; "
             "`val_set_size: 0.05` holds some out",
         ),
+        (
+            {"save_strategy": "no", "save_total_limit": 2},
+            "`save_total_limit`: without effect: `save_strategy: no` saves no checkpoints",
+        ),
         ({"loss_watchdog_patience": 2}, "`loss_watchdog_patience`: without effect: no `loss_watchdog_threshold`"),
         (
             {"gradient_checkpointing_kwargs": {"use_reentrant": True}},

@@ -282,6 +282,8 @@ def test_a_dry_run_shows_the_prompt_and_asks_nothing(config, server, capsys, tmp
     (tmp_path / "own.jinja").write_text("seeds: {{ seeds | length }}")
     assert main([config(prompt="own.jinja", seeds_per_prompt=5), "--dry-run"]) == 0
     assert capsys.readouterr().out == "seeds: 5\n"
+    assert main([config(assertions="none.py"), "--dry-run"]) == 2
+    assert "none.py: no such file" in capsys.readouterr().err
 
 
 def test_another_seed_draws_other_seeds(config):

@@ -44,11 +44,15 @@ def generate(arguments: list[str]) -> int:
 
 
 def _dry_run(section: Generate, source: str) -> None:
-    """Print the first prompt, and what the whole would take."""
+    """Print the first prompt, and what the whole would take; files that are at fault are an error."""
+    from tunesmith.assertions import jury
     from tunesmith.synth.generate import estimate
     from tunesmith.synth.prompts import Prompts
 
     prompts = Prompts(section, source)
+    if section.assertions:
+        with jury(section.assertions, source, workers=1):
+            pass
     sent, received, cost = estimate(section, prompts)
     print(prompts.render(1))
     price = f", cost {cost:.4f}" if cost else ""

@@ -210,6 +210,7 @@ IDLE_TRAINING: list[Idle] = [
     ),
     ("optim_target_modules", lambda c: not c.training.optimizer.startswith(LOW_RANK), "only GaLore and APOLLO read it"),
     ("loraplus_lr_embedding", lambda c: c.training.loraplus_lr_ratio is None, "there is no `loraplus_lr_ratio`"),
+    ("save_total_limit", lambda c: c.training.save_strategy == "no", "`save_strategy: no` saves no checkpoints"),
     ("lr_div_factor", lambda c: c.training.lr_scheduler != "one_cycle", "only `lr_scheduler: one_cycle` reads it"),
     ("jagged_restart_", lambda c: c.training.jagged_restart_steps is None, "there is no `jagged_restart_steps`"),
     ("warmup_steps warmup_ratio", lambda c: c.training.lr_scheduler in ("constant", *WATCHING), _NO_WARMUP),
