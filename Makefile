@@ -29,7 +29,7 @@ loop-demo: $(READY)
 	$(BIN)/python $(HONEYCOMB)/rows.py
 	@echo "== 2 of 6: the writer. The built-in model learns to write a row when asked for one; a strong model can do so."
 	$(BIN)/tunesmith train $(HONEYCOMB)/writer.yml --overwrite
-	@echo "== 3 of 6: generate. What it writes is checked by schema and assertions, mended once, or turned down."
+	@echo "== 3 of 6: generate. What it writes is checked by schema and assertions; what fails goes back once."
 	$(BIN)/tunesmith generate $(HONEYCOMB)/loop.yml
 	head -n 2 outputs/honeycomb-made.jsonl
 	@echo "== 4 of 6: filter. All queries are valid now; those that say what their question does not are left out."
