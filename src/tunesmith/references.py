@@ -26,7 +26,7 @@ def code_file(name: str, source: str) -> tuple[Path, str]:
 
 
 def load_file(file: Path) -> ModuleType:
-    """Return a Python file as a module.
+    """Return a Python file as a module. It may import what lies beside it, but not in place of a library.
 
     Raises:
         ConfigError: it does not load.
@@ -36,6 +36,8 @@ def load_file(file: Path) -> ModuleType:
         raise ConfigError(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules.update({spec.name: module})  # dataclasses look up their module there
+    if (folder := str(file.absolute().parent)) not in sys.path:
+        sys.path.append(folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # it is the user's own code: it may raise anything

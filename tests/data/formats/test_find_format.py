@@ -1,5 +1,7 @@
 """The table of types, and types that are a function of the user's own."""
 
+import sys
+
 import pytest
 
 from tunesmith.data.formats import FORMATS, find_format
@@ -31,3 +33,13 @@ def test_a_file_that_does_not_load_is_named_with_its_fault(tmp_path):
 
 def test_a_type_for_each_name_in_the_table():
     assert all(find_format(name, "config.yml") is FORMATS[name] for name in FORMATS)
+
+
+def test_code_of_ones_own_may_import_what_lies_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "words_beside.py").write_text('GREETING = "hello"\n')
+    (tmp_path / "json.py").write_text("raise SystemExit('this is no library')\n")
+    text = "import json\nfrom words_beside import GREETING\n\ndef greet(row, spec):\n    return [(GREETING, True)]\n"
+    (tmp_path / "mine.py").write_text(text)
+    (rendered,) = find_format("mine.py:greet", str(tmp_path / "config.yml"))({}, None)
+    assert rendered == Rendered((Span("hello", True, ends=1),), bos="own")
