@@ -128,8 +128,8 @@ def test_a_model_of_the_hub_that_cannot_be_had_offline_is_one_error(tmp_path, wr
 @pytest.mark.parametrize(
     ("wanted", "hardware", "expected"),
     [
-        (None, CPU, (DOCUMENTS, "sdpa of each document alone")),
-        ("sdpa", CPU, (DOCUMENTS, "sdpa of each document alone")),
+        (None, CPU, (DOCUMENTS, "each document by itself")),
+        ("sdpa", CPU, (DOCUMENTS, "each document by itself")),
         ("eager", CPU, ("eager", "as set")),
         (None, GPU, ("sdpa", "the default")),
         ("sdpa", FLASH_GPU, ("sdpa", "as set")),

@@ -9,6 +9,7 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
+from tunesmith.training import callbacks
 from tunesmith.training.callbacks import CleanStop, Collect, LossWatch, Profile, Reporter, duration, peak_memory
 from tunesmith.training.record import RunRecord
 
@@ -155,3 +156,17 @@ def test_what_a_trainer_logs_is_recorded_and_enriched(arguments, tmp_path):
     assert step["tokens_per_second"] > 0
     assert evaluation == {"step": 4, "eval_loss": 1.0, "eval_bees_loss": 3.0}
     assert record.about()["steps"] == 8
+
+
+def test_the_time_of_an_evaluation_amid_steps_is_not_theirs(arguments, tmp_path, monkeypatch):
+    clock = iter([0, 10, 70, 90]).__next__  # begin, end of a step, end of the evaluation, the line of steps
+    monkeypatch.setattr(callbacks.time, "monotonic", clock)
+    record = RunRecord(tmp_path / "run")
+    record.start({}, {})
+    reporter, state = Reporter(record), TrainerState(global_step=1, max_steps=8)
+    reporter.on_train_begin(arguments, state, TrainerControl())
+    reporter.on_step_end(arguments, state, TrainerControl())
+    reporter.on_log(arguments, state, TrainerControl(), logs={"eval_loss": 1.0})
+    state.num_input_tokens_seen = 300
+    reporter.on_log(arguments, state, TrainerControl(), logs={"loss": 2.0})
+    assert record.metrics()[-1]["tokens_per_second"] == 300 / (10 + 20)

@@ -217,7 +217,7 @@ def training_attention(section: ModelSection, hardware: Hardware) -> tuple[str, 
         return wanted, "as set"
     if hardware.kind == "cpu":
         instead = f" in place of {wanted}, which needs a GPU; the same result" if wanted not in ("sdpa", None) else ""
-        return DOCUMENTS, f"sdpa of each document alone{instead}"
+        return DOCUMENTS, f"each document by itself{instead}"
     if wanted is None:
         return ("flash_attention_2", "flash_attn is installed") if hardware.flash_attention else ("sdpa", "the default")
     package = "kernels" if "/" in wanted else "flash_attn" if wanted.startswith("flash_attention") else ""

@@ -30,7 +30,7 @@ class Reporter(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the bar."""
         self.record.update({"steps": state.max_steps})
-        self.begun = self.last_time = time.monotonic()
+        self.begun = self.last_time = self.step_ended = time.monotonic()
         self.first_step = state.global_step
         self.last_tokens = state.num_input_tokens_seen
         self.bar = tqdm(
@@ -39,6 +39,7 @@ class Reporter(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Advance the bar."""
+        self.step_ended = time.monotonic()
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
@@ -62,7 +63,7 @@ class Reporter(TrainerCallback):
                 f"{logs['eval_loss']:.4f}{perplexity}{_rewards(logs, 'eval_')}{_by_set(logs)}{_scores(logs)}"
             )
             # Evaluating is not part of the training speed.
-            self.last_time = time.monotonic()
+            self.last_time += time.monotonic() - max(self.step_ended, self.last_time)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Take the bar away."""
