@@ -131,6 +131,12 @@ def test_a_csv_row_with_too_few_or_too_many_fields_is_bad(file):
     ]
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_file_with_another_separator_says_so(file, mark):
+    said = fault(file("a.csv", f"question{mark}answer\n1{mark}2\n"))
+    assert said == f"a.csv:1: one column, {f'question{mark}answer'!r}: fields must be parted by commas, not by {mark!r}"
+
+
 def test_a_csv_field_may_be_long(file):
     assert values(file("a.csv", "a\n" + "x" * 200_000 + "\n")) == [{"a": "x" * 200_000}]
 

@@ -308,6 +308,8 @@ def _csv(file: Path) -> Iterator[Row | BadRow]:
             names = reader.fieldnames or []
             if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
                 raise DataError(f"{file}:1: column {', '.join(twice)} stands twice in the header")
+            if len(names) == 1 and (mark := next((mark for mark in ";\t|" if mark in names[0]), "")):
+                raise DataError(f"{file}:1: one column, {names[0]!r}: fields must be parted by commas, not by {mark!r}")
             for values in reader:
                 yield _csv_row(file, reader.line_num, values)
         except csv.Error as error:
