@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import DynamicCache
+from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
 
 from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs
@@ -11,6 +11,9 @@ from tunesmith.modeling import generate as module
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = {"vocab_size": 49152, **SHAPE, **HEADS}
 BASE = ModelSection(base_model="builtin/smollm2-135m-instruct")
 
 
@@ -45,12 +48,12 @@ def test_a_batch_answers_each_prompt_as_if_it_were_alone(voice, tokenizer, promp
     assert not any("<|im_end|>" in answer for answer in together)
 
 
-@pytest.mark.parametrize("kept", [DynamicCache, int], ids=["from what is kept", "from the start"])
-def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tokenizer, prompts, monkeypatch, kept):
+@pytest.mark.parametrize("plain", [module.PLAIN_LAYERS, ()], ids=["from what is kept", "from the start"])
+def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tokenizer, prompts, monkeypatch, plain):
     ends, sampling = [tokenizer.convert_tokens_to_ids("<|im_end|>")], Sampling(max_new_tokens=30)
     whole = generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3)
     monkeypatch.setattr(module, "STAGE", 7)
-    monkeypatch.setattr(module, "DynamicCache", kept)
+    monkeypatch.setattr(module, "PLAIN_LAYERS", plain)
     rows, done = [], []
     hook = voice.model.get_output_embeddings().register_forward_hook(lambda head, inputs, out: rows.append(len(out)))
     assert generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3, advance=done.append) == whole
@@ -58,8 +61,33 @@ def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tok
     lengths = sorted(len(tokenizer(answer).input_ids) for answer in whole)
     assert lengths[0] < 14 < lengths[-1]
     assert rows[:7] == [3] * 7
-    assert rows[-1] < 3
+    assert (rows[-1] < 3) == bool(plain)
     assert (len(rows), sum(done)) == (min(lengths[-1] + 1, 30), 3)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Lfm2Config(**SMALL, layer_types=["conv", "full_attention"]),
+        MambaConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=2),
+        MistralConfig(**SMALL, sliding_window=8),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_answers_leave_the_batch_of_models_that_keep_other_states_too(tokenizer, monkeypatch, config):
+    torch.manual_seed(0)
+    voice = Voice("small", AutoModelForCausalLM.from_config(config).eval())
+    prompts = [list(range(50, 50 + length)) for length in (5, 12, 20)]
+    seen = []
+    hook = voice.model.register_forward_hook(lambda *call: seen.append(call[-1].logits[:, -1].argmax(-1).tolist()))
+    monkeypatch.setattr(module, "STAGE", 1000)
+    generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=[-1], batch_size=3)
+    hook.remove()
+    ends = [seen[5][0]]  # one answer ends here
+    whole = generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3)
+    assert len({len(answer) for answer in whole}) > 1
+    monkeypatch.setattr(module, "STAGE", 7)
+    assert generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3) == whole
 
 
 def test_the_head_gets_the_states_of_a_batch_in_one_piece(voice, tokenizer, prompts):

@@ -35,7 +35,7 @@ def fetch(url: str) -> str:
     def work() -> None:
         try:
             outcome.set_result(_get(url))
-        except Exception as error:
+        except Exception as error:  # raised again in the thread that waits
             outcome.set_exception(error)
 
     # a thread, since a time-out of the socket starts anew with each byte, and does not count the search for the host

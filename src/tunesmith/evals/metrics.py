@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,13 +74,10 @@ def _measure(name: str, source: str) -> Measure:
         return lambda row, answer, reference: pattern.search(answer) is not None
     if name not in NAMED:
         return _own(name, resolve(name, source))
-    if name == "chrf":
-        try:
-            import sacrebleu  # noqa: F401
-        except ImportError:
-            raise ConfigError(
-                "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; or take `similarity`"
-            ) from None
+    if name == "chrf" and not find_spec("sacrebleu"):
+        raise ConfigError(
+            "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; or take `similarity`"
+        )
     return lambda row, answer, reference: NAMED[name](answer, reference)
 
 

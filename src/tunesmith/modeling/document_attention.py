@@ -197,8 +197,8 @@ class _DocumentAttention(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, output, weight = ctx.saved_tensors
         borders, scale, window = ctx.settings
-        groups, tokens, _, size = query.shape
-        grad = grads[0].view(tokens, groups, -1, size).transpose(0, 1).contiguous()
+        groups, tokens, heads, size = query.shape
+        grad = grads[0].reshape(tokens, groups, -1, size).transpose(0, 1).contiguous()
         inner = (grad * output).sum(-1, keepdim=True, dtype=_wide(query))
         # What is to be subtracted from each product is a part of the product, so that it is rounded only once.
         queries, grads_out = _with_offset(query, weight), _with_offset(grad, inner)
@@ -214,10 +214,8 @@ class _DocumentAttention(torch.autograd.Function):
             d_value[:, block.keys].add_(_transposed_sums(shares, grad[:, block.queries]))
             d_key[:, block.keys].add_(_transposed_sums(d_scores, query[:, block.queries]))
             d_query[:, block.counted] = _sums(d_scores, key[:, block.keys])[:, : block.last - block.first]
-        given = query.new_empty(tokens, *query.shape[::2], size)
-        torch.mul(d_query.transpose(0, 1), scale, out=given)
-        d_query = given.flatten(1, 2).transpose(0, 1)
-        return d_query, d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
+        as_given = torch.mul(d_query.transpose(0, 1), scale, out=query.new_empty(tokens, groups, heads, size))
+        return as_given.flatten(1, 2).transpose(0, 1), d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
 
 
 def _wide(states: torch.Tensor) -> torch.dtype:

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache, GenerationConfig, GenerationMixin, TextIteratorStreamer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 
 CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
 """What this version of transformers calls the states that a model keeps."""
+PLAIN_LAYERS: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Layers of what a model keeps that are keys and values alone, of which rows can be taken out."""
 STAGE = 32
 """Tokens after which answers that have ended leave their batch."""
 
@@ -105,20 +108,22 @@ def _completed(
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield rows of a batch and their new tokens as they end; a row that has ended takes no more time.
 
-    After each `STAGE` tokens the others go on from what the model has kept of them, or, if it keeps that in a form of
-    its own, from the start.
+    After each `STAGE` tokens the others go on from what the model has kept of them. If that is more than keys and
+    values, as with linear attention, they are done anew after the first stage, and to their end.
     """
     width, rows = ids.shape[1], list(range(len(ids)))
-    kept: DynamicCache | None = None
+    kept: Any = None
     while rows:
-        length = min(STAGE, sampling.max_new_tokens - (ids.shape[1] - width))
+        length = sampling.max_new_tokens - (ids.shape[1] - width)
+        if kept is not None or ids.shape[1] == width:
+            length = min(STAGE, length)
         made = model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=_settings(replace(sampling, max_new_tokens=length), ends, pad),
-            **({CACHE: kept} if kept else {}),
+            **({} if kept is None else {CACHE: kept}),
         )
-        ids, kept = made.sequences, made.get(CACHE)
+        ids, kept = made.sequences, _divisible(made.get(CACHE))
         is_last = ids.shape[1] - width >= sampling.max_new_tokens
         going: list[int] = []
         for place, tokens in enumerate(ids[:, width:].tolist()):
@@ -126,13 +131,18 @@ def _completed(
                 yield rows[place], tokens
             else:
                 going.append(place)
-        kept = kept if isinstance(kept, DynamicCache) else None
         mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
         if len(going) < len(rows):
             chosen = torch.tensor(going, dtype=torch.long, device=ids.device)
             rows, ids, mask = [rows[place] for place in going], ids[chosen], mask[chosen]
-            if kept and rows:
+            if kept is not None and rows:
                 kept.batch_select_indices(chosen)
+
+
+def _divisible(kept: Any) -> Any:
+    """Return what a model has kept if rows can be taken out of it, else None."""
+    plain = isinstance(kept, DynamicCache) and all(type(layer) in PLAIN_LAYERS for layer in kept.layers)
+    return kept if plain else None
 
 
 @contextmanager
