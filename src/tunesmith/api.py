@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.config.load import load_values
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import detected
 from tunesmith.data.formats.preference import preference_example
 from tunesmith.data.formats.prompt_completion import prompt_and_completion
 from tunesmith.data.formats.specs import format_spec
-from tunesmith.data.tokenize import encode as encode_rendered
+from tunesmith.data.masks import encode as encode_rendered
+from tunesmith.data.masks import format_of
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError
@@ -69,12 +69,7 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: T
         raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
     found: list[Example] = []
-    for examples in encode_rendered(
-        find_format(section.kind, PLACE)(row, spec),
-        tokenizer,
-        sequence_len=spec.sequence_len,
-        upstream=spec.upstream,
-    ):
+    for examples in encode_rendered(format_of(spec, PLACE)(row, spec), tokenizer, spec):
         if isinstance(examples, DataError):
             raise examples
         found += examples

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tunesmith.data import source as data_source
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.chat import chat_prompt, require_answer
 from tunesmith.data.formats.conversation import Message
 from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
@@ -20,7 +19,8 @@ from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
 from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenize import encode, prompt_ids
+from tunesmith.data.masks import encode, format_of
+from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
 from tunesmith.errors import DataError
@@ -140,7 +140,7 @@ def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Messag
 
 def _asked_text(values: dict[str, Any], spec: FormatSpec, source: str) -> tuple[Rendered, str] | None:
     """Return the prompt and the answer of a row of another type; None if it is trained from its first token on."""
-    samples = find_format(spec.dataset.kind, source)(values, replace(spec, train_on_inputs=False))
+    samples = format_of(spec, source)(values, replace(spec, train_on_inputs=False))
     texts = [sample for sample in samples if isinstance(sample, Rendered) and any(span.train for span in sample.spans)]
     if not texts or not texts[0].prompt().spans:
         return None
@@ -172,7 +172,7 @@ def _fed(
         messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
     rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
     prompt = rendered.prompt(last=True)
-    (found,) = encode([prompt], tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
+    (found,) = encode([prompt], tokenizer, spec)
     if isinstance(found, DataError):
         raise found
     return _gone_on(found[0].input_ids, said, spec, tokenizer, source)
@@ -207,7 +207,7 @@ def conversation_prompt(
         raise DataError(f"a model is not asked in words with type {kind}; set `type` to the layout of its prompts")
     else:
         row = {spec.dataset.field_instruction: text, spec.dataset.field_output: "(the answer)"}
-        answered = find_format(kind, source)(row, spec)[0]
+        answered = format_of(spec, source)(row, spec)[0]
         assert isinstance(answered, Rendered)
         rendered = answered.prompt(last=True)
     return _gone_on(prompt_ids(rendered, tokenizer), said, spec, tokenizer, source)

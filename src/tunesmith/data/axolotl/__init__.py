@@ -1,0 +1,12 @@
+"""`mask: axolotl`: what Axolotl 0.21 makes of a row, its faults included, for runs that reproduce its labels.
+
+Each file has the types of one family that Axolotl treats in another way. They use the tables and small functions of
+`formats`, which do not know them; `data/masks.py` chooses between the two.
+"""
+
+from tunesmith.data.axolotl.chat import chat
+from tunesmith.data.axolotl.raw import RAW
+from tunesmith.data.formats.spec import Format
+
+FORMATS: dict[str, Format] = {"chat_template": chat, **RAW}
+"""Value of `type` -> its function, for the types of which Axolotl makes something else."""
