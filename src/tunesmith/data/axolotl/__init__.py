@@ -5,8 +5,9 @@ Each file has the types of one family that Axolotl treats in another way. They u
 """
 
 from tunesmith.data.axolotl.chat import chat
+from tunesmith.data.axolotl.instruct import INSTRUCT
 from tunesmith.data.axolotl.raw import RAW
 from tunesmith.data.formats.spec import Format
 
-FORMATS: dict[str, Format] = {"chat_template": chat, **RAW}
+FORMATS: dict[str, Format] = {"chat_template": chat, **INSTRUCT, **RAW}
 """Value of `type` -> its function, for the types of which Axolotl makes something else."""
