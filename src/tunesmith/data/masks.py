@@ -5,10 +5,21 @@ from collections.abc import Sequence
 from tunesmith.data import axolotl, tokenize
 from tunesmith.data.axolotl.tokens import encode as axolotl_encode
 from tunesmith.data.formats import find_format
+from tunesmith.data.formats.conversation import Conversation
+from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
+from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import Format, FormatSpec
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
+
+CONVERSATIONS: dict[str, Conversation] = SHAREGPT_TYPES | DIALOGUE_TYPES
+"""Types that lay out a conversation without a chat template."""
+
+
+def conversation_of(spec: FormatSpec) -> Conversation:
+    """Return how the rows of a dataset in `CONVERSATIONS` are read and rendered."""
+    return (axolotl.CONVERSATIONS if spec.mask == "axolotl" else CONVERSATIONS)[spec.dataset.kind]
 
 
 def format_of(spec: FormatSpec, source: str) -> Format:

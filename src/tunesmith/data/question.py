@@ -12,14 +12,12 @@ from typing import Any, NamedTuple
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.chat import chat_prompt, require_answer
 from tunesmith.data.formats.conversation import Message
-from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import Turn as ChatTurn
 from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
-from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import encode, format_of
+from tunesmith.data.masks import CONVERSATIONS, conversation_of, encode, format_of
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
@@ -28,9 +26,6 @@ from tunesmith.sections import Dataset
 
 Turn = dict[str, str]
 """A message: role and content."""
-
-CONVERSATIONS = SHAREGPT_TYPES | DIALOGUE_TYPES
-"""Types that lay out a conversation without a chat template."""
 
 PLAIN_TEXT = ("completion", "pretrain", "input_output", "prompt_completion")
 """Types without a layout: what is asked is gone on with."""
@@ -131,7 +126,7 @@ def _last_answer(turns: Sequence[ChatTurn]) -> int:
 
 def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Message], int]:
     """Return the messages of a conversation without a chat template, and which is its last answer."""
-    messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+    messages = conversation_of(spec).read(values, spec)
     answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
     if not answers:
         raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
@@ -170,7 +165,7 @@ def _fed(
     """Return the tokens of a conversation up to its last message, an answer; with the turns that are said before it."""
     if said and keeps_history(spec.dataset):
         messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
-    rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
+    rendered = conversation_of(spec).render(messages, replace(spec, train_on_inputs=False))
     prompt = rendered.prompt(last=True)
     (found,) = encode([prompt], tokenizer, spec)
     if isinstance(found, DataError):
@@ -238,7 +233,7 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
 
 def _system_turn(values: dict[str, Any], spec: FormatSpec) -> str | None:
     if spec.dataset.kind in CONVERSATIONS:
-        messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+        messages = conversation_of(spec).read(values, spec)
         return messages[0].text if messages and messages[0].name == "system" else None
     first = turns_of(values, spec.dataset)[0]
     return first.content if first.role == "system" else None
