@@ -5,11 +5,9 @@ from typing import Any
 
 from tunesmith.config.load import load_values
 from tunesmith.data.formats.detect import detected
-from tunesmith.data.formats.preference import preference_example
-from tunesmith.data.formats.prompt_completion import prompt_and_completion
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.masks import encode as encode_rendered
-from tunesmith.data.masks import format_of
+from tunesmith.data.masks import format_of, preference_example_of, prompt_and_completion
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError
@@ -56,9 +54,8 @@ def encode(
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
     if checked.data.rl:
-        upstream = (section.mask or checked.data.mask) == "axolotl"
-        rl = checked.data.rl
-        return [preference_example(dict(row), section, rl, checked.model, tokenizer, PLACE, upstream=upstream)]
+        example = preference_example_of(section.mask or checked.data.mask)
+        return [example(dict(row), section, checked.data.rl, checked.model, tokenizer, PLACE)]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)

@@ -15,9 +15,9 @@ from tunesmith.data.formats.conversation import Message
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import Turn as ChatTurn
 from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
+from tunesmith.data.formats.prompt_completion import require_template
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import CONVERSATIONS, conversation_of, encode, format_of
+from tunesmith.data.masks import CONVERSATIONS, conversation_of, encode, format_of, turns_of_pair
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
@@ -97,7 +97,7 @@ def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> s
     Raises:
         DataError: the row does not fit its type.
     """
-    if spec.answers or spec.dataset.kind == "pretokenized":
+    if spec.preferences or spec.dataset.kind == "pretokenized":
         return ""
     if (turns := _chat_turns(values, spec)) is not None:
         return turns[_last_answer(turns)].content

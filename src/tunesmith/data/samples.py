@@ -90,7 +90,7 @@ def _encoded(
     encoded = iter(encode(texts, tokenizer, spec))
     for item in good:
         own = islice(encoded, len(item.rendered))
-        item.examples.extend([_joined(own)] if spec.answers else map(_usable, own))
+        item.examples.extend([_joined(own)] if spec.preferences else map(_usable, own))
     return found
 
 

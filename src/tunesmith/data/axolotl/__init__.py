@@ -9,10 +9,18 @@ from tunesmith.data.axolotl.dialogue import DIALOGUE, DIALOGUE_TYPES
 from tunesmith.data.axolotl.instruct import INSTRUCT
 from tunesmith.data.axolotl.raw import RAW
 from tunesmith.data.axolotl.sharegpt import SHAREGPT, SHAREGPT_TYPES
+from tunesmith.data.axolotl.trl import prompt_completion
 from tunesmith.data.formats.conversation import Conversation
 from tunesmith.data.formats.spec import Format
 
-FORMATS: dict[str, Format] = {"chat_template": chat, **INSTRUCT, **RAW, **DIALOGUE, **SHAREGPT}
+FORMATS: dict[str, Format] = {
+    "chat_template": chat,
+    "prompt_completion": prompt_completion,
+    **INSTRUCT,
+    **RAW,
+    **DIALOGUE,
+    **SHAREGPT,
+}
 """Value of `type` -> its function, for the types of which Axolotl makes something else."""
 
 CONVERSATIONS: dict[str, Conversation] = SHAREGPT_TYPES | DIALOGUE_TYPES

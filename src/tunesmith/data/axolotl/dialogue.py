@@ -3,18 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tunesmith.data.formats import dialogue as served
 from tunesmith.data.formats.conversation import Conversation, Message, items_of, text_of, tokenizer_of
-from tunesmith.data.formats.dialogue import (
-    ANSWER,
-    PYGMALION,
-    llama2_text,
-    pygmalion_message,
-    pygmalion_spans,
-    read_llama2,
-    require_turns,
-    split_system,
-    texts_of,
-)
 from tunesmith.data.formats.spec import Format, FormatSpec
 from tunesmith.data.tokenizer import adds_bos
 from tunesmith.data.types import MASKED, Example, Rendered, Span
@@ -37,14 +27,14 @@ def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
     items = items_of(values, spec.dataset)
     for number, item in enumerate(items, 1):
         name, _ = text_of(number, item, "role", "value")
-        if name in PYGMALION or not messages or number == len(items):
-            messages.append(pygmalion_message(number, item))
+        if name in served.PYGMALION or not messages or number == len(items):
+            messages.append(served.pygmalion_message(number, item))
     return messages
 
 
 def _pygmalion(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
     """Render a role play; only a persona is given a BOS token, and no prompt is trained."""
-    spans = pygmalion_spans(messages, inputs=False)
+    spans = served.pygmalion_spans(messages, inputs=False)
     for index, message in enumerate(messages):
         if message.speaker is None and index:
             spans[index] = Span(with_bos(spans[index].text, spec), False)
@@ -54,7 +44,7 @@ def _pygmalion(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
 def _llama2_prompt(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
     """Render a conversation for inference; what is trained is `llama2_chat`."""
     tokenizer = tokenizer_of(spec)
-    return llama2_text(messages, spec, (tokenizer.bos_token if adds_bos(tokenizer) else "", "<s>", "</s>"))
+    return served.llama2_text(messages, spec, (tokenizer.bos_token if adds_bos(tokenizer) else "", "<s>", "</s>"))
 
 
 def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
@@ -62,23 +52,23 @@ def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
 
     Where the lengths do not add up, nothing is trained.
     """
-    system, turns = split_system(read_llama2(values, spec))
+    system, turns = served.split_system(served.read_llama2(values, spec))
     turns = turns[turns[0].speaker == 1 :]  # an answer without a question is dropped
-    require_turns(turns)
+    served.require_turns(turns)
     turns = [message for message in turns if message.text]
     if turns and turns[-1].speaker == 0:
         turns = turns[:-1]
     ends = ["" if index == 0 else END if index % 2 else " " for index in range(len(turns))]
-    text = "".join(map("".join, zip(texts_of(system, turns), ends, strict=True)))
+    text = "".join(map("".join, zip(served.texts_of(system, turns), ends, strict=True)))
     tokenizer, length = tokenizer_of(spec), spec.sequence_len
     ids: list[int] = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
     total = sum(token != tokenizer.pad_token_id for token in ids)
     trained, position = [False, *[True] * (len(ids) - 1)], 1
     for turn in text.split(END):
-        halves = turn.split(ANSWER)
+        halves = turn.split(served.ANSWER)
         if not turn or len(halves) != 2:
             break
-        question = len(tokenizer(halves[0] + ANSWER)["input_ids"]) - 1
+        question = len(tokenizer(halves[0] + served.ANSWER)["input_ids"]) - 1
         for index in range(position - 1, min(position + question, len(ids))):
             trained[index] = False
         position += len(tokenizer(turn)["input_ids"]) + 2
@@ -94,6 +84,6 @@ def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
 
 DIALOGUE_TYPES = {
     "pygmalion": Conversation(_read_pygmalion, _pygmalion),
-    "llama2_chat": Conversation(read_llama2, _llama2_prompt),
+    "llama2_chat": Conversation(served.read_llama2, _llama2_prompt),
 }
 DIALOGUE: dict[str, Format] = {"pygmalion": DIALOGUE_TYPES["pygmalion"].format, "llama2_chat": llama2_chat}
