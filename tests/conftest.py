@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from real_tokenizers import FAMILIES, load_family
-from tunesmith.config.sections import ModelSection
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import ModelSection
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side; each takes one core, also in what it starts
     os.environ.setdefault("OMP_NUM_THREADS", "1")

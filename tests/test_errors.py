@@ -3,8 +3,8 @@
 import pytest
 
 from tunesmith.config.methods import OPTIMIZERS
-from tunesmith.config.sections import OWNER
 from tunesmith.errors import did_you_mean
+from tunesmith.sections import OWNER
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Give `tunesmith.encode` and `tunesmith.Verdict` without importing anything before they are asked for."""
     if name == "encode":
-        from tunesmith.data.encode import encode
+        from tunesmith.api import encode
 
         return encode
     if name == "Verdict":

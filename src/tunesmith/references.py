@@ -1,4 +1,4 @@
-"""`path/to/file.py:function` in a config: the way to bring your own code."""
+"""Files that a config names, and `path/to/file.py:function` in it: the way to bring your own code."""
 
 import importlib.util
 import sys
@@ -10,14 +10,18 @@ from typing import Any
 from tunesmith.errors import ConfigError, did_you_mean
 
 
+def resolve_file(path: str, source: str) -> str:
+    """Return `path` as it stands if it exists from the working folder, else as seen from the folder of `source`."""
+    beside = Path(source).parent / path
+    return str(beside) if not Path(path).exists() and beside.exists() else path
+
+
 def code_file(name: str, source: str) -> tuple[Path, str]:
     """Return the Python file of `path/to/file.py[:function]`, from here or beside `source`, and the function's name.
 
     Raises:
         ConfigError: there is no such file.
     """
-    from tunesmith.config.places import resolve_file  # a process that only runs a file does without the config
-
     path, _, function = name.rpartition(":") if ".py:" in name else (name, "", "")
     file = Path(resolve_file(path, source))
     if not file.is_file():

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tunesmith.checks.template import TURNS, injected_system, probe, split_marks, template_findings, writes_date
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.formats.specs import format_spec
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
 ASK = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tunesmith.checks.tokenizer import embedding_findings, stop_findings, token_facts, tokenizer_findings
-from tunesmith.config.sections import AdapterSection, SpecialTokens
 from tunesmith.data.tokenizer import load_tokenizer
+from tunesmith.sections import AdapterSection, SpecialTokens
 
 ROWS = [
     {

@@ -12,8 +12,8 @@ import yaml
 
 from tunesmith.cli.config import main
 from tunesmith.config.load import load
-from tunesmith.config.sections import SECTIONS
 from tunesmith.config.yaml_source import Dumper, Loader, flow
+from tunesmith.sections import SECTIONS
 
 FILE = """base_model: some-org/some-model
 datasets:

@@ -14,8 +14,8 @@ from tunesmith.cli.explain import main
 from tunesmith.config.fates import reasons
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import old_names, supported
-from tunesmith.config.sections import SECTIONS
 from tunesmith.config.yaml_source import Loader
+from tunesmith.sections import SECTIONS
 
 
 def told(capsys, *keys):

@@ -6,7 +6,7 @@ import pytest
 
 from tunesmith.cli.main import main
 from tunesmith.cli.runs import HEIGHT, WIDTH, chart
-from tunesmith.training.record import RunRecord
+from tunesmith.training.record.run_record import RunRecord
 
 
 @pytest.fixture

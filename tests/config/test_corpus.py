@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
+from tunesmith.sections import Config
 
 COMMON: dict[str, Any] = {
     "base_model": "some-org/some-model-8b",

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from tunesmith.config import keys
 from tunesmith.config.fates import reasons
 from tunesmith.config.load import load
-from tunesmith.config.sections import OWNER, SECTIONS
 from tunesmith.errors import ConfigError
+from tunesmith.sections import OWNER, SECTIONS
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from tunesmith.config.load import load
-from tunesmith.config.places import resolve_file
 from tunesmith.errors import ConfigError
+from tunesmith.references import resolve_file
 
 BASE = "base_model: m\nlearning_rate: 1e-4\ndatasets:\n  - path: a.jsonl\n    type: alpaca\n"
 """Five lines, so that a test's own text starts on line 6."""

@@ -7,9 +7,9 @@ predicts and sees (training/test_collate.py).
 import pytest
 
 import tunesmith
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import DataError
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 THINKS_LAST = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' and loop.last %}<think>\n{% endif %}"

@@ -6,12 +6,12 @@ import time
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import Dataset
 from tunesmith.data.filters import spec_of_file
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import question, reference_answer
 from tunesmith.data.splits import describe, prepare_splits
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 SHORT = "def test_short(answer):\n    assert len(answer) < 10, f'{len(answer)} characters'\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import sys
-from tunesmith.config.sections import Dataset
+from tunesmith.sections import Dataset
 from tunesmith.data.source import digest, read_rows
 from tunesmith.errors import DataError
 

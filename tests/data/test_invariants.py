@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tunesmith
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import FORMATS, find_format
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.data.types import MASKED, Rendered
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

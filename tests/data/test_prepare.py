@@ -11,9 +11,9 @@ import datasets
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs, prepare
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 GOOD = {"instruction": "Say a.", "output": "a"}
 
@@ -137,8 +137,8 @@ def test_a_changed_format_of_the_users_own_makes_another_dataset(build, alpaca, 
 
 
 def test_another_tokenizer_makes_another_dataset(build, model_folder):
-    from tunesmith.config.sections import SpecialTokens
     from tunesmith.data.tokenizer import load_tokenizer
+    from tunesmith.sections import SpecialTokens
 
     other = load_tokenizer(model_folder, special_tokens=SpecialTokens(eos_token="<|endoftext|>"))
     assert build(tokenizer=other).folder != build().folder

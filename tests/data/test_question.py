@@ -2,13 +2,13 @@
 
 import pytest
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 TURNS = [
     {"role": "system", "content": "Be brief."},

@@ -13,10 +13,10 @@ import pyarrow.parquet
 import pytest
 
 from tunesmith import hub
-from tunesmith.config.sections import Dataset
 from tunesmith.data.source import check_token, digest, read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 TABLE = pyarrow.table({"a": [1, 2], "b": ["x", None]})
 TABLE_ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]

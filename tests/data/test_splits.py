@@ -3,11 +3,11 @@
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import DataSection, Dataset, TrainingSection
 from tunesmith.data.prepare import Prepared, Report
 from tunesmith.data.splits import describe, held_out_count, prepare_splits, set_names, tokens_of_run
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
+from tunesmith.sections import DataSection, Dataset, TrainingSection
 
 
 @pytest.mark.parametrize(

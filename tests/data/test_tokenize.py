@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import question
@@ -16,6 +15,7 @@ from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import adds_bos, chat_template
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

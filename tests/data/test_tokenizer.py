@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import tunesmith
-from tunesmith.config.sections import SpecialTokens
 from tunesmith.data.tokenizer import adds_bos, bos_disagrees, chat_template, load_tokenizer, named_templates
 from tunesmith.errors import ConfigError, DataError, ModelError
+from tunesmith.sections import SpecialTokens
 
 QUESTION = "What is 2+2?"
 SOURCE = Path(tunesmith.__file__).with_name("cli").joinpath("main.py").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.cli.merge_lora import main as merge
 from tunesmith.cli.train import main as train
-from tunesmith.config.sections import ModelSection
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
+from tunesmith.sections import ModelSection
 
 QUESTION = [{"role": "user", "content": "What is 3 + 3?"}]
 

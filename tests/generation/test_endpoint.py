@@ -9,10 +9,10 @@ from email.utils import format_datetime
 import pytest
 
 from stand_in import Says, StandIn, error
-from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.generation.endpoint import Refused, Reply, Request, Stopped, open_endpoint
 from tunesmith.generation.exchange import Prompt
+from tunesmith.sections import EndpointSection
 
 SCHEMA = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
 KEY = "sk-very-secret"

@@ -4,9 +4,9 @@ import pytest
 
 from tunesmith.checks.server import transformers_serve
 from tunesmith.cli.train import main as train
-from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.generation.endpoint import Refused, Request, Stopped, open_endpoint
+from tunesmith.sections import EndpointSection
 
 pytestmark = pytest.mark.slow
 

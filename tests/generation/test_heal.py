@@ -6,11 +6,11 @@ import pytest
 
 from tunesmith.assertions import Case, jury
 from tunesmith.cli.inference import main
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.generation.heal import heal
+from tunesmith.sections import Dataset
 
 RULES = """
 def test_digit(answer):

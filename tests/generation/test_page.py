@@ -10,7 +10,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 from playwright.sync_api import TimeoutError
 
-from tunesmith.config.sections import Dataset, ModelSection
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
@@ -18,6 +17,7 @@ from tunesmith.errors import ConfigError, RunError
 from tunesmith.generation.ask import Asker
 from tunesmith.generation.page import Exchange, build_page, messages_of, sampling_of, serve, tokens_html, turns_of
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
+from tunesmith.sections import Dataset, ModelSection
 
 pytestmark = pytest.mark.slow
 

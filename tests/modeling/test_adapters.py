@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from tunesmith.config.sections import AdapterSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.hardware import Hardware, detect
 from tunesmith.modeling.adapters import load_adapter, lora_config, new_adapter
+from tunesmith.sections import AdapterSection
 
 
 def section(**keys):

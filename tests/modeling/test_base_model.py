@@ -8,11 +8,11 @@ import sys
 import pytest
 import torch
 
-from tunesmith.config.sections import ModelSection
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.load import load_base_model, training_attention
+from tunesmith.sections import ModelSection
 
 CPU = Hardware(kind="cpu", count=1, name="fake", memory=2**34, bf16=True)
 GPU = Hardware(kind="cuda", count=1, name="fake", memory=2**36, bf16=True)

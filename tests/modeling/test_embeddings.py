@@ -4,11 +4,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tunesmith.config.sections import AdapterSection, ModelSection
 from tunesmith.errors import ConfigError
 from tunesmith.modeling.embeddings import check_new_tokens
 from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer, new_tokens
+from tunesmith.sections import AdapterSection, ModelSection
 
 SHAPE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 

@@ -18,9 +18,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from tunesmith.config.sections import AdapterSection
 from tunesmith.modeling.adapters import load_adapter, new_adapter
 from tunesmith.modeling.fused import LEFT, FusedLoraLinear, fuse
+from tunesmith.sections import AdapterSection
 
 SIZES = {
     "vocab_size": 50,

@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
 
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
 from tunesmith.modeling import generate as module
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
@@ -132,8 +132,8 @@ def test_sampling_is_repeatable_by_its_seed_and_differs_from_the_likeliest(voice
 
 
 def test_an_adapter_is_silent_while_the_base_speaks(tokenizer, prompts):
-    from tunesmith.config.sections import AdapterSection
     from tunesmith.modeling.adapters import new_adapter
+    from tunesmith.sections import AdapterSection
 
     section = AdapterSection(adapter="lora", lora_r=4, lora_target_linear=True)
     model = new_adapter(load_base_model(BASE, "float32"), section, "float32").eval()

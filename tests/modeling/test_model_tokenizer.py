@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunesmith.config.sections import ModelSection
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import ModelSection
 
 SMALL = "builtin/smollm2-135m-instruct"
 

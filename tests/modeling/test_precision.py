@@ -2,9 +2,9 @@
 
 import pytest
 
-from tunesmith.config.sections import ModelSection
 from tunesmith.hardware import Hardware, detect
 from tunesmith.modeling.precision import choose_precision
+from tunesmith.sections import ModelSection
 
 
 def machine(kind="cpu", *, bf16=True):

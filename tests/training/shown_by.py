@@ -182,7 +182,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_the_share_that_passes_is_logged_and_training_does_not_notice": "evaluation.during_training",
         "test_training_does_not_notice": "generate_samples",
     },
-    "training/test_args.py": {
+    "training/test_arguments.py": {
         "test_a_key_arrives_in_the_arguments_of_the_trainer": (
             "torch_empty_cache_steps eval_batch_size ddp_find_unused_parameters"
         ),
@@ -196,7 +196,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_python_collects_each_so_many_steps": "gc_collect_steps",
         "test_the_trace_has_the_steps_that_were_asked_for": "profiler_steps profiler_steps_start",
     },
-    "training/test_distribution.py": {
+    "training/runtime/test_distribution.py": {
         "test_a_split_model_trains_evaluates_saves_and_goes_on_as_a_whole_one": "fsdp_config.state_dict_type",
         "test_both_forms_of_fsdp_become_version_2": (
             "fsdp fsdp_version fsdp_config.activation_checkpointing fsdp_config.cpu_ram_efficient_loading "
@@ -212,7 +212,7 @@ TESTS: dict[str, dict[str, str]] = {
             "fsdp_config.fsdp_version fsdp_config.auto_wrap_policy fsdp_config.min_num_params"
         ),
     },
-    "training/test_kernels.py": {
+    "training/runtime/test_kernels.py": {
         "test_compilation_is_for_gpus_and_rows_of_one_length": "torch_compile torch_compile_backend torch_compile_mode",
         "test_cut_cross_entropy_is_done_by_ligers_kernel": "cut_cross_entropy",
         "test_each_part_of_liger_has_a_key_and_needs_the_plugin": (
@@ -223,7 +223,7 @@ TESTS: dict[str, dict[str, str]] = {
     "training/test_learning_curve.py": {
         "test_a_smaller_share_lies_in_a_larger_one_and_the_held_out_rows_stay": "train_share",
     },
-    "training/test_lisa.py": {
+    "training/optim/test_lisa.py": {
         "test_the_blocks_may_lie_elsewhere": "lisa_layers_attribute",
     },
     "training/test_methods_run.py": {
@@ -232,7 +232,7 @@ TESTS: dict[str, dict[str, str]] = {
             "use_eaft eaft_alpha eaft_k"
         ),
     },
-    "training/test_optimizers.py": {
+    "training/optim/test_optimizers.py": {
         "test_a_learning_rate_for_nothing_is_refused": "lr_groups[].name",
         "test_came_has_its_own_keys": "adam_beta3 adam_epsilon2",
         "test_galore_projects_the_named_modules": "optim_target_modules",
@@ -256,7 +256,7 @@ TESTS: dict[str, dict[str, str]] = {
         ),
         "test_each_kind_learns_to_tell_the_answers_apart": "rl",
     },
-    "training/test_publish.py": {
+    "training/record/test_publish.py": {
         "test_checkpoints_and_the_result_with_record_and_card_are_pushed": "hub_model_id hub_strategy hub_revision",
     },
     "training/test_resume.py": {
@@ -270,14 +270,14 @@ TESTS: dict[str, dict[str, str]] = {
         "test_training_goes_on_from_an_adapter": "lora_model_dir",
         "test_training_stops_early_when_the_held_out_loss_no_longer_falls": "early_stopping_patience",
     },
-    "training/test_schedules.py": {
+    "training/optim/test_schedules.py": {
         "test_a_schedule_follows_its_formula": (
             "cosine_constant_lr_ratio lr_quadratic_warmup jagged_restart_steps jagged_restart_warmup_steps "
             "jagged_restart_anneal_steps"
         ),
         "test_one_cycle_is_that_of_torch": "lr_div_factor",
     },
-    "training/test_trackers.py": {
+    "training/record/test_trackers.py": {
         "test_comet_gets_the_losses_and_the_config": "comet_project_name comet_online comet_api_key",
         "test_keys_become_the_environment_of_a_tracker": (
             "wandb_entity wandb_run_id trackio_space_id swanlab_api_key swanlab_api_host swanlab_web_host "

@@ -7,16 +7,16 @@ import pytest
 
 from tunesmith.cli.train import main
 from tunesmith.config.load import load
-from tunesmith.config.sections import EvaluationSection
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import question
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
 from tunesmith.modeling.load import load_base_model
+from tunesmith.sections import EvaluationSection
 from tunesmith.training import answering
 from tunesmith.training.answering import answers_during_training, sampling, scores, split
-from tunesmith.training.record import RunRecord
+from tunesmith.training.record.run_record import RunRecord
 
 HELD_OUT = {"max_steps": 4, "val_set_size": 4, "eval_steps": 2, "save_steps": 2, "lora_dropout": 0.5}
 SAMPLES = {"generate_samples": True, "generation_max_new_tokens": 4}

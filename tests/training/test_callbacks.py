@@ -11,7 +11,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from tunesmith.errors import RunError
 from tunesmith.training import callbacks
 from tunesmith.training.callbacks import CleanStop, Collect, LossWatch, Profile, Reporter, duration, peak_memory
-from tunesmith.training.record import RunRecord
+from tunesmith.training.record.run_record import RunRecord
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from shown_by import SHOWN_BY, TESTS
 
 from tunesmith.config.load import load
-from tunesmith.config.sections import SECTIONS, Section
 from tunesmith.data.splits import prepare_splits
+from tunesmith.sections import SECTIONS, Section
 
 pytestmark = pytest.mark.slow
 

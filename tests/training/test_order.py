@@ -4,11 +4,11 @@ import pytest
 from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tunesmith.config.sections import DataSection, TrainingSection
 from tunesmith.data.pack import pack_in_order
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.precision import Precision
-from tunesmith.training.args import Schedule, training_arguments
+from tunesmith.sections import DataSection, TrainingSection
+from tunesmith.training.arguments import Schedule, training_arguments
 from tunesmith.training.collate import FlatCollator, training_sequences
 from tunesmith.training.trainer import TokenMeanTrainer
 

@@ -10,9 +10,9 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 
 from tunesmith.cli.train import main
 from tunesmith.config.load import load
-from tunesmith.config.sections import PreferenceSection
-from tunesmith.config.sections.preference import PairLoss
 from tunesmith.data.splits import prepare_splits
+from tunesmith.sections import PreferenceSection
+from tunesmith.sections.preference import PairLoss
 from tunesmith.training.collate import FlatCollator, Sequences
 from tunesmith.training.preference import PreferenceTrainer
 from tunesmith.training.preference_losses import PAIR_LOSSES, Answers, pair_loss

@@ -9,12 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.cli.merge_lora import main as merge
 from tunesmith.config.load import load
-from tunesmith.config.sections import AdapterSection
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import detect
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
-from tunesmith.training.relora import ReLora
+from tunesmith.sections import AdapterSection
+from tunesmith.training.optim.relora import ReLora
 
 IDS = torch.arange(5, 25)[None]
 FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}

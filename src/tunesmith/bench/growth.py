@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from tunesmith.bench.measure import OURS, Work, make_work, own_run
 from tunesmith.bench.preparation import preprocess
-from tunesmith.config.sections import Config
 from tunesmith.hardware import detect
 from tunesmith.log import note
 from tunesmith.pages.plot import drawn
+from tunesmith.sections import Config
 
 ROWS = (1_000, 10_000, 100_000)
 TOKENS = (512, 1024, 2048, 4096, 8192)

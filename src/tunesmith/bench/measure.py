@@ -16,13 +16,13 @@ from typing import Any
 import yaml
 
 from tunesmith.bench.preparation import rows_per_second
-from tunesmith.config.sections import Config
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Config
 
 DEFAULT, FP32, BEST = ("trl", "default"), ("trl", "fp32"), ("trl", "bf16, packed, no checkpointing")
 OURS = ("tunesmith", "default")

@@ -18,7 +18,6 @@ from tunesmith.checks.template import injected_system, layout, shown_marks, temp
 from tunesmith.checks.terminal import one_line
 from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
 from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
-from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.messages import Turn
@@ -32,6 +31,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Example, Rendered, Row
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.log import note, progress
+from tunesmith.sections import Config
 
 QUICK_ROWS = 300
 """Rows of each dataset that are looked at before training."""

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from tunesmith.checks.caret import show_parting
 from tunesmith.checks.tokenizer import read_json
-from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
@@ -21,6 +20,7 @@ from tunesmith.data.formats.specs import as_chat, format_spec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.errors import DataError
+from tunesmith.sections import Config
 
 FILE = "prompt_manifest.json"
 

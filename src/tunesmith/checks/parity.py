@@ -19,7 +19,6 @@ from tunesmith.checks.report import Finding, Hit
 from tunesmith.checks.server import Request, Server, server_at, transformers_serve
 from tunesmith.checks.text import masked
 from tunesmith.checks.tokenizer import folder_of
-from tunesmith.config.sections import Config
 from tunesmith.data.formats.chat import parting, trained_turns
 from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec
@@ -29,6 +28,7 @@ from tunesmith.data.tokenizer import Tokenizer, adds_bos
 from tunesmith.data.types import Example, Rendered, Span
 from tunesmith.errors import DataError
 from tunesmith.log import note, progress
+from tunesmith.sections import Config
 
 SERVED = 20
 """Prompts sent to a server: those of unlike shapes first."""

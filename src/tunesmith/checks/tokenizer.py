@@ -10,10 +10,10 @@ from typing import Any
 
 from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.report import Finding, Hit
-from tunesmith.config.sections import AdapterSection, ModelSection
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.sentencepiece import sentencepiece_disagreements
 from tunesmith.data.tokenizer import Tokenizer, adds_bos, bos_disagrees
+from tunesmith.sections import AdapterSection, ModelSection
 
 NEITHER_SIDE_STRIPS = "a  b\n\n\tc"
 """A text whose whitespace a tokenizer for code keeps."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tunesmith.config.folder import load_folder
 from tunesmith.config.load import load
-from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError, RunError, UserError
 from tunesmith.log import note
+from tunesmith.sections import Config
 
 OVERRIDES = """FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
 --allow-local-paths. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tunesmith.cli.arguments import entry, parser, quiet_libraries, read_config
-from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
+from tunesmith.sections import Config
 
 SUMMARY = (
     "Train some rows of FILE with Tunesmith and with TRL's SFTTrainer, in turns, and compare speed, memory, losses."

@@ -7,9 +7,9 @@ from typing import Any
 
 from tunesmith.cli.arguments import entry, parser, read_recorded
 from tunesmith.config.idle import idle_keys
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import Config
 from tunesmith.config.yaml_source import KeyPath, flow
+from tunesmith.references import resolve_file
+from tunesmith.sections import Config
 
 SUMMARY = "Print the config as it is taken, as YAML, with the origin of each value; nothing is loaded or trained."
 EXAMPLES = """  tunesmith config lora.yml

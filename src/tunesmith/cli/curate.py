@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
-from tunesmith.config.sections import Config
 from tunesmith.data.source import SUFFIXES, kind_suffix
 from tunesmith.log import note
+from tunesmith.sections import Config
 
 if TYPE_CHECKING:
-    from tunesmith.synth.curate import Summary
+    from tunesmith.curation.curate import Summary
 
 SUMMARY = "Leave out duplicates, near duplicates, leaked rows and rows out of bounds, and say why. The source stays."
 EXAMPLES = """  tunesmith curate lora.yml
@@ -34,7 +34,7 @@ def curate(arguments: list[str]) -> int:
     given, rest = options.parse_known_args(arguments)
     config = _config(given.file, rest, _settings(given.against, given.output, given.keep))
 
-    from tunesmith.synth.curate import curate as curate_rows
+    from tunesmith.curation.curate import curate as curate_rows
 
     section = config.synthesis.curate
     tokenizer = None

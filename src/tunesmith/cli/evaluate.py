@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from tunesmith.cli.arguments import entry, parser, quick_imports, read_config
-from tunesmith.config.sections import Config
 from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
+from tunesmith.sections import Config
 
 SUMMARY = "Measure the model on held-out rows: loss, perplexity, and the file's assertions over its answers."
 EXAMPLES = """  tunesmith evaluate examples/honeycomb/lora.yml

@@ -14,9 +14,9 @@ from tunesmith.config.fates import reasons
 from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
-from tunesmith.config.sections import SECTIONS
 from tunesmith.config.yaml_source import Loader, flow
 from tunesmith.errors import ConfigError
+from tunesmith.sections import SECTIONS
 
 SUMMARY = "Say what a key means, what it takes, its default, and an example; without KEY, list all keys."
 ABOUT = "A key inside a block is written as datasets.path; its last word alone is found too."

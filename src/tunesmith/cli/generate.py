@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import entry, parser, read_config
-from tunesmith.config.sections import Config, Generate
 from tunesmith.errors import ConfigError
 from tunesmith.log import aligned, note
+from tunesmith.sections import Config, Generate
 
 if TYPE_CHECKING:
     from tunesmith.synth.generate import Critic, Outcome

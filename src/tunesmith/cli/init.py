@@ -138,8 +138,8 @@ def _output(text: str, overwrite: bool) -> Path:
 
 def _tokenizer(model: str) -> Any:
     """Return the tokenizer of a model on this machine; one of the Hub is not fetched only to measure."""
-    from tunesmith.config.sections import ModelSection
     from tunesmith.modeling.tokenizer import model_tokenizer
+    from tunesmith.sections import ModelSection
 
     is_here = model.startswith("builtin/") or Path(model).is_dir()
     return model_tokenizer(ModelSection(base_model=model)) if is_here else None

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import entry, parser, read_config
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import Config, Judge
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
+from tunesmith.references import resolve_file
+from tunesmith.sections import Config, Judge
 
 if TYPE_CHECKING:
     from tunesmith.evals.items import Item

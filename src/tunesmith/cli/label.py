@@ -7,9 +7,9 @@ from filelock import FileLock, Timeout
 
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.cli.judge import answers
-from tunesmith.config.places import resolve_file
 from tunesmith.errors import RunError
 from tunesmith.log import note
+from tunesmith.references import resolve_file
 
 SUMMARY = "Label answers good or bad on a page of this machine; each label is on disk at once."
 EXAMPLES = """  tunesmith label lora.yml                          # the answers of `tunesmith evaluate`

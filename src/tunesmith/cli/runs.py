@@ -13,7 +13,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.log import padded
 
 if TYPE_CHECKING:
-    from tunesmith.training.runs import Run
+    from tunesmith.training.record.runs import Run
 
 SUMMARY = "Show the runs in folders: a table of them, or all about one."
 EXAMPLES = """  tunesmith runs
@@ -35,7 +35,7 @@ def runs(arguments: list[str]) -> int:
     options.add_argument("--page", metavar="FILE", help="write an HTML page with the curves of all of them")
     given = options.parse_args(arguments)
 
-    from tunesmith.training.runs import find_runs, write_page
+    from tunesmith.training.record.runs import find_runs, write_page
 
     folders = [Path(name) for name in given.folders] or [Path("outputs") if Path("outputs").is_dir() else Path(".")]
     for folder in folders:
@@ -64,7 +64,7 @@ def _print_table(found: "list[Run]") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from tunesmith.training.runs import differences
+    from tunesmith.training.record.runs import differences
 
     rows = [("run", "status", "started", "steps", "loss", "eval loss", "tokens/s"), *map(_row, found)]
     differ = differences(found)

@@ -4,9 +4,9 @@ import argparse
 import sys
 
 from tunesmith.cli.arguments import entry, parser, quick_imports, quiet_libraries, read_config
-from tunesmith.config.sections import Config
 from tunesmith.errors import INTERRUPTED, ConfigError
 from tunesmith.log import note
+from tunesmith.sections import Config
 
 SUMMARY = "Train what the file says; weights, checkpoints and the record go to its output_dir."
 EXAMPLES = """  tunesmith train examples/honeycomb/lora.yml
@@ -31,7 +31,7 @@ def train(arguments: list[str]) -> int:
         return _sweep(given, overrides)
     config = read_config(given.file, overrides)
     if given.dry_run:
-        from tunesmith.training.output import starting_point
+        from tunesmith.training.record.output import starting_point
 
         start = starting_point(config.training, resume=given.resume, overwrite=given.overwrite)
         print(f"would train {config.model.base_model} into {config.training.output_dir}: {start or 'from the start'}")

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.config.sections import Config, DataSection, DistributionSection
-from tunesmith.config.types import template_fault, type_fault
+from tunesmith.sections import Config, DataSection, DistributionSection
+from tunesmith.sections.types import template_fault, type_fault
 
 
 def data_problems(config: Config) -> Iterator[Problem]:

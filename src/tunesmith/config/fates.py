@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 from tunesmith.config import keys
 from tunesmith.config.places import Places
-from tunesmith.config.sections import OWNER
 from tunesmith.config.yaml_source import KeyPath, shown
 from tunesmith.errors import did_you_mean
+from tunesmith.sections import OWNER
 
 
 class Reason(NamedTuple):

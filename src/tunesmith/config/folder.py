@@ -12,8 +12,8 @@ from tunesmith.config.idle import fits
 from tunesmith.config.load import load_values
 from tunesmith.config.local_paths import ALLOWED
 from tunesmith.config.model_rules import NOT_IN_SAVED
-from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
+from tunesmith.sections import Config
 
 _ADAPTER_KEYS = ("adapter", "lora_", "peft", "relora", "load_in_", "bnb_config", "model_quantization")
 

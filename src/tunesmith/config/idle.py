@@ -5,12 +5,12 @@ from pathlib import Path
 
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.model_rules import IDLE_MODEL
-from tunesmith.config.places import resolve_file
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
-from tunesmith.config.sections import Config, Dataset
 from tunesmith.config.tracking_rules import IDLE_TRACKING
 from tunesmith.config.training_rules import IDLE_TRAINING
+from tunesmith.references import resolve_file
+from tunesmith.sections import Config, Dataset
 
 
 def _without_evaluation(config: Config) -> bool:

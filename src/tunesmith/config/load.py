@@ -11,9 +11,9 @@ from tunesmith.config.fates import notes, settle
 from tunesmith.config.idle import idle_keys
 from tunesmith.config.places import Places
 from tunesmith.config.rules import broken_rules
-from tunesmith.config.sections import OWNER, SECTIONS, Config, Section
 from tunesmith.config.yaml_source import LONGEST, KeyPath, Marks, shown
 from tunesmith.errors import ConfigError, did_you_mean
+from tunesmith.sections import OWNER, SECTIONS, Config, Section
 
 _EXPECTED = {
     "int_parsing": "a whole number",

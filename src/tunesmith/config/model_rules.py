@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.config.sections import AdapterSection, Config, ModelSection
-from tunesmith.config.sections.model import ATTENTION, EXPERT_KERNELS, EXPERTS
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import did_you_mean
+from tunesmith.sections import AdapterSection, Config, ModelSection
+from tunesmith.sections.model import ATTENTION, EXPERT_KERNELS, EXPERTS
 
 PLUGINS = {
     "LigerPlugin": "",

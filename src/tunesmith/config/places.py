@@ -1,6 +1,5 @@
-"""Where a key stands: `file:line:column`, or the option that set it; and where the file is that it names."""
+"""Where a key stands: `file:line:column`, or the option that set it."""
 
-from pathlib import Path
 from typing import Any
 
 from tunesmith.config.yaml_source import KeyPath, Marks
@@ -24,9 +23,3 @@ class Places:
                 return "{}:{}:{}".format(self.file, *self.marks[path])
             path = path[:-1]
         return self.file
-
-
-def resolve_file(path: str, source: str) -> str:
-    """Return `path` as it stands if it exists from the working folder, else as seen from the folder of `source`."""
-    beside = Path(source).parent / path
-    return str(beside) if not Path(path).exists() and beside.exists() else path

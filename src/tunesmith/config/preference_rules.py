@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.config.sections import Config
+from tunesmith.sections import Config
 
 REFERENCED = ("dpo", "ipo", "kto")
 """Values of `rl` that compare the model with what it was at the start."""

@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from tunesmith.config.fates import reasons
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.sections import SECTIONS
 from tunesmith.config.yaml_source import flow
+from tunesmith.sections import SECTIONS
 
 _KINDS: dict[Any, str] = {
     bool: "true or false",

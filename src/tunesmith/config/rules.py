@@ -7,12 +7,12 @@ from tunesmith.config.data_rules import data_problems
 from tunesmith.config.model_rules import what_trains
 from tunesmith.config.preference_rules import preference_problems
 from tunesmith.config.problem import Problem, at
-from tunesmith.config.sections import AdapterSection, Config, ModelSection
 from tunesmith.config.synthesis_rules import synthesis_problems
 from tunesmith.config.tracking_rules import tracking_problems
 from tunesmith.config.training_rules import training_problems
-from tunesmith.config.types import template_fault
 from tunesmith.config.yaml_source import KeyPath, flow
+from tunesmith.sections import AdapterSection, Config, ModelSection
+from tunesmith.sections.types import template_fault
 
 
 def broken_rules(config: Config) -> list[Problem]:

@@ -11,7 +11,7 @@ import yaml
 from tunesmith.config.fates import Reason, reasons
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import blocks, old_names, supported
-from tunesmith.config.sections import SECTIONS
+from tunesmith.sections import SECTIONS
 
 _OFF: list[Any] = [None, False, "", [], {}]
 _BARE = {"no", "off", "false"}

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.config.problem import Problem
-from tunesmith.config.sections import Config
+from tunesmith.sections import Config
 
 
 def synthesis_problems(config: Config) -> Iterator[Problem]:

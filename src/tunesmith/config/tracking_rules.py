@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.config.sections import Config
+from tunesmith.sections import Config
 
 
 def tracking_problems(config: Config) -> Iterator[Problem]:

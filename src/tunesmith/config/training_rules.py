@@ -16,9 +16,9 @@ from tunesmith.config.methods import (
     optimizer_options,
 )
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.config.sections import Config, DataSection, TrainingSection
 from tunesmith.config.yaml_source import flow
 from tunesmith.errors import did_you_mean
+from tunesmith.sections import Config, DataSection, TrainingSection
 
 ONE_OF = (
     ("warmup_steps", "warmup_ratio"),

@@ -14,9 +14,9 @@ from tunesmith.config import overrides, yaml_source
 from tunesmith.config.idle import idle
 from tunesmith.config.load import load_values
 from tunesmith.config.places import Places
-from tunesmith.config.sections import Config
 from tunesmith.config.yaml_source import KeyPath, shown
 from tunesmith.errors import ConfigError
+from tunesmith.sections import Config
 
 PAIRS = "_"
 """Key whose value is a list of mappings: values that go together."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from tunesmith.assertions import Case, Jury, jury
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
@@ -18,6 +17,7 @@ from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.log import aligned, note
+from tunesmith.sections import Dataset
 
 
 class Dropped(NamedTuple):

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.question import Question, question
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Row
+from tunesmith.sections import Config
 
 
 class Asked(NamedTuple):

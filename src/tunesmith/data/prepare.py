@@ -19,7 +19,6 @@ from typing import Any
 
 from filelock import FileLock
 
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data import source as data_source
 from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
 from tunesmith.data.formats.answers import answer_specs
@@ -31,6 +30,7 @@ from tunesmith.data.types import MASKED, BadRow, Example, Row
 from tunesmith.errors import DataError
 from tunesmith.log import progress
 from tunesmith.references import code_file
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 DATA_VERSION = 3
 """Raise it whenever the same rows and settings would give other tokens."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.chat import chat_prompt, require_answer
@@ -25,6 +24,7 @@ from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 Turn = dict[str, str]
 """A message: role and content."""

@@ -8,7 +8,6 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import DataSection
 from tunesmith.data.filters import Dropped, filtered_rows
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
@@ -18,6 +17,7 @@ from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED, BadRow, Example, Rendered, Row
 from tunesmith.errors import DataError
+from tunesmith.sections import DataSection
 
 BATCH = 1000
 """Rows tokenised at once."""

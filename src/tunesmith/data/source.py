@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from tunesmith import hub
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import Dataset
 from tunesmith.data.download import download
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
+from tunesmith.references import resolve_file
+from tunesmith.sections import Dataset
 
 SUFFIXES = {
     ".jsonl": "jsonl",

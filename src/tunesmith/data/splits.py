@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tunesmith.config.sections import Config, DataSection, Dataset, TrainingSection
 from tunesmith.data.filters import dropped_lines
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
+from tunesmith.sections import Config, DataSection, Dataset, TrainingSection
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import hub
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import ModelSection, SpecialTokens
 from tunesmith.data.sentencepiece import from_sentencepiece, has_only_sentencepiece
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
 from tunesmith.log import note
+from tunesmith.references import resolve_file
+from tunesmith.sections import ModelSection, SpecialTokens
 
 Tokenizer = Any
 """A `transformers.PreTrainedTokenizerFast`; not imported here, so that a bad config is answered at once."""

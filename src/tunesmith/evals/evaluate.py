@@ -3,7 +3,6 @@
 from transformers import PrinterCallback
 
 from tunesmith.assertions import Case, Verdict, jury
-from tunesmith.config.sections import Config
 from tunesmith.data.held_out import Asked, held_out_questions
 from tunesmith.data.splits import Splits, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
@@ -18,7 +17,8 @@ from tunesmith.log import note, progress
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
-from tunesmith.training.args import plan_steps, training_arguments
+from tunesmith.sections import Config
+from tunesmith.training.arguments import plan_steps, training_arguments
 from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_logits_to_keep
 from tunesmith.training.trainer import TokenMeanTrainer
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data import source as data_source
 from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 VOICES = ("answer", "base", "tuned")
 """Columns that hold answers: `tunesmith inference --prompt-file` writes one for each model."""

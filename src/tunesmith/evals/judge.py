@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import Judge
 from tunesmith.errors import ConfigError, DataError, RunError, UserError
 from tunesmith.evals.items import Item, read_texts
 from tunesmith.evals.statistics import wilson
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request
 from tunesmith.log import aligned, note, progress
+from tunesmith.references import resolve_file
+from tunesmith.sections import Judge
 
 OUTCOMES = ("good", "bad")
 NO_VERDICT = "no verdict"

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Config
 from tunesmith.config.trials import Setting, Trial, make_trials
 from tunesmith.config.yaml_source import KeyPath
 from tunesmith.evals.baseline import REPORT
@@ -16,7 +15,8 @@ from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detecta
 from tunesmith.log import note
 from tunesmith.pages.plot import drawn
 from tunesmith.references import code_file
-from tunesmith.training.record import RunRecord
+from tunesmith.sections import Config
+from tunesmith.training.record.run_record import RunRecord
 from tunesmith.training.sweep import table
 
 FOLDER = "learning-curve"

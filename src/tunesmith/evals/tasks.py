@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError
 from tunesmith.generation.served import check_here
 from tunesmith.generation.voices import load_voices
 from tunesmith.hardware import detect
 from tunesmith.log import note
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Config
 from tunesmith.training.sweep import table
 
 

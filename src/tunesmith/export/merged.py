@@ -12,13 +12,13 @@ from safetensors import SafetensorError
 from transformers.trainer_utils import align_special_tokens
 
 from tunesmith.checks.manifest import changed_prompts, save_manifest, served_as_trained
-from tunesmith.config.sections import Config
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.log import note
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.precision import Format
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Config
 
 PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2, and def f(x): return x"
 """Text on which the merged model is compared with the adapter."""

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from tunesmith.assertions import Case, Jury
 from tunesmith.checks.manifest import changed_prompts, prompt_manifest
-from tunesmith.config.sections import Config
 from tunesmith.data import source as data_source
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_specs
@@ -23,6 +22,7 @@ from tunesmith.hardware import detect
 from tunesmith.log import note, progress
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Config
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from threading import Lock
 from typing import NamedTuple
 
-from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import RunError
 from tunesmith.generation.exchange import Completion
+from tunesmith.sections import EndpointSection
 
 
 class Stopped(RunError):

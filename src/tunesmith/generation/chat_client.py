@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from tunesmith.config.sections import EndpointSection
 from tunesmith.errors import ConfigError
 from tunesmith.generation.budget import Budget, Stopped
 from tunesmith.generation.exchange import Completion, Refused, Request, whole
 from tunesmith.log import note
+from tunesmith.sections import EndpointSection
 
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask us to wait; beyond that the run ends, and goes on when it is started again."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import Condition, Event
 from typing import TypeVar
 
-from tunesmith.config.sections import EndpointSection
 from tunesmith.data.parallel import in_batches
 from tunesmith.generation.budget import Budget, Spent, Stopped
 from tunesmith.generation.chat_client import ChatClient
@@ -22,6 +21,7 @@ from tunesmith.generation.exchange import Completion, Refused, Reply, Request
 from tunesmith.generation.replies import Replies
 from tunesmith.generation.structured import fit
 from tunesmith.modeling.builtin import cache_dir
+from tunesmith.sections import EndpointSection
 
 __all__ = ["Endpoint", "Refused", "Reply", "Request", "Spent", "Stopped", "open_endpoint"]
 

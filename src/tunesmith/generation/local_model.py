@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Event
 
 from tunesmith.config.folder import load_folder
-from tunesmith.config.sections import Dataset, ModelSection
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.generation.ask import Asker, make_asker
@@ -19,6 +18,7 @@ from tunesmith.generation.voices import base_voice
 from tunesmith.hardware import detect
 from tunesmith.modeling.generate import Sampling, end_tokens, generate
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Dataset, ModelSection
 
 
 class LocalModel:

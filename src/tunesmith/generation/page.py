@@ -10,13 +10,13 @@ from html import escape
 from threading import Lock
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.question import PLAIN_TEXT, Turn, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.ask import Asker
 from tunesmith.modeling.generate import Sampling, Voice, stream
 from tunesmith.pages.page import asset
+from tunesmith.sections import Dataset
 
 Updates = dict[Any, Any]
 """Component -> what it shall show."""

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tunesmith.checks.server import free_port, running
-from tunesmith.config.sections import Config, EndpointSection
 from tunesmith.data.held_out import Asked
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError
@@ -25,6 +24,7 @@ from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.generate import end_tokens
 from tunesmith.modeling.precision import choose_precision
+from tunesmith.sections import Config, EndpointSection
 
 START_SECONDS = 1800
 """Until vLLM must have loaded its model; it may fetch the weights first."""

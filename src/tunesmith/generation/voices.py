@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import Config, ModelSection
 from tunesmith.errors import ModelError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.generate import Voice
 from tunesmith.modeling.load import load_base_model, trained_model
 from tunesmith.modeling.precision import choose_precision
+from tunesmith.sections import Config, ModelSection
 
 
 def load_voices(config: Config, hardware: Hardware, *, tuned: bool = True, base: bool = False) -> list[Voice]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import AdapterSection
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import detect
 from tunesmith.modeling.precision import Format
+from tunesmith.sections import AdapterSection
 
 KEPT = "kept"
 """Folder in a checkpoint of ReLoRA with what was learnt before the last restart; peft's name of that adapter."""

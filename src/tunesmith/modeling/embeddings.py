@@ -6,9 +6,9 @@ Every load of a base model passes here, so that an adapter finds the rows that i
 from collections.abc import Mapping
 from typing import Any
 
-from tunesmith.config.sections import AdapterSection, ModelSection
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError
+from tunesmith.sections import AdapterSection, ModelSection
 
 
 def fit_embeddings(model: Any, section: ModelSection, tokenizer: Tokenizer) -> None:

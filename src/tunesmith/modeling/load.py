@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith import hub
-from tunesmith.config.sections import ModelSection
-from tunesmith.config.sections.model import EXPERTS, NOT_IN_TRANSFORMERS
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import Hardware
@@ -16,6 +14,8 @@ from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.embeddings import fit_embeddings
 from tunesmith.modeling.precision import Format
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import ModelSection
+from tunesmith.sections.model import EXPERTS, NOT_IN_TRANSFORMERS
 
 
 def load_base_model(section: ModelSection, dtype: Format, *, attention: str | None = None) -> Any:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tunesmith.config.sections import ModelSection
 from tunesmith.hardware import Hardware
+from tunesmith.sections import ModelSection
 
 Format = Literal["float32", "bfloat16", "float16"]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tunesmith.config.sections import ModelSection
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.modeling.builtin import local_base_model
+from tunesmith.sections import ModelSection
 
 
 def model_tokenizer(section: ModelSection) -> Tokenizer:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import yaml
 
 from tunesmith.config.load import load_values
-from tunesmith.config.sections import Dataset
 from tunesmith.config.yaml_source import flow
 from tunesmith.data.formats.answers import answer_specs
 from tunesmith.data.formats.detect import COLUMNS, detected
@@ -21,6 +20,7 @@ from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 Length = tuple[int, str]
 """A `sequence_len`, and why."""

@@ -13,14 +13,14 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from tunesmith.assertions import Case, Jury, jury
-from tunesmith.config.sections import Config, Dataset, Generate
+from tunesmith.checks.parts import prompt_and_answer
 from tunesmith.data.twins import NearTexts, text_hash
 from tunesmith.errors import RunError, UserError
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request, Spent, open_endpoint
 from tunesmith.log import note, progress
+from tunesmith.sections import Config, Dataset, Generate
 from tunesmith.synth.diversity import Diversity, choices_of, diversity
 from tunesmith.synth.output import Output, open_output
-from tunesmith.synth.parts import prompt_and_answer
 from tunesmith.synth.prompts import Prompts
 
 ROUND = 64

@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.places import resolve_file
-from tunesmith.config.sections import Dataset, Generate
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.references import resolve_file
+from tunesmith.sections import Dataset, Generate
 
 DEFAULT = """\
 {% if seeds %}These are rows of a dataset:

@@ -13,7 +13,6 @@ import torch
 from tqdm import tqdm
 
 from tunesmith.assertions import Case, jury
-from tunesmith.config.sections import Config, EvaluationSection
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.held_out import held_out_questions
 from tunesmith.data.splits import Splits
@@ -23,7 +22,8 @@ from tunesmith.errors import ConfigError
 from tunesmith.log import is_main_process
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
-from tunesmith.training.record import RunRecord
+from tunesmith.sections import Config, EvaluationSection
+from tunesmith.training.record.run_record import RunRecord
 
 
 class Asked(NamedTuple):

@@ -14,10 +14,10 @@ import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tunesmith.config.sections import TrainingSection
 from tunesmith.errors import RunError
 from tunesmith.log import is_main_process
-from tunesmith.training.record import RunRecord
+from tunesmith.sections import TrainingSection
+from tunesmith.training.record.run_record import RunRecord
 
 
 class Reporter(TrainerCallback):

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from tunesmith.config.sections import DataSection
 from tunesmith.data.pack import pack, pack_in_order
 from tunesmith.data.splits import Splits
 from tunesmith.data.types import MASKED, Example
+from tunesmith.sections import DataSection
 
 
 class Sequences(torch.utils.data.Dataset[list[Example]]):

@@ -4,15 +4,15 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from tunesmith.config.sections import Config
 from tunesmith.modeling.adapters import in_format, load_adapter, new_adapter
 from tunesmith.modeling.embeddings import check_new_tokens
 from tunesmith.modeling.freeze import unfreeze
 from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.precision import Precision
 from tunesmith.modeling.tokenizer import model_tokenizer, new_tokens
-from tunesmith.training.lisa import Lisa
-from tunesmith.training.relora import ReLora
+from tunesmith.sections import Config
+from tunesmith.training.optim.lisa import Lisa
+from tunesmith.training.optim.relora import ReLora
 
 
 def build_model(config: Config, precision: Precision, attention: str | None, *, fused: bool = False) -> Any:

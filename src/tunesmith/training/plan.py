@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.config.sections import Config, TrainingSection
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.load import training_attention
 from tunesmith.modeling.precision import Precision, choose_precision
-from tunesmith.training.args import Decision
-from tunesmith.training.distribution import distribution_arguments
-from tunesmith.training.kernels import kernel_arguments
-from tunesmith.training.optimizers import for_this_machine
-from tunesmith.training.publish import hub_arguments
-from tunesmith.training.trackers import choose_trackers
+from tunesmith.sections import Config, TrainingSection
+from tunesmith.training.arguments import Decision
+from tunesmith.training.optim.optimizers import for_this_machine
+from tunesmith.training.record.publish import hub_arguments
+from tunesmith.training.record.trackers import choose_trackers
+from tunesmith.training.runtime.distribution import distribution_arguments
+from tunesmith.training.runtime.kernels import kernel_arguments
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tunesmith.config.preference_rules import REFERENCED
-from tunesmith.config.sections import Config
 from tunesmith.data.types import MASKED, Example
+from tunesmith.sections import Config
 from tunesmith.training.collate import FlatCollator
 from tunesmith.training.preference_losses import Answers, kto_loss, pair_loss, strength
 from tunesmith.training.trainer import TokenMeanTrainer

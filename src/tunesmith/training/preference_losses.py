@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import logsigmoid, relu
 
-from tunesmith.config.sections import PreferenceSection
+from tunesmith.sections import PreferenceSection
 
 
 class Answers(NamedTuple):

@@ -9,8 +9,6 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 
 from tunesmith.checks.doctor import quick_checks
 from tunesmith.checks.manifest import save_manifest, served_as_trained
-from tunesmith.config.sections import Config, DataSection, TrainingSection
-from tunesmith.config.sections.tracking import without_secrets
 from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
@@ -19,10 +17,11 @@ from tunesmith.log import is_main_process, note
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
+from tunesmith.sections import Config, DataSection, TrainingSection
+from tunesmith.sections.tracking import without_secrets
 from tunesmith.training.answering import answers_during_training
-from tunesmith.training.args import Decision, Schedule, plan_steps, training_arguments
+from tunesmith.training.arguments import Decision, Schedule, plan_steps, training_arguments
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
-from tunesmith.training.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.collate import (
     PIECE,
     FlatCollator,
@@ -31,12 +30,12 @@ from tunesmith.training.collate import (
     takes_logits_to_keep,
     training_sequences,
 )
-from tunesmith.training.distribution import fit_fsdp, save_whole
-from tunesmith.training.kernels import fuse_layers, spare_checkpointing
-from tunesmith.training.launch import check_launch, check_world
 from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
-from tunesmith.training.output import (
+from tunesmith.training.plan import Plan, make_plan, world_size
+from tunesmith.training.preference import objective
+from tunesmith.training.record.checkpoints import remove_broken, step_of, whole_checkpoints
+from tunesmith.training.record.output import (
     changed_settings,
     check_disk,
     full_disk_explained,
@@ -44,11 +43,12 @@ from tunesmith.training.output import (
     only_writer,
     starting_point,
 )
-from tunesmith.training.plan import Plan, make_plan, world_size
-from tunesmith.training.preference import objective
-from tunesmith.training.publish import publish
-from tunesmith.training.record import RunRecord
-from tunesmith.training.trackers import tracked
+from tunesmith.training.record.publish import publish
+from tunesmith.training.record.run_record import RunRecord
+from tunesmith.training.record.trackers import tracked
+from tunesmith.training.runtime.distribution import fit_fsdp, save_whole
+from tunesmith.training.runtime.kernels import fuse_layers, spare_checkpointing
+from tunesmith.training.runtime.launch import check_launch, check_world
 from tunesmith.training.trainer import TokenMeanTrainer
 
 

@@ -22,14 +22,14 @@ from typing import Any
 
 import yaml
 
-from tunesmith.config.sections import Config
-from tunesmith.config.sections.tracking import without_secrets
 from tunesmith.config.trials import Trial
 from tunesmith.errors import INTERRUPTED, RunError, UserError
 from tunesmith.log import note, padded
-from tunesmith.training.checkpoints import whole_checkpoints
-from tunesmith.training.output import changed_settings, only_writer
-from tunesmith.training.record import RunRecord
+from tunesmith.sections import Config
+from tunesmith.sections.tracking import without_secrets
+from tunesmith.training.record.checkpoints import whole_checkpoints
+from tunesmith.training.record.output import changed_settings, only_writer
+from tunesmith.training.record.run_record import RunRecord
 
 FINISHED, RESUME, AGAIN, NEW = "finished", "goes on", "starts again", "new"
 """What a trial has come to, and so what is left to do."""

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from tunesmith.config.sections import TrainingSection
 from tunesmith.data.types import MASKED
+from tunesmith.sections import TrainingSection
 from tunesmith.training.collate import pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
-from tunesmith.training.optimizers import Methods
+from tunesmith.training.optim.optimizers import Methods
 
 
 class ByLength(torch.utils.data.Sampler[int]):

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.chat import chat
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 
 def turns(*pairs):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.detect import COLUMNS, detected, with_types
 from tunesmith.errors import ConfigError
+from tunesmith.sections import Dataset
 
 
 @pytest.mark.parametrize(

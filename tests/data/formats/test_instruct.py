@@ -3,13 +3,13 @@
 import pytest
 
 import tunesmith
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.layouts import LAYOUTS
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 ROW = {"instruction": "Add.", "input": "2 and 2", "output": "4"}
 MAPPING = {

@@ -7,10 +7,10 @@ token is tested in tests/data/test_oracle.py.
 import os
 from pathlib import Path
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.instruct import instruct
 from tunesmith.data.formats.layouts import LAYOUTS
 from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.sections import Dataset
 
 FILE = Path(__file__).parent / "instruct_layouts.txt"
 

@@ -4,12 +4,12 @@ import pytest
 
 import tunesmith
 from tunesmith.config.load import load_values
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 CHAT = {
     "prompt": [

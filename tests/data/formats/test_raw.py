@@ -3,12 +3,12 @@
 import pytest
 
 import tunesmith
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.types import Span
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 STEPS = {"prompt": "2+2+2?", "completions": ["2+2 is 4.", "So it is 7."], "labels": [True, False]}
 

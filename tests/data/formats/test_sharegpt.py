@@ -5,13 +5,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tunesmith
-from tunesmith.config.sections import Dataset
 from tunesmith.data.debug import token_view
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.fastchat import LAYOUTS
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import question
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 SEED_ROW = {
     "conversations": [{"from": "human", "value": "What can I ask?"}, {"from": "gpt", "value": "Did your team ship?"}]

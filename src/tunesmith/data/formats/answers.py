@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.preference import preference_example
 from tunesmith.data.formats.prompt_completion import prompt_completion
@@ -18,6 +17,7 @@ from tunesmith.data.formats.specs import dataset_template
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered, Span
 from tunesmith.errors import DataError
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 ABSENT = Rendered(())
 

@@ -10,12 +10,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.messages import joined_parts, message_list, split_thinking, tool_calls, tools_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, template_properties
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 PLACEHOLDERS = ("[[dummy_message]]", "zzdummymessagezz")
 """Two that share neither their first nor their last character, so that one of them shows each border."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.messages import message_list
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 
 class Message(NamedTuple):

@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data import source as data_source
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
+from tunesmith.sections import Dataset
 
 COLUMNS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("input_ids", "labels"), {"type": "pretokenized"}),

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import yaml
 
-from tunesmith.config.sections import Dataset
-from tunesmith.config.types import MAPPING_KEYS
 from tunesmith.data.formats.conversation import tokenizer_of
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
 from tunesmith.data.formats.spec import Format, FormatSpec, missing_column, text_column
 from tunesmith.data.tokenizer import adds_bos
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.sections import Dataset
+from tunesmith.sections.types import MAPPING_KEYS
 
 
 def instruct(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:

@@ -3,9 +3,9 @@
 import json
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.spec import missing_column
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 Range = tuple[int, int]
 """Characters from a begin up to an end that is not part of it."""

@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from tunesmith.config.sections import Dataset, ModelSection
-from tunesmith.config.types import MAPPING_KEYS, kind_of_preferences
 from tunesmith.data.formats.preference_chat import (
     Message,
     PreferenceRow,
@@ -28,6 +26,8 @@ from tunesmith.data.formats.specs import dataset_template
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.sections import Dataset, ModelSection
+from tunesmith.sections.types import MAPPING_KEYS, kind_of_preferences
 
 
 class Layout(NamedTuple):

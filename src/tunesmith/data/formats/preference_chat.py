@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.messages import tools_of, turns_of
 from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in
 from tunesmith.data.formats.spec import missing_column, text_column
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 Message = dict[str, Any]
 Texts = tuple[str | None, list[str]]

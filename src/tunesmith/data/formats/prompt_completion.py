@@ -9,13 +9,13 @@ all that follows the tokens which the prompt alone has in common with the whole.
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.formats.chat import Tools, conversation, difference, parting, template_of
 from tunesmith.data.formats.messages import Turn, tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec, missing_column, text_column
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Dataset
 
 COLUMNS = ("prompt", "completion")
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunesmith.config.sections import Dataset
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 Mask = Literal["served", "axolotl"]
 

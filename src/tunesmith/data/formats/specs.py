@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.config.sections import DataSection, Dataset, ModelSection
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template
 from tunesmith.errors import ConfigError
+from tunesmith.sections import DataSection, Dataset, ModelSection
 
 TEMPLATED = ("chat_template", "prompt_completion")
 """Types whose rows a chat template renders."""

@@ -1,0 +1,84 @@
+"""`tunesmith.encode`: one row to tokens and labels, as training would see them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunesmith.config.load import load_values
+from tunesmith.data.formats import find_format
+from tunesmith.data.formats.detect import detected
+from tunesmith.data.formats.preference import preference_example
+from tunesmith.data.formats.prompt_completion import prompt_and_completion
+from tunesmith.data.formats.specs import format_spec
+from tunesmith.data.tokenize import encode as encode_rendered
+from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
+from tunesmith.data.types import Example
+from tunesmith.errors import ConfigError, DataError
+from tunesmith.sections import Config, Dataset
+
+PLACE = "config.yml"
+"""Where relative files in the settings are looked for: the working folder."""
+
+
+def encode(
+    row: Mapping[str, Any],
+    *,
+    dataset: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
+    tokenizer: Tokenizer | str | None = None,
+) -> list[Example]:
+    """Return the examples that one row of data becomes: one mostly, several where a text is cut or a chat unrolled.
+
+    Args:
+        row: the columns of the row; it is not changed.
+        dataset: keys of one entry of `datasets`, such as {"type": "alpaca"}; without `type` the columns decide.
+        config: top-level keys, such as {"sequence_len": 2048, "mask": "axolotl", "rl": "dpo"}.
+        tokenizer: a fast tokenizer of transformers, or its folder or Hub name; preference rows of plain text need none.
+
+    Returns:
+        Examples. `input_ids` and `labels` are lists of the same length, shape (tokens,); a label is the token or -100.
+        `text` is what the tokens say. With `rl` there are no tokens: `prompt`, `chosen` and `rejected` (dpo, orpo), or
+        `prompt`, `completion` and `label` (kto) are texts.
+
+    Raises:
+        ConfigError: a key or its value is at fault.
+        DataError: the row does not fit the type, or nothing in it would be trained.
+    """
+    keys, asked = dict(config or {}), dict(dataset or {})
+    given = {key: value for key, value in asked.items() if value is not None}
+    streams = keys.pop("pretraining_dataset", None)
+    if streams:
+        given |= {"text_column": streams[0].get("text_column") or "text"}
+    asked_of_any = {"base_model": "none", "learning_rate": 1.0, "micro_batch_size": 2}
+    checked = load_values({**asked_of_any, **keys, "datasets": [{"path": "row", **given}]}, "config", {})
+    section = checked.data.datasets[0]
+    if asked.get("train_on_eos", "turn") is None:  # a null that is meant, in Axolotl's older way of masking
+        section = section.model_copy(update={"train_on_eos": None})
+    if isinstance(tokenizer, str):
+        tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
+    if checked.data.rl:
+        upstream = (section.mask or checked.data.mask) == "axolotl"
+        rl = checked.data.rl
+        return [preference_example(dict(row), section, rl, checked.model, tokenizer, PLACE, upstream=upstream)]
+    if section.type is None:
+        section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
+    return _encode(dict(row), section, checked, tokenizer)
+
+
+def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: Tokenizer | None) -> list[Example]:
+    if tokenizer is None:
+        raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
+    spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
+    found: list[Example] = []
+    for examples in encode_rendered(
+        find_format(section.kind, PLACE)(row, spec),
+        tokenizer,
+        sequence_len=spec.sequence_len,
+        upstream=spec.upstream,
+    ):
+        if isinstance(examples, DataError):
+            raise examples
+        found += examples
+    if section.kind == "prompt_completion":
+        prompt, completion = prompt_and_completion(row, spec)
+        return [example._replace(prompt=prompt, completion=completion) for example in found]
+    return found

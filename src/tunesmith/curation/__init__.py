@@ -1,0 +1,1 @@
+"""Curation: which rows of a dataset stay, and why."""

@@ -1,0 +1,106 @@
+"""How a run is spread over devices."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tunesmith.sections.section import Count, Section
+
+Strategy = Literal["full_shard", "shard_grad_op", "no_shard"]
+
+
+class FsdpConfig(Section):
+    """How FSDP splits a model. A key may have `fsdp_` before its name, as in older files."""
+
+    fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
+    """As `fsdp_version` outside the block."""
+    auto_wrap_policy: Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"] = "TRANSFORMER_BASED_WRAP"
+    """What is split by itself: each layer, each module over `min_num_params`, or the model as a whole."""
+    transformer_layer_cls_to_wrap: list[str] = []
+    """Classes of the layers, such as LlamaDecoderLayer; by default those that the model names."""
+    min_num_params: Count | None = None
+    """SIZE_BASED_WRAP: weights of the smallest module that is split by itself."""
+    reshard_after_forward: bool | None = None
+    """Free a layer's weights between its forward and its backward pass: less memory, more traffic. Default true."""
+    sharding_strategy: Strategy | None = None
+    """The same in older files: full_shard is true, shard_grad_op is false; no_shard does not split."""
+    offload_params: bool = False
+    """Keep weights, gradients and optimizer on the CPU."""
+    cpu_ram_efficient_loading: bool = False
+    """Only the first process reads the weights; the others get theirs from it."""
+    activation_checkpointing: bool = False
+    """As `gradient_checkpointing`, done by FSDP."""
+    state_dict_type: Literal["FULL_STATE_DICT", "SHARDED_STATE_DICT"] = "FULL_STATE_DICT"
+    """Checkpoints in one file, or a file a process. The result is whole either way."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_prefix(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        plain = {str(key).removeprefix("fsdp_"): value for key, value in values.items()}
+        return {"fsdp_version" if key == "version" else key: value for key, value in plain.items()}
+
+    @field_validator("transformer_layer_cls_to_wrap", mode="before", json_schema_input_type=list[str] | str)
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("sharding_strategy", mode="before", json_schema_input_type=str)
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return _known_strategy(value.lower()) if isinstance(value, str) else value
+
+    @field_validator("auto_wrap_policy", "state_dict_type", mode="before", json_schema_input_type=str)
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+
+class DistributionSection(Section):
+    """How a run is spread over several GPUs. In one process these keys change nothing."""
+
+    fsdp: list[Strategy | Literal["auto_wrap", "offload"]] = []
+    """Split weights, gradients and optimizer over the GPUs, in the form of older files: [full_shard, auto_wrap]."""
+    fsdp_config: FsdpConfig = FsdpConfig()
+    """How FSDP splits the model; the block alone switches it on."""
+    fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
+    """Version that the file was written for. Version 2 is used for both."""
+    deepspeed: str | dict[str, Any] | None = None
+    """DeepSpeed's settings, or their JSON file."""
+    dp_shard_size: Count | None = None
+    """FSDP: GPUs over which one copy of the model is split; by default all."""
+    dp_replicate_size: Count | None = None
+    """FSDP: number of such copies."""
+    context_parallel_size: Count = 1
+    """GPUs that share one sequence. Off in one process; above 1 refused in several."""
+    tensor_parallel_size: Count = 1
+    """GPUs that share each layer. Off in one process; above 1 refused in several."""
+    expert_parallel_size: Count = 1
+    """GPUs that share the experts of a layer. Off in one process; above 1 refused in several."""
+    ddp_timeout: Count | None = None
+    """Seconds that a GPU waits for the others; by default 1800."""
+    ddp_bucket_cap_mb: Count | None = None
+    """Without FSDP and DeepSpeed: MB of gradients that are exchanged at once."""
+    ddp_broadcast_buffers: bool | None = None
+    """Without FSDP and DeepSpeed: whether buffers come from the first process before each forward pass."""
+
+    @field_validator("fsdp", mode="before", json_schema_input_type=list[str] | str | bool)
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            return ["full_shard", "auto_wrap"] if value else []
+        names = value.replace(",", " ").split() if isinstance(value, str) else value
+        return [_known_strategy(name) for name in names] if isinstance(names, list) else names
+
+    @property
+    def sharded(self) -> bool:
+        """Whether FSDP is asked for."""
+        given = self.fsdp or self.fsdp_config.model_fields_set - {"fsdp_version"}
+        return bool(given) and "no_shard" not in (*self.fsdp, self.fsdp_config.sharding_strategy)
+
+
+def _known_strategy(name: Any) -> Any:
+    if str(name).startswith("hybrid_shard"):
+        raise ValueError(f"`{name}` is now written as `dp_replicate_size` (copies) and `dp_shard_size` (GPUs a copy)")
+    return name

@@ -1,0 +1,120 @@
+"""How the trained model is judged."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tunesmith.errors import did_you_mean
+from tunesmith.sections.endpoint import ServerSection
+from tunesmith.sections.judge import Judge
+from tunesmith.sections.section import Count, NonNegative, Section, Share
+
+METRICS = ("exact", "json", "similarity", "chrf")
+"""Metrics by name; `evals/metrics.py` measures them."""
+
+
+class Evaluation(Section):
+    """The `evaluation:` block."""
+
+    assertions: str | None = None
+    """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
+    assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
+    metrics: list[str] = []
+    """Further measures of an answer beside `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
+    during_training: Count | None = None
+    """At each evaluation of a training run, answer so many held-out prompts; `eval_pass_rate` is logged."""
+    max_new_tokens: Count = 256
+    """Longest answer generated, in tokens."""
+    max_rows: Count | None = None
+    """Generate answers for at most this many held-out rows; by default for all."""
+    batch_size: Count = 16
+    """Answers generated at once."""
+    backend: Literal["transformers", "vllm"] = "transformers"
+    """What makes the answers of `tunesmith evaluate`: `vllm` starts a server of it, which tells no held-out loss."""
+    endpoint: ServerSection | None = None
+    """A server that holds the tuned model: `tunesmith evaluate` asks it, token for token as was trained."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _of_a_server(cls, value: ServerSection | None) -> ServerSection | None:
+        """Refuse keys of an endpoint that say otherwise than an evaluation does."""
+        if value is None:
+            return None
+        if given := {"temperature", "max_tokens"} & value.model_fields_set:
+            raise ValueError(
+                f"takes no `{min(given)}`: the likeliest token is taken, up to `max_new_tokens` of `evaluation`"
+            )
+        if value.cache is None and (given := {"max_requests", "max_cost"} & value.model_fields_set):
+            raise ValueError(f"has `{min(given)}`, which needs `cache`: the folder that keeps replies for the next run")
+        return value
+
+    @model_validator(mode="after")
+    def _one_backend(self) -> "Evaluation":
+        if self.endpoint and self.backend == "vllm":
+            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: keep one")
+        return self
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _as_names(cls, value: Any) -> Any:
+        """Take `- regex: ^a` with and without quotes, and look whether every metric is one."""
+        if not isinstance(value, list):
+            return value
+        names = [
+            f"regex: {item['regex']}" if isinstance(item, dict) and set(item) == {"regex"} else item for item in value
+        ]
+        for name in names:
+            if isinstance(name, str) and name.startswith("regex:"):
+                try:
+                    re.compile(name.removeprefix("regex:").strip())
+                except re.error as error:
+                    raise ValueError(f"has `{name}`, which is no regular expression: {error}") from None
+            elif name not in METRICS and not (isinstance(name, str) and re.search(r"\.py:\w+$", name)):
+                known = ", ".join(METRICS)
+                near = did_you_mean(str(name), METRICS)
+                raise ValueError(f"has `{name}`; known are {known}, `regex: PATTERN` and `file.py:function`{near}")
+        return names
+
+
+class EvaluationSection(Section):
+    """How the model is judged by what it answers: by `evaluate`, and during training at each evaluation."""
+
+    evaluation: Evaluation = Evaluation()
+    """Assertions and how answers are generated."""
+    judge: Judge | None = None
+    """A model that judges answers by a rubric: `tunesmith judge`."""
+    generate_samples: bool = False
+    """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
+    num_generation_samples: Count = 3
+    """To how many prompts, taken from all over the held-out rows; the same ones each time."""
+    generation_max_new_tokens: Count | None = None
+    """Longest answer, in tokens; by default 50, and 128 for `do_causal_lm_eval`."""
+    generation_do_sample: bool | None = None
+    """Draw tokens at random; by default only where a temperature, top_p or top_k is set, else take the likeliest."""
+    generation_temperature: NonNegative = 0.7
+    """Spread of the random choice."""
+    generation_top_p: Share | None = None
+    """Draw from the likeliest tokens that together have this probability."""
+    generation_top_k: Count | None = None
+    """Draw from this many of the likeliest tokens."""
+    generation_prompt_ratio: Share = 0.5
+    """Where a sample is trained from its first token on (`completion`), the share of it that is the prompt."""
+    do_causal_lm_eval: bool = False
+    """At each evaluation, answer the held-out prompts (all, or `evaluation.max_rows`) and score the answers."""
+    eval_causal_lm_metrics: list[Literal["sacrebleu", "chrf", "ter", "perplexity"]] = ["sacrebleu", "chrf", "ter"]
+    """How answers are scored against the rows' own; needs the package sacrebleu. The perplexity is always reported."""
+
+    @field_validator("eval_causal_lm_metrics", mode="before")
+    @classmethod
+    def _no_comet(cls, value: Any) -> Any:
+        if isinstance(value, list) and "comet" in value:
+            raise ValueError("does not take `comet`, which needs a large model of its own; `chrf` comes nearest")
+        return value
+
+    @property
+    def draws(self) -> bool:
+        """Whether samples are drawn at random."""
+        asked = {"generation_temperature", "generation_top_p", "generation_top_k"} & self.model_fields_set
+        return bool(asked) if self.generation_do_sample is None else self.generation_do_sample

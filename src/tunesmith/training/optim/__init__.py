@@ -1,0 +1,1 @@
+"""Optimizers, learning rate schedules, and methods that change which weights train."""

@@ -1,0 +1,1 @@
+"""Processes, devices, kernels: how a run is spread over the machine."""
