@@ -91,7 +91,7 @@ def _cells(lines: dict[str, Any]) -> Iterator[tuple[str, list[str], str]]:
 
 
 def _write(frozen: dict[str, dict[str, str]]) -> None:
-    """Write the groups that differ in mask and tokenizer alone on one line, so that a diff of two versions reads well."""
+    """Write the groups that differ only in mask and tokenizer on one line, so that a diff reads well."""
     parts = []
     for part, groups in sorted(frozen.items()):
         lines: dict[str, Any] = {}
@@ -123,8 +123,8 @@ def _compare(part: str, frozen: dict[str, str], now: dict[str, str], seconds: fl
             reworded += 1
     words = "DIFFERS" if differing else "same"
     print(
-        f"{part}: frozen {_total(frozen)}  now {_total(now)}  {words}: {len(differing)} of {len(frozen)} groups differ, "
-        f"{reworded} are worded otherwise, {seconds:.0f} s"
+        f"{part}: frozen {_total(frozen)}  now {_total(now)}  {words}: "
+        f"{len(differing)} of {len(frozen)} groups differ, {reworded} are worded otherwise, {seconds:.0f} s"
         + (f"; {absent} NOT COMPARED: run tests/real_tokenizers.py" if absent else "")
     )
     return not differing
