@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tunesmith.cli.arguments import entry, parser, read_config
-from tunesmith.cli.judge import answers
+from tunesmith.cli.judge import read_answers
 from tunesmith.errors import RunError
 from tunesmith.log import note
 from tunesmith.references import resolve_file
@@ -24,25 +24,25 @@ def label(arguments: list[str]) -> int:
     options.add_argument("--answers", metavar="FILE", help="report of tunesmith evaluate (the default), or rows")
     options.add_argument("--labels", metavar="CSV", help="file of the labels (default: `judge.labels`, or labels.csv)")
     options.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
-    given, overrides = options.parse_known_args(arguments)
-    config = read_config(given.file, overrides, quiet=True)
+    args, overrides = options.parse_known_args(arguments)
+    config = read_config(args.file, overrides, quiet=True)
 
     from tunesmith.evals.label_page import HOST, LabelServer, mixed
     from tunesmith.evals.labels import LabelFile
 
     named = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
-    file = Path(given.labels or resolve_file(named, config.source))
-    items = mixed(answers(given.answers, config))
+    file = Path(args.labels or resolve_file(named, config.source))
+    items = mixed(read_answers(args.answers, config))
     try:
         with FileLock(file.with_name(f".{file.name}.lock"), timeout=0):
             labels = LabelFile(file)
-            with LabelServer(items, labels, given.port) as server:
+            with LabelServer(items, labels, args.port) as server:
                 note(f"label {len(items)} answers at http://{HOST}:{server.server_port} ; Ctrl-C ends, nothing is lost")
                 try:
                     server.serve_forever()
                 except KeyboardInterrupt:
-                    said = [labels.of(item).label for item in items]
-                    print(f"{file}: {said.count('good')} good, {said.count('bad')} bad, of {len(items)}")
+                    marks = [labels.of(item).label for item in items]
+                    print(f"{file}: {marks.count('good')} good, {marks.count('bad')} bad, of {len(items)}")
     except Timeout:
         raise RunError(f"another page writes {file}; end that one first, or name another file with --labels") from None
     return 0

@@ -14,7 +14,7 @@ REPORT = Path(REPORTS[0])
 
 
 class Baseline(NamedTuple):
-    """The answers of one voice of an earlier report.
+    """The answers of one variant of an earlier report.
 
     Attributes:
         file: the report.
@@ -59,10 +59,10 @@ def read_baseline(name: str) -> Baseline:
         raise ConfigError(f"--baseline {name}: there is no {file}; {cure}")
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        voice = "tuned" if "tuned" in content["summary"] else list(content["summary"])[-1]
-        summary = content["summary"][voice]
+        variant = "tuned" if "tuned" in content["summary"] else list(content["summary"])[-1]
+        summary = content["summary"][variant]
         losses = {key: summary[key] for key in ("loss", "perplexity", "tokens") if key in summary}
-        rows = [(row["question"], row["answers"][voice]["text"]) for row in content["rows"]]
+        rows = [(row["question"], row["answers"][variant]["text"]) for row in content["rows"]]
     except (ValueError, KeyError, TypeError, IndexError):
         raise ConfigError(f"--baseline {name}: {file} is no report of `tunesmith evaluate`") from None
     return Baseline(file, losses, rows)

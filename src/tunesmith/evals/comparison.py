@@ -7,11 +7,11 @@ from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detecta
 
 
 class Comparison(NamedTuple):
-    """The paired comparison of two voices.
+    """The paired comparison of two variants.
 
     Attributes:
-        before: the voice that is compared with.
-        after: the voice that is judged.
+        before: the variant that is compared with.
+        after: the variant that is judged.
         fixed: places of the rows that only `after` answers well, the worst answers of `before` first.
         broken: places of the rows that only `before` answers well, the worst answers of `after` first.
         good: rows that both answer well.
@@ -64,7 +64,7 @@ class Comparison(NamedTuple):
 
 
 def compare(report: Report, before: str, after: str) -> Comparison:
-    """Return the comparison of two voices of a report."""
+    """Return the comparison of two variants of a report."""
     pairs = list(zip(report.passes(before), report.passes(after), strict=True))
     fixed = [place for place, pair in enumerate(pairs) if pair == (False, True)]
     broken = [place for place, pair in enumerate(pairs) if pair == (True, False)]
@@ -81,9 +81,9 @@ def compare(report: Report, before: str, after: str) -> Comparison:
 
 
 def comparisons(report: Report) -> list[Comparison]:
-    """Return the last voice of a report compared with each of the others; none without answers."""
-    voices = list(report.rows[0].answers) if report.rows else []
-    return [compare(report, voice, voices[-1]) for voice in voices[:-1]]
+    """Return the last variant of a report compared with each of the others; none without answers."""
+    variants = list(report.rows[0].answers) if report.rows else []
+    return [compare(report, variant, variants[-1]) for variant in variants[:-1]]
 
 
 def _round(count: int) -> int:

@@ -10,7 +10,7 @@ from tunesmith.data.types import BadRow
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
-VOICES = ("answer", "base", "tuned")
+VARIANTS = ("answer", "base", "tuned")
 """Columns that hold answers: `tunesmith inference --prompt-file` writes one for each model."""
 
 
@@ -23,13 +23,13 @@ class Item(NamedTuple):
 
     Attributes:
         id: where it stands: `eval.jsonl:7`, or what the column `id` says; of several models, with the model's name.
-        voice: who gave it: base, tuned, or just answer.
+        variant: who gave it: base, tuned, or just answer.
         question: what was asked.
         answer: what was said.
     """
 
     id: str
-    voice: str
+    variant: str
     question: str
     answer: str
 
@@ -91,8 +91,8 @@ def _report(file: Path) -> Any:
 def _of_report(report: Any, file: str) -> Iterator[Item]:
     try:
         for row in report["rows"]:
-            for voice, answer in row["answers"].items():
-                yield Item(f"{row['file']}:{row['row']}:{voice}", voice, row["question"], answer["text"])
+            for variant, answer in row["answers"].items():
+                yield Item(f"{row['file']}:{row['row']}:{variant}", variant, row["question"], answer["text"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is no report of this version of `tunesmith evaluate`; make it again") from error
 
@@ -100,9 +100,9 @@ def _of_report(report: Any, file: str) -> Iterator[Item]:
 def _of_rows(file: str) -> Iterator[Item]:
     for place, texts in read_texts(file):
         question = texts.get("question", texts.get("prompt"))
-        voices = [voice for voice in VOICES if voice in texts]
-        if question is None or not voices:
+        variants = [variant for variant in VARIANTS if variant in texts]
+        if question is None or not variants:
             raise DataError(f"{place}: expected the columns question and answer, found {', '.join(texts)}")
-        for voice in voices:
+        for variant in variants:
             name = texts.get("id") or place
-            yield Item(name if len(voices) == 1 else f"{name}:{voice}", voice, question, texts[voice])
+            yield Item(name if len(variants) == 1 else f"{name}:{variant}", variant, question, texts[variant])

@@ -95,5 +95,5 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _shown(item: Item, labels: LabelFile) -> dict[str, str]:
     label = labels.of(item)
-    place = item.id.removesuffix(f":{item.voice}")  # who answered is not told
+    place = item.id.removesuffix(f":{item.variant}")  # who answered is not told
     return {"id": place, "question": item.question, "answer": item.answer, "label": label.label, "why": label.why}

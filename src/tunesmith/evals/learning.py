@@ -24,7 +24,7 @@ FOLDER = "learning-curve"
 FLAT = 0.05
 """A curve is flat if its last step gains less than this share of the rows, with 95% confidence."""
 LOSS_HELPS, LOSS_FLAT = 0.02, 0.005
-"""Without assertions: the part by which the held-out loss falls in the last step where more would help, or is flat."""
+"""Without assertions: the part by which the eval loss falls in the last step where more would help, or is flat."""
 
 
 class Point(NamedTuple):
@@ -90,11 +90,11 @@ def _is_fresh(report: Path, trial: Trial) -> bool:
     return report.exists() and all(report.stat().st_mtime >= source.stat().st_mtime for source in sources)
 
 
-def _point(content: dict[str, Any], voice: str, rows: int, steps: int) -> Point:
+def _point(content: dict[str, Any], variant: str, rows: int, steps: int) -> Point:
     judged = content["criterion"] != "exact match"
-    answers = [row["answers"][voice] for row in content["rows"]]
+    answers = [row["answers"][variant] for row in content["rows"]]
     passes = [not answer["failed"] if judged else answer["exact"] for answer in answers]
-    return Point(rows, steps, content["summary"][voice]["loss"], passes)
+    return Point(rows, steps, content["summary"][variant]["loss"], passes)
 
 
 def advice(points: Sequence[Point], criterion: str) -> str:
@@ -103,7 +103,7 @@ def advice(points: Sequence[Point], criterion: str) -> str:
     step = f"from {before.rows:,} to {after.rows:,} rows"
     if criterion == "exact match" or not after.passes:
         fall = 1 - after.loss / before.loss
-        said = f"{step} the held-out loss changed by {-100 * fall:+.1f}%, and there are no assertions to judge by"
+        said = f"{step} the eval loss changed by {-100 * fall:+.1f}%, and there are no assertions to judge by"
         return _advice(fall >= LOSS_HELPS, fall <= LOSS_FLAT, said)
     changes = [float(now) - float(then) for then, now in zip(before.passes, after.passes, strict=True)]
     fixed, broken, rows = changes.count(1.0), changes.count(-1.0), len(changes)
@@ -134,7 +134,7 @@ def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
     for point in points:
         value, low, high = (100 * number for number in point.rate)
         rate = {criterion: f"{value:.0f}% ({low:.0f}-{high:.0f})"} if point.passes else {}
-        rows.append({"rows": point.rows or "0 (base)", "steps": point.steps, "held-out loss": point.loss, **rate})
+        rows.append({"rows": point.rows or "0 (base)", "steps": point.steps, "eval loss": point.loss, **rate})
     text = f"{table(rows)}\n\n{advice(points, criterion)}\n"
     content = [point._asdict() | {"pass_rate": point.rate._asdict() if point.passes else None} for point in points]
     (folder / "curve.json").write_text(json.dumps({"advice": advice(points, criterion), "points": content}))
@@ -154,4 +154,4 @@ def _plot(points: Sequence[Point], criterion: str, file: Path) -> None:
         left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
         left.yaxis.set_major_formatter("{x:.0%}")
         right.plot(rows, [point.loss for point in points], "o-", color="C1")
-        right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="held-out loss")
+        right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="eval loss")

@@ -18,7 +18,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.generation.endpoint import Refused, Request, Stopped, open_endpoint
 from tunesmith.generation.exchange import Prompt
-from tunesmith.generation.voices import trained_folder
+from tunesmith.generation.variants import find_trained_folder
 from tunesmith.hardware import Hardware
 from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
@@ -62,7 +62,7 @@ def check_served(config: Config, *, tuned: bool) -> None:
         return
     _vllm()
     if tuned:
-        trained_folder(config)
+        find_trained_folder(config)
     for key, used in (
         ("load_in_4bit", model.load_in_4bit),
         ("load_in_8bit", model.load_in_8bit),
@@ -126,7 +126,7 @@ def _launches(config: Config, *, base: bool, tuned: bool) -> list[Launch]:
     common = ["--trust-remote-code"] if model.trust_remote_code else []
     common += ["--tokenizer", model.tokenizer_config] if model.tokenizer_config else []
     of_base = [*common, *(["--revision", model.revision_of_model] if model.revision_of_model else [])]
-    folder, start = trained_folder(config) if tuned else "", local_base_model(model.base_model)
+    folder, start = find_trained_folder(config) if tuned else "", local_base_model(model.base_model)
     if tuned and adapter.adapter:
         saved = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
         rank = max(saved["r"], *saved.get("rank_pattern", {}).values(), 0)
