@@ -38,5 +38,5 @@ def test_every_exporter_leaves_a_folder_with_files_alone(config, tmp_path):
 
 
 def test_an_unknown_exporter_names_the_nearest(config, tmp_path):
-    with pytest.raises(ConfigError, match="no exporter `merge`.*merged"):
+    with pytest.raises(ConfigError, match=r"no exporter `merge`.*merged"):
         export_model("merge", config, tmp_path / "out", "float32")
