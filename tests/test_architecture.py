@@ -129,21 +129,6 @@ def test_a_file_and_its_functions_are_short(file):
             assert node.end_lineno - node.lineno + 1 <= 50, node.name
 
 
-def lines_of_code(file: Path) -> int:
-    """Count the lines of a file without blank ones, comments and docstrings."""
-    texts = [
-        node for node in ast.walk(TREES[file]) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    ]
-    told = {line for node in texts for line in range(node.lineno, node.end_lineno + 1)}
-    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
-    return sum(bool(line.strip()) and not line.strip().startswith("#") and number not in told for number, line in lines)
-
-
-def test_the_whole_is_small():
-    """Documentation is not counted, so that nobody saves on it: see design/architecture.md."""
-    assert sum(map(lines_of_code, FILES)) <= 18_000
-
-
 def test_names_say_what_is_inside():
     assert not {name for file in FILES for name in (file.stem, file.parent.name)} & VAGUE
 

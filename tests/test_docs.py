@@ -40,6 +40,22 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_source_file_in_the_documentation_exists(page):
+    text = page.read_text()
+    packages = "|".join(sorted(folder.name for folder in (ROOT / "src/tunesmith").iterdir() if folder.is_dir()))
+    files = [ROOT / name for name in re.findall(r"(?<![\w/])(?:src|tests)/[\w/]+\.\w+", text)]
+    files += [ROOT / "src/tunesmith" / name for name in re.findall(rf"`((?:{packages})/[\w/]+\.py)`", text)]
+    assert [str(file) for file in files if not file.exists()] == []
+
+
+def test_the_functions_in_the_answers_for_newcomers_exist():
+    answers = re.findall(r"`(src/[\w/]+\.py)`: .*?`(\w+)\(\)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert answers
+    for file, function in answers:
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{file}: {function}"
+
+
 def test_the_config_in_the_readme_loads(tmp_path):
     found = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert found

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunesmith.config.load import load_values
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import detected
-from tunesmith.data.formats.preference import preference_example
-from tunesmith.data.formats.prompt_completion import prompt_and_completion
 from tunesmith.data.formats.specs import format_spec
-from tunesmith.data.tokenize import encode as encode_rendered
+from tunesmith.data.masks import encode as encode_rendered
+from tunesmith.data.masks import format_of, preference_example_of, prompt_and_completion
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError
@@ -56,9 +54,8 @@ def encode(
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
     if checked.data.rl:
-        upstream = (section.mask or checked.data.mask) == "axolotl"
-        rl = checked.data.rl
-        return [preference_example(dict(row), section, rl, checked.model, tokenizer, PLACE, upstream=upstream)]
+        example = preference_example_of(section.mask or checked.data.mask)
+        return [example(dict(row), section, checked.data.rl, checked.model, tokenizer, PLACE)]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)
@@ -69,12 +66,7 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: T
         raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
     found: list[Example] = []
-    for examples in encode_rendered(
-        find_format(section.kind, PLACE)(row, spec),
-        tokenizer,
-        sequence_len=spec.sequence_len,
-        upstream=spec.upstream,
-    ):
+    for examples in encode_rendered(format_of(spec, PLACE)(row, spec), tokenizer, spec):
         if isinstance(examples, DataError):
             raise examples
         found += examples

@@ -46,3 +46,9 @@ def padded(lines: Sequence[Sequence[str]], left: Container[int] = (0,)) -> list[
 def aligned(lines: Sequence[Sequence[str]], left: Container[int] = (0,)) -> str:
     """Return lines of cells as a table; the columns `left` begin at the left, others end at the right."""
     return "\n".join("  ".join(line).rstrip() for line in padded(lines, left))
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text as one line of at most `limit` characters, and ` ...` if there is more."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[:limit]} ..."

@@ -29,21 +29,21 @@ def prints():
 
 
 def test_equal_rows(prints):
-    (hit,) = prints.hits(prints.equal(), "as")
+    (hit,) = prints.hits(prints.exact_duplicates(), "as")
     assert hit == ("a.jsonl", 3, "as a.jsonl:1")
 
 
 def test_nearly_equal_rows(prints):
-    (hit,) = prints.hits(prints.alike(), "nearly as")
+    (hit,) = prints.hits(prints.near_duplicates(), "nearly as")
     assert hit == ("b.jsonl", 5, "nearly as a.jsonl:2")
 
 
 def test_prompts_on_both_sides(prints):
-    assert prints.leaked(range(6, 8)) == [(6, 0), (7, 1)]
-    assert prints.leaked([5]) == []
-    assert prints.leaked([]) == []
+    assert prints.leaked_prompts(range(6, 8)) == [(6, 0), (7, 1)]
+    assert prints.leaked_prompts([5]) == []
+    assert prints.leaked_prompts([]) == []
 
 
 def test_no_rows_have_no_repeats():
     empty = Fingerprints(near=True)
-    assert (empty.equal(), empty.alike(), empty.leaked([])) == ([], [], [])
+    assert (empty.exact_duplicates(), empty.near_duplicates(), empty.leaked_prompts([])) == ([], [], [])

@@ -11,9 +11,9 @@ import pytest
 
 from tunesmith.cli.curate import main
 from tunesmith.config.load import load
-from tunesmith.curation import meaning
+from tunesmith.curation import semantic
 from tunesmith.curation.curate import curate
-from tunesmith.curation.manifest import DUPLICATE, LENGTH, Entry, Finding, decide
+from tunesmith.curation.manifest import DUPLICATE, LENGTH, Entry, Exclusion, decide
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError
 from tunesmith.sections import Curate
@@ -40,23 +40,23 @@ PLANTED = {
     "case": (
         {key: value.upper() + " " for key, value in GOOD[5].items()},
         "duplicate:prompt+answer",
-        "the same, but for case and whitespace, as {rows}:6",
+        "the same, except for case and whitespace, as {rows}:6",
     ),
     "near": (
         row(0, asked=changed(GOOD[7]["question"]), answer=GOOD[7]["answer"]),
         "near-duplicate",
-        "0.80 of the runs of words are those of {rows}:8",
+        "a near-duplicate (similarity 0.80) of {rows}:8",
     ),
-    "leaked": (row(50), "leak", "what is asked is the same as {tests}:1, to evaluate on"),
+    "leaked": (row(50), "leak", "its prompt is the same as the prompt of the eval row {tests}:1"),
     "leaked but for case": (
         row(51, asked=row(51)["question"].title()),
         "leak",
-        "what is asked is the same, but for case and whitespace, as {tests}:2, to evaluate on",
+        "its prompt is the same, except for case and whitespace, as the prompt of the eval row {tests}:2",
     ),
     "nearly leaked": (
         row(52, asked=changed(row(52)["question"], 29)),
         "leak",
-        "0.93 of the runs of words of what is asked are those of {tests}:3, to evaluate on",
+        "its prompt is a near-duplicate (similarity 0.93) of the prompt of the eval row {tests}:3",
     ),
     "long": (row(53, answer="long " * 200), "length", "1,260 characters, `max_chars` is 800"),
     "short": (row(54, asked="Why?", answer="So."), "length", "8 characters, `min_chars` is 20"),
@@ -126,24 +126,29 @@ def test_a_rule_is_undone_and_a_bound_moved_without_a_second_look(run, capsys):
     assert "used again" not in capsys.readouterr().err
 
 
-def test_what_stands_in_a_twin_comes_back_when_the_first_is_left_out():
-    twin = Finding(DUPLICATE, "the same as", 0)
-    entries = [Entry("a", 1, 900), Entry("a", 2, 9, found=(twin,)), Entry("b", 1, 9, found=(twin,)), Entry("b", 2, 9)]
-    decisions = [item.left_out for item in decide(entries, Curate(max_chars=100))]
+def test_a_duplicate_is_kept_when_the_first_row_is_excluded():
+    duplicate = Exclusion(DUPLICATE, "the same as", 0)
+    entries = [
+        Entry("a", 1, 900),
+        Entry("a", 2, 9, found=(duplicate,)),
+        Entry("b", 1, 9, found=(duplicate,)),
+        Entry("b", 2, 9),
+    ]
+    decisions = [item.exclusion for item in decide(entries, Curate(max_chars=100))]
     assert decisions == [
-        Finding(LENGTH, "900 characters, `max_chars` is 100"),
+        Exclusion(LENGTH, "900 characters, `max_chars` is 100"),
         None,
-        Finding(DUPLICATE, "the same as a:1, for which a:2 stays", 0),
+        Exclusion(DUPLICATE, "the same as a:1; kept: a:2", 0),
         None,
     ]
-    assert [item.left_out is None for item in decide(entries, Curate(keep=["duplicate"]))] == [True] * 4
+    assert [item.exclusion is None for item in decide(entries, Curate(keep=["duplicate"]))] == [True] * 4
 
 
-def test_a_twin_of_a_twin_goes_with_it():
-    """The first is nearly the same as an earlier row, so that its equal has nothing to stand in for."""
-    near, equal = Finding("near-duplicate", "like", 0), Finding("duplicate:x", "the same as", 1)
+def test_a_duplicate_of_an_excluded_near_duplicate_is_excluded():
+    """The first is nearly the same as an earlier row, so its exact duplicate is one too."""
+    near, equal = Exclusion("near-duplicate", "like", 0), Exclusion("duplicate:x", "the same as", 1)
     entries = [Entry("a", 1), Entry("a", 2, found=(near,)), Entry("a", 3, found=(equal,))]
-    assert [item.left_out is None for item in decide(entries, Curate())] == [True, False, False]
+    assert [item.exclusion is None for item in decide(entries, Curate())] == [True, False, False]
 
 
 @pytest.fixture
@@ -225,22 +230,22 @@ def test_rows_that_mean_the_same_are_out_and_the_rule_is_undone(tmp_path, write_
     assert main(given) == 0
     lines = [json.loads(line) for line in (tmp_path / "c/manifest.jsonl").read_text().splitlines()]
     assert [line.get("rule") for line in lines] == [None, "same-meaning", None, None, "same-meaning", None, None]
-    assert re.fullmatch(rf"its meaning has a likeness of 0\.90\d to {rows}:3", lines[4]["reason"])
+    assert re.fullmatch(rf"a semantic duplicate \(cosine similarity 0\.90\d\) of {rows}:3", lines[4]["reason"])
     assert main([*given, "--keep", "same-meaning"]) == 0
-    assert "its findings are used again" in capsys.readouterr().err
+    assert "the manifest is used again" in capsys.readouterr().err
     assert len((tmp_path / "c/rows.jsonl").read_text().splitlines()) == len(MEANT)
 
 
-def test_vectors_are_the_same_in_any_batch_and_the_twins_are_those_of_all_pairs(monkeypatch):
+def test_vectors_are_the_same_in_any_batch_and_the_duplicates_are_those_of_all_pairs(monkeypatch):
     texts = [" ".join(words(seed % 9, 2 + 3 * (seed % 4))) for seed in range(40)] + ["", "word"]
     found = []
     for size, block in ((7, 4), (42, 16)):
-        monkeypatch.setattr(meaning, "BLOCK", block)
-        meanings = meaning.Meanings("builtin/smollm2-135m-instruct", 0.7)
+        monkeypatch.setattr(semantic, "BLOCK", block)
+        index = semantic.SemanticIndex("builtin/smollm2-135m-instruct", 0.7)
         for start in range(0, len(texts), size):
-            meanings.add(texts[start : start + size])
-        found.append(meanings.twins(without=[3]))
-    vectors = np.memmap(meanings._vectors, np.float32, "r").reshape(len(texts), -1)
+            index.add(texts[start : start + size])
+        found.append(index.near_duplicates(without=[3]))
+    vectors = np.memmap(index._file, np.float32, "r").reshape(len(texts), -1)
     assert not vectors[40].any()
     some = [number for number in range(len(texts)) if number != 40]
     centred = vectors - vectors[some].mean(axis=0)
@@ -253,8 +258,8 @@ def test_vectors_are_the_same_in_any_batch_and_the_twins_are_those_of_all_pairs(
         if near:
             wanted[later] = near[0]
     assert 10 < len(wanted) < 30
-    assert [{later: twin.earlier for later, twin in twins.items()} for twins in found] == [wanted, wanted]
-    assert found[0][36].share == pytest.approx(found[1][36].share, abs=1e-3)
+    assert [{later: match.earlier for later, match in matches.items()} for matches in found] == [wanted, wanted]
+    assert found[0][36].similarity == pytest.approx(found[1][36].similarity, abs=1e-3)
 
 
 def test_complexity_is_the_number_of_different_words_or_a_function(curate_rows, tmp_path):
@@ -301,10 +306,10 @@ def test_rows_that_val_set_size_holds_out_are_those_of_training(
     [
         (["--curate.columns", "[questoin]"], "no row has a column `questoin`; did you mean `question`?"),
         (["--keep", "near-dup"], "no rule `near-dup`; did you mean `near-duplicate`?"),
-        (["--keep", "unreadable"], "what cannot be read cannot be kept"),
+        (["--keep", "unreadable"], "an unreadable row cannot be kept"),
         (["--curate.near-duplicates", "0.1"], "takes a share from 0.5 to 1, or 0 for not at all, found 0.1"),
         (["--curate.min-chars", "9", "--curate.max-chars", "3"], "`min_chars: 9` must not be over `max_chars: 3`"),
-        (["--output", "."], "`curate.output: .` holds"),
+        (["--output", "."], "`curate.output: .` has"),
         (["--against", "nothing.jsonl"], "no such file"),
         (["--curate.complexity", "own.py:f"], "own.py: no such file"),
     ],

@@ -171,15 +171,11 @@ def test_a_token_that_reaches_into_a_hole_is_not_trained(tokenizer):
     assert tokenizer.decode([label for label in example.labels if label != MASKED]) == "The 4."
 
 
-def test_a_long_text_is_cut_into_pieces_or_windows(tokenizer):
+def test_a_long_text_is_cut_into_pieces(tokenizer):
     words = Rendered((Span("one two three four five six seven", True, ends=1),), cut="pieces")
     ids = one(words, tokenizer, sequence_len=100).input_ids
     (pieces,) = encode([words], tokenizer, sequence_len=3)
     assert [piece.input_ids for piece in pieces] == [ids[:3], ids[3:6], ids[6:]]
-    (windows,) = encode([replace(words, cut="windows")], tokenizer, sequence_len=5, upstream=True)
-    assert windows[0].input_ids == [*ids[:4], tokenizer.eos_token_id]
-    assert windows[1].input_ids[:2] == ids[2:4]  # they overlap by (5 - 1) // 2
-    assert all(window.input_ids[-1] == tokenizer.eos_token_id for window in windows)
 
 
 def with_begin(tokenizer):
@@ -200,16 +196,6 @@ def test_the_begin_token_is_put_on_only_if_the_tokenizer_does_it_itself(tokenize
     assert (one(rendered, begins).input_ids, one(rendered, begins).labels[0]) == ([1, *parts], MASKED)
     assert one(Rendered((Span("a", True),), bos="own"), begins).labels[0] == 1
     assert one(Rendered((Span("", False), Span("a", True)), bos="own"), begins).input_ids == tokenizer("a").input_ids
-
-
-def test_upstream_cuts_each_part_and_takes_a_begin_token_off_later_ones(tokenizer):
-    rendered = Rendered((Span("one two three", False), Span("<|im_start|>four five", True, ends=1)), bos="own")
-    ids = tokenizer("one two three four five").input_ids
-    served, upstream = one(rendered, tokenizer), one(rendered, tokenizer, upstream=True)
-    assert served.input_ids == [*ids[:3], 1, *tokenizer("four five").input_ids, tokenizer.eos_token_id]
-    assert upstream.input_ids == [*ids[:3], *tokenizer("four five").input_ids, tokenizer.eos_token_id]
-    short = one(rendered, tokenizer, sequence_len=2, upstream=True)
-    assert short.input_ids == [*ids[:2], tokenizer("four").input_ids[0]]  # no room for an end token
 
 
 def test_the_prompt_ends_at_the_first_answer_or_at_the_last(tokenizer):

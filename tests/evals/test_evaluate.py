@@ -81,7 +81,7 @@ def test_a_config_without_held_out_rows_is_refused(tmp_path, write_config, capsy
 
 def test_nothing_trained_yet_is_said_so(tmp_path, write_config, capsys):
     assert main([str(write_config(tmp_path, val_set_size=2))]) == 4
-    assert "holds no adapter yet; run tunesmith train first" in capsys.readouterr().err
+    assert "has no adapter yet; run tunesmith train first" in capsys.readouterr().err
 
 
 def test_markdown_and_page_lie_beside_the_json(evaluated):
@@ -135,7 +135,7 @@ def test_a_drop_that_is_not_significant_ends_with_6_if_it_is_more_than_allowed(g
 
 def test_a_baseline_over_other_rows_is_an_error_that_counts_them(gate, capsys):
     assert gate(lambda rows: rows[0].update(question="Another?")) == 3
-    assert "is about other rows: 7 of its 8 rows are among the 8 of this evaluation" in capsys.readouterr().err
+    assert "has other rows: 7 of its 8 rows are among the 8 of this evaluation" in capsys.readouterr().err
 
 
 def test_wrong_baselines_are_named(evaluated, tmp_path, capsys):
@@ -164,7 +164,7 @@ def test_tasks_need_lm_eval(evaluated, capsys):
 def test_rows_and_answers_at_once_are_as_many_as_asked_for(evaluated, monkeypatch, tmp_path):
     asked = []
 
-    def generate(voice, prompts, *_, batch_size, **__):
+    def generate(variant, prompts, *_, batch_size, **__):
         asked.append((len(prompts), batch_size))
         return ["It is so."] * len(prompts)
 

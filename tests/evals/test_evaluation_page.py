@@ -45,7 +45,7 @@ def test_the_page_shows_the_verdict_the_counts_and_the_rows(show, changed_report
     assert texts(page, ".row .bar.small") == ["a.jsonl:9\nbroken"]  # what was broken is looked at first
     assert texts(page, ".answer.bad li") == ["test_json: test_json says no"]
     assert page.locator("#changes rect").count() == 4
-    assert page.locator("#rates circle").count() == 2 * 4  # two voices; all, each assertion, exact
+    assert page.locator("#rates circle").count() == 2 * 4  # two variants; all, each assertion, exact
 
 
 def test_keys_choose_rows_and_go_through_them(show, changed_report):

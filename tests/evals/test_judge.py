@@ -1,4 +1,4 @@
-"""`judge`: what the critic is asked, what becomes of its words, what a kill leaves, and how figures are told."""
+"""`judge`: the requests, the judgments, what a killed run leaves, and the reported figures."""
 
 import json
 import os
@@ -201,7 +201,7 @@ def test_a_limit_shows_what_there_is_and_the_next_run_goes_on(folder, server, ca
         (["--answers", "none.jsonl"], None, 3, "none.jsonl: no such file; `tunesmith evaluate` writes"),
         ([], '{"question": "q"}', 3, "rows.jsonl:1: expected the columns question and answer, found question"),
         ([], '{"question": ', 3, "rows.jsonl:1: not JSON"),
-        ([], "", 3, "rows.jsonl holds no answers"),
+        ([], "", 3, "rows.jsonl has no answers"),
         (["--judge.endpoint.api-key-env", "NOT_SET"], None, 2, "the environment variable NOT_SET is not set"),
         (["--judge.endpoint.retires", "3"], None, 2, "did you mean `retries`?"),
         (["--judge", "null"], None, 2, "has no block `judge`, such as\njudge:\n  rubric"),
@@ -233,7 +233,7 @@ def write_labels(folder, lines, head="id,question,answer,label,why"):
 
 
 def test_verdicts_are_compared_with_labels(folder, server, capsys, write_jsonl):
-    """48 of 50 good and 45 of 50 bad ones are found; two of them are examples of the critic and do not count."""
+    """48 of 50 good and 45 of 50 bad ones are found; two of them are examples of the judge and do not count."""
     lines = [f"g{n},q,{'wrong' if n < 2 else 'right'} {n},good," for n in range(50)]
     lines += [f'b{n},q,{"right" if n < 5 else "wrong"} b{n},Bad,"for a reason, {n}"' for n in range(50)]
     write_labels(folder, [*lines, "x1,q,shown 1,good,", "x2,q,shown 2,bad,", "x3,q,unlabelled,,"])
@@ -242,11 +242,11 @@ def test_verdicts_are_compared_with_labels(folder, server, capsys, write_jsonl):
     assert run(folder, "--against", str(folder / "labels.csv"), "--judge.examples", "shots.jsonl", "--show", "3") == 0
     out, err = capsys.readouterr()
     assert len(server.asked) == 100
-    assert "left out, since the critic has them as `judge.examples`: 2 of the labels" in err
+    assert "excluded, because they are in `judge.examples`: 2 of the labels" in err
     table = {line[:20].strip(): line[20:].split() for line in out.splitlines() if line.strip()}
     assert out.count("labelled good, judged bad") == 2
     assert out.count("labelled bad, judged good") == 1
-    assert "label     for a reason, 0\n  critic    It says so." in out
+    assert "label     for a reason, 0\n  critique  It says so." in out
     assert "4 more; --show 7 shows all" in out
     assert table["labelled good"][-3:] == ["48", "2", "0"]
     assert table["labelled bad"][-3:] == ["5", "45", "0"]
@@ -268,7 +268,7 @@ def test_a_judge_that_agrees_may_be_trusted_within_its_bounds(folder, server, ca
     out = capsys.readouterr().out
     assert "It can be trusted on answers like these." in out
     assert "none of 50 bad answers was called good: of all, it may still be up to 6%" in out
-    assert "label and verdict are the same everywhere" in out
+    assert "all labels and judgments agree" in out
 
 
 def test_few_labels_and_one_kind_are_said_to_be_too_little(folder, server, capsys):

@@ -21,7 +21,7 @@ def two_rows(make_report):
 def test_the_table_has_a_column_for_each_voice_and_a_line_for_each_assertion_that_somebody_fails(make_report):
     assert table(two_rows(make_report)).splitlines() == [
         "                                   base             tuned",
-        "held-out loss                    1.0000            0.2500",
+        "eval loss                        1.0000            0.2500",
         "perplexity                        2.718             2.718",
         "pass all assertions, of 2  0 (0%, 0-66)  2 (100%, 34-100)",
         "  test_json                0 (0%, 0-66)  2 (100%, 34-100)",

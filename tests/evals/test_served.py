@@ -18,7 +18,7 @@ from stand_in import Says, StandIn, error
 from tunesmith.checks.server import transformers_serve
 from tunesmith.cli.evaluate import main
 from tunesmith.cli.learning_curve import main as learning_curve
-from tunesmith.modeling.generate import Sampling, Voice, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, generate
 
 pytestmark = pytest.mark.slow
 
@@ -78,14 +78,14 @@ def answers(report, name):
 def test_a_served_model_is_fed_the_trained_tokens_and_says_what_it_says_here(
     config, server, prompts, tokenizer, model_folder, capsys
 ):
-    voice = Voice("served", AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval())
+    variant = ModelVariant("served", AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval())
     lock = threading.Lock()
 
     def script(body, number):
         sampling = Sampling(max_new_tokens=body["max_tokens"], temperature=body["temperature"])
         ends = body["stop_token_ids"]
         with lock:
-            return completes(generate(voice, [body["prompt"]], tokenizer, sampling, ends=ends, batch_size=1)[0])
+            return completes(generate(variant, [body["prompt"]], tokenizer, sampling, ends=ends, batch_size=1)[0])
 
     server.script = script
     file = config(endpoint={"base_url": server.url, "model": "mine"})
@@ -95,11 +95,11 @@ def test_a_served_model_is_fed_the_trained_tokens_and_says_what_it_says_here(
     assert "loss" in report["summary"]["base"]
     assert "loss" not in report["summary"]["mine"]
     printed = capsys.readouterr()
-    assert "mine: no held-out loss, which a server does not tell" in printed.err
+    assert "mine: no eval loss, because a server does not report it" in printed.err
     assert "mine: 6 requests (0 replies from the cache)" in printed.err
     lines = [line.split() for line in printed.out.splitlines()]
     assert ["base", "mine"] in lines
-    assert any(line[:2] == ["held-out", "loss"] and line[-1] == "-" for line in lines)
+    assert any(line[:2] == ["eval", "loss"] and line[-1] == "-" for line in lines)
     assert "base -> mine, 6 rows" in printed.out
 
     baseline = file.parent / "earlier.json"
@@ -107,7 +107,7 @@ def test_a_served_model_is_fed_the_trained_tokens_and_says_what_it_says_here(
     server.script = lambda body, number: completes("It is so.")
     evaluate(file, "--baseline", str(baseline))
     assert len(server.asked) == 12, "its weights may be others now: nothing is taken from an earlier evaluation"
-    assert "held-out loss" not in capsys.readouterr().out, "a row in which no model has a number"
+    assert "eval loss" not in capsys.readouterr().out, "a row in which no model has a number"
 
 
 def test_replies_are_reused_only_from_a_cache_that_the_user_names(config, server, tmp_path, capsys):

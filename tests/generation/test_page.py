@@ -14,9 +14,9 @@ from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
 from tunesmith.errors import ConfigError, RunError
-from tunesmith.generation.ask import Asker
 from tunesmith.generation.page import Exchange, build_page, messages_of, sampling_of, serve, tokens_html, turns_of
-from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
+from tunesmith.generation.session import GenerationSession
+from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
 from tunesmith.sections import Dataset, ModelSection
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,8 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def asker():
-    """The built-in model with an adapter of random weights, as two voices, and what makes its prompts."""
+def session():
+    """The built-in model with an adapter of random weights, as two variants, and what makes its prompts."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -49,13 +49,13 @@ def asker():
     tokenizer = load_tokenizer(local_base_model(MODEL))
     template = chat_template(tokenizer, None, None, SOURCE)
     spec = FormatSpec(Dataset(path="rows.jsonl", type="chat_template"), template=template)
-    voices = [Voice("base", model, adapter_off=True), Voice("tuned", model)]
-    return Asker(voices, tokenizer, spec, end_tokens(model, tokenizer, template), SYSTEM, SOURCE)
+    variants = [ModelVariant("base", model, adapter_off=True), ModelVariant("tuned", model)]
+    return GenerationSession(variants, tokenizer, spec, end_tokens(model, tokenizer, template), SYSTEM, SOURCE)
 
 
 @pytest.fixture(scope="module")
-def address(asker):
-    page = build_page(asker, title="my_tuned_model on the base", sampling=SAMPLING)
+def address(session):
+    page = build_page(session, title="my_tuned_model on the base", sampling=SAMPLING)
     yield serve(page, port=free_port(), block=False)
     page.close()
 
@@ -90,7 +90,7 @@ def set_limit(page, tokens):
 
 
 def finish(page):
-    """Wait until all voices have answered."""
+    """Wait until all variants have answered."""
     page.wait_for_function(
         "[...document.querySelectorAll('button')].find(b => b.textContent.trim() == 'Stop').disabled"
     )
@@ -114,24 +114,25 @@ def answers(page):
 
 def all_answers(page):
     """Return the answers in each column."""
-    columns = page.locator(".voice").all()
+    columns = page.locator(".variant").all()
     return [column.locator("[data-testid=bot] .md").all_text_contents() for column in columns]
 
 
 def tokens(page):
-    """Return the ids that the prompt view shows for each voice."""
+    """Return the ids that the prompt view shows for each variant."""
     button(page, "Show prompt tokens").click()
     page.wait_for_timeout(1500)
     return [
-        [int(item.get_attribute("data-id")) for item in page.locator(f"#tokens-{voice} li").all()] for voice in (0, 1)
+        [int(item.get_attribute("data-id")) for item in page.locator(f"#tokens-{variant} li").all()]
+        for variant in (0, 1)
     ]
 
 
-def expected(asker, voice, turns, sampling=SAMPLING):
+def expected(session, variant, turns, sampling=SAMPLING):
     """Return the prompt of `turns`, and the engine's own answer to it."""
-    ids = conversation_prompt(turns, asker.spec, asker.tokenizer, SOURCE)
-    voices = asker.voices
-    answer = generate(voices[voice], [ids], asker.tokenizer, sampling, ends=asker.ends, batch_size=1)[0]
+    ids = conversation_prompt(turns, session.spec, session.tokenizer, SOURCE)
+    variants = session.variants
+    answer = generate(variants[variant], [ids], session.tokenizer, sampling, ends=session.stop_tokens, batch_size=1)[0]
     return ids, answer
 
 
@@ -139,23 +140,23 @@ def turn(role, content):
     return {"role": role, "content": content}
 
 
-def test_a_conversation_is_answered_as_the_engine_answers_it(page, asker):
+def test_a_conversation_is_answered_as_the_engine_answers_it(page, session):
     page.get_by_text("my_tuned_model on the base").wait_for()
     question = "What is the capital of France?"
     turns = [turn("system", SYSTEM), turn("user", question)]
-    first = [expected(asker, voice, turns) for voice in (0, 1)]
+    first = [expected(session, variant, turns) for variant in (0, 1)]
     start(page, question)
     finish(page)
     assert answers(page) == [answer for _, answer in first]
-    assert first[0] != first[1], "the test needs voices that differ"
+    assert first[0] != first[1], "the test needs variants that differ"
 
     button(page, "Prompt tokens ▼").or_(button(page, "Prompt tokens ◀")).first.click()
     assert tokens(page) == [ids for ids, _ in first]
 
     follow_up = "Name  one <b>river</b> there:\n  ${1}"
     second = [
-        expected(asker, voice, [*turns, turn("assistant", first[voice][1]), turn("user", follow_up)])
-        for voice in (0, 1)
+        expected(session, variant, [*turns, turn("assistant", first[variant][1]), turn("user", follow_up)])
+        for variant in (0, 1)
     ]
     page.get_by_label("Your question").fill(follow_up)
     assert tokens(page) == [ids for ids, _ in second]
@@ -177,7 +178,7 @@ def test_a_conversation_is_answered_as_the_engine_answers_it(page, asker):
     assert tokens(page) == [ids for ids, _ in first]
 
 
-def test_settings_take_effect_and_faults_are_told(page, asker):
+def test_settings_take_effect_and_faults_are_told(page, session):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
     for _ in range(3):  # a busy machine may send the question before the page has taken in the setting
         set_limit(page, "0")
@@ -196,14 +197,14 @@ def test_settings_take_effect_and_faults_are_told(page, asker):
     page.get_by_label("System prompt").fill("")
     set_limit(page, "5")  # and the time that it gives is the system prompt's too
     asked = [turn("user", "Count to ten.")]
-    short = [expected(asker, voice, asked, Sampling(max_new_tokens=5))[1] for voice in (0, 1)]
+    short = [expected(session, variant, asked, Sampling(max_new_tokens=5))[1] for variant in (0, 1)]
     start(page, "Count to ten.")
     finish(page)
     assert answers(page) == short
-    assert len(short[0]) < len(expected(asker, 0, asked)[1])
+    assert len(short[0]) < len(expected(session, 0, asked)[1])
 
 
-def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, asker):
+def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answered(page, session):
     button(page, "Settings ▼").or_(button(page, "Settings ◀")).first.click()
     set_limit(page, "400")
     start(page, "Tell a long story.")
@@ -215,12 +216,12 @@ def test_stop_ends_an_answer_and_the_next_question_leaves_out_what_was_not_answe
     start(page, "Hello!")
     finish(page)
     (partial, base), (tuned,) = all_answers(page)
-    assert 0 < len(asker.tokenizer(partial).input_ids) < 400
+    assert 0 < len(session.tokenizer(partial).input_ids) < 400
     history = [turn("user", "Tell a long story."), turn("assistant", partial)]
     system, hello = turn("system", SYSTEM), turn("user", "Hello!")
     five = Sampling(max_new_tokens=5)
-    assert base == expected(asker, 0, [system, *history, hello], five)[1]
-    assert tuned == expected(asker, 1, [system, hello], five)[1]
+    assert base == expected(session, 0, [system, *history, hello], five)[1]
+    assert tuned == expected(session, 1, [system, hello], five)[1]
 
 
 class Broken:
@@ -232,8 +233,8 @@ class Broken:
         raise ZeroDivisionError
 
 
-def test_after_a_crash_the_page_can_be_used_again(browser, asker):
-    broken = replace(asker, voices=[Voice("broken", Broken())], system=None)
+def test_after_a_crash_the_page_can_be_used_again(browser, session):
+    broken = replace(session, variants=[ModelVariant("broken", Broken())], system=None)
     blocks = build_page(broken, title="broken", sampling=SAMPLING)
     page = browser.new_page()
     page.goto(serve(blocks, port=free_port(), block=False))
@@ -246,16 +247,16 @@ def test_after_a_crash_the_page_can_be_used_again(browser, asker):
     blocks.close()
 
 
-def test_a_single_turn_type_says_so(asker):
+def test_a_single_turn_type_says_so(session):
     spec = FormatSpec(Dataset(path="rows.jsonl", type="alpaca"))
-    page = build_page(replace(asker, spec=spec, voices=asker.voices[:1]), title="one", sampling=SAMPLING)
+    page = build_page(replace(session, spec=spec, variants=session.variants[:1]), title="one", sampling=SAMPLING)
     config = str(page.config)
-    assert "each question is asked by itself" in config
+    assert "a prompt has only the last question" in config
     assert config.count("'type': 'chatbot'") == 1
 
 
-def test_a_taken_port_is_told(asker):
-    page = build_page(asker, title="two", sampling=SAMPLING)
+def test_a_taken_port_is_told(session):
+    page = build_page(session, title="two", sampling=SAMPLING)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -263,13 +264,13 @@ def test_a_taken_port_is_told(asker):
             serve(page, port=taken.getsockname()[1], block=False)
 
 
-def test_turns_and_messages_of_a_talk():
-    talk = (Exchange("q1", ("a1", None)), Exchange("q2", ("", "b2")))
+def test_turns_and_messages_of_a_conversation():
+    conversation = (Exchange("q1", ("a1", None)), Exchange("q2", ("", "b2")))
     first = [turn("user", "q1"), turn("assistant", "a1"), turn("user", "q2"), turn("assistant", ""), turn("user", "q3")]
-    assert turns_of(talk, 0, "q3") == first
+    assert turns_of(conversation, 0, "q3") == first
     second = [turn("user", "q2"), turn("assistant", "b2"), turn("user", "q3")]
-    assert turns_of(talk, 1, "q3") == second
-    shown = [message["content"][0]["text"] for message in messages_of(talk, 0)]
+    assert turns_of(conversation, 1, "q3") == second
+    shown = [message["content"][0]["text"] for message in messages_of(conversation, 0)]
     assert shown == ["q1", "a1", "q2", "(empty: the model ended its answer at once)"]
 
 
@@ -281,9 +282,9 @@ def test_settings_are_checked():
         sampling_of([5, 1, 1, 0, 1, None])
 
 
-def test_tokens_are_escaped(asker):
-    ids = asker.tokenizer("<i>\n</i>").input_ids
-    view = tokens_html(ids, asker.tokenizer, "a&b")
+def test_tokens_are_escaped(session):
+    ids = session.tokenizer("<i>\n</i>").input_ids
+    view = tokens_html(ids, session.tokenizer, "a&b")
     assert "<i>" not in view
     assert "a&amp;b" in view
     assert "\\n" in view.replace("&#92;", "\\")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from tunesmith.cli.arguments import quiet_libraries, read_config
 from tunesmith.data.held_out import held_out_questions
 from tunesmith.data.splits import prepare_splits
-from tunesmith.generation.voices import load_voices
+from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
 from tunesmith.modeling.generate import Sampling, end_tokens, generate
 from tunesmith.modeling.tokenizer import model_tokenizer
@@ -31,22 +31,22 @@ def main() -> None:
     quiet_libraries()
     config = read_config(given.file, rest, quiet=True)
     tokenizer = model_tokenizer(config.model)
-    (voice,) = load_voices(config, detect(), tuned=not given.base, base=given.base)
+    (variant,) = load_variants(config, detect(), tuned=not given.base, base=given.base)
     asked = list(held_out_questions(config, prepare_splits(config, tokenizer).held_out, tokenizer, given.prompts))
     prompts = [item.question.input_ids for item in asked]
     sampling = Sampling(max_new_tokens=config.evaluation.evaluation.max_new_tokens)
-    ends = end_tokens(voice.model, tokenizer, asked[0].template)
+    ends = end_tokens(variant.model, tokenizer, asked[0].template)
 
     def seconds(some: Sequence[Sequence[int]], batch_size: int) -> tuple[float, float, list[str]]:
         begin, worked = time.monotonic(), time.process_time()
-        answers = generate(voice, some, tokenizer, sampling, ends=ends, batch_size=batch_size)
+        answers = generate(variant, some, tokenizer, sampling, ends=ends, batch_size=batch_size)
         return time.monotonic() - begin, time.process_time() - worked, answers
 
     seconds(prompts[:1], 1)  # the first one pays for what is kept
     alone = prompts[:: max(1, len(prompts) // given.alone)][: given.alone]
     clock, worked, single = seconds(alone, 1)
     tokens = sum(len(tokenizer(text).input_ids) for text in single) / len(alone)
-    print(f"{voice.name}, {voice.model.dtype}: {clock / len(alone):.2f} s a prompt alone, {tokens:.0f} tokens each")
+    print(f"{variant.name}, {variant.model.dtype}: {clock / len(alone):.2f} s a prompt alone, {tokens:.0f} tokens each")
     print("| prompts | at once | seconds | prompts alone in that time | of processor time |\n|---|---|---|---|---|")
     for size in given.batch_sizes:
         some, busy, _ = seconds(prompts, size)

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralC
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
 from tunesmith.modeling import generate as module
-from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
@@ -18,8 +18,8 @@ BASE = ModelSection(base_model="builtin/smollm2-135m-instruct")
 
 
 @pytest.fixture(scope="module")
-def voice():
-    return Voice("base", load_base_model(BASE, "float32").eval())
+def variant():
+    return ModelVariant("base", load_base_model(BASE, "float32").eval())
 
 
 @pytest.fixture(scope="module")
@@ -34,29 +34,29 @@ def prompts(spec, tokenizer):
     return [conversation_prompt([{"role": "user", "content": text}], spec, tokenizer, "none.yml") for text in texts]
 
 
-def test_the_end_tokens_hold_the_templates_turn_end(voice, tokenizer, spec):
-    assert end_tokens(voice.model, tokenizer, spec.template) == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
+def test_the_end_tokens_hold_the_templates_turn_end(variant, tokenizer, spec):
+    assert end_tokens(variant.model, tokenizer, spec.template) == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
 
 
-def test_a_batch_answers_each_prompt_as_if_it_were_alone(voice, tokenizer, prompts):
+def test_a_batch_answers_each_prompt_as_if_it_were_alone(variant, tokenizer, prompts):
     ends = [tokenizer.eos_token_id]
     sampling = Sampling(max_new_tokens=12)
-    together = generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3)
-    alone = [generate(voice, [prompt], tokenizer, sampling, ends=ends, batch_size=1)[0] for prompt in prompts]
+    together = generate(variant, prompts, tokenizer, sampling, ends=ends, batch_size=3)
+    alone = [generate(variant, [prompt], tokenizer, sampling, ends=ends, batch_size=1)[0] for prompt in prompts]
     assert together == alone
     assert "Paris" in together[1]
     assert not any("<|im_end|>" in answer for answer in together)
 
 
 @pytest.mark.parametrize("plain", [module.PLAIN_LAYERS, ()], ids=["from what is kept", "from the start"])
-def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tokenizer, prompts, monkeypatch, plain):
+def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(variant, tokenizer, prompts, monkeypatch, plain):
     ends, sampling = [tokenizer.convert_tokens_to_ids("<|im_end|>")], Sampling(max_new_tokens=30)
-    whole = generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3)
+    whole = generate(variant, prompts, tokenizer, sampling, ends=ends, batch_size=3)
     monkeypatch.setattr(module, "STAGE", 7)
     monkeypatch.setattr(module, "PLAIN_LAYERS", plain)
     rows, done = [], []
-    hook = voice.model.get_output_embeddings().register_forward_hook(lambda head, inputs, out: rows.append(len(out)))
-    assert generate(voice, prompts, tokenizer, sampling, ends=ends, batch_size=3, advance=done.append) == whole
+    hook = variant.model.get_output_embeddings().register_forward_hook(lambda head, inputs, out: rows.append(len(out)))
+    assert generate(variant, prompts, tokenizer, sampling, ends=ends, batch_size=3, advance=done.append) == whole
     hook.remove()
     lengths = sorted(len(tokenizer(answer).input_ids) for answer in whole)
     assert lengths[0] < 14 < lengths[-1]
@@ -76,55 +76,57 @@ def test_answers_that_have_ended_leave_the_batch_and_the_others_go_on(voice, tok
 )
 def test_answers_leave_the_batch_of_models_that_keep_other_states_too(tokenizer, monkeypatch, config):
     torch.manual_seed(0)
-    voice = Voice("small", AutoModelForCausalLM.from_config(config).eval())
+    variant = ModelVariant("small", AutoModelForCausalLM.from_config(config).eval())
     prompts = [list(range(50, 50 + length)) for length in (5, 12, 20)]
     seen = []
-    hook = voice.model.register_forward_hook(lambda *call: seen.append(call[-1].logits[:, -1].argmax(-1).tolist()))
+    hook = variant.model.register_forward_hook(lambda *call: seen.append(call[-1].logits[:, -1].argmax(-1).tolist()))
     monkeypatch.setattr(module, "STAGE", 1000)
-    generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=[-1], batch_size=3)
+    generate(variant, prompts, tokenizer, Sampling(max_new_tokens=40), ends=[-1], batch_size=3)
     hook.remove()
     ends = [seen[5][0]]  # one answer ends here
-    whole = generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3)
+    whole = generate(variant, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3)
     assert len({len(answer) for answer in whole}) > 1
     monkeypatch.setattr(module, "STAGE", 7)
-    assert generate(voice, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3) == whole
+    assert generate(variant, prompts, tokenizer, Sampling(max_new_tokens=40), ends=ends, batch_size=3) == whole
 
 
-def test_the_head_gets_the_states_of_a_batch_in_one_piece(voice, tokenizer, prompts):
+def test_the_head_gets_the_states_of_a_batch_in_one_piece(variant, tokenizer, prompts):
     """Of a slice, torch would copy the head's weights for each row: gigabytes."""
     seen = []
-    head = voice.model.get_output_embeddings()
+    head = variant.model.get_output_embeddings()
     hook = head.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].is_contiguous()))
-    generate(voice, prompts, tokenizer, Sampling(max_new_tokens=2), ends=[tokenizer.eos_token_id], batch_size=3)
+    generate(variant, prompts, tokenizer, Sampling(max_new_tokens=2), ends=[tokenizer.eos_token_id], batch_size=3)
     hook.remove()
     assert seen == [True, True]
     assert not head._forward_pre_hooks
 
 
-def test_a_stream_is_the_same_answer_in_pieces(voice, tokenizer, prompts):
+def test_a_stream_is_the_same_answer_in_pieces(variant, tokenizer, prompts):
     ends = [tokenizer.eos_token_id]
     sampling = Sampling(max_new_tokens=12)
-    pieces = list(stream(voice, prompts[2], tokenizer, sampling, ends=ends))
+    pieces = list(stream(variant, prompts[2], tokenizer, sampling, ends=ends))
     assert len(pieces) > 3
-    assert "".join(pieces) == generate(voice, [prompts[2]], tokenizer, sampling, ends=ends, batch_size=1)[0]
+    assert "".join(pieces) == generate(variant, [prompts[2]], tokenizer, sampling, ends=ends, batch_size=1)[0]
 
 
-def test_closing_a_stream_stops_the_model(voice, tokenizer, prompts):
-    answer = stream(voice, prompts[0], tokenizer, Sampling(max_new_tokens=100_000), ends=[-1])
+def test_closing_a_stream_stops_the_model(variant, tokenizer, prompts):
+    answer = stream(variant, prompts[0], tokenizer, Sampling(max_new_tokens=100_000), ends=[-1])
     next(answer)
     answer.close()  # returns only once the model has stopped; 100,000 tokens would take an hour
 
 
-def test_a_failure_while_streaming_reaches_the_reader(voice, tokenizer):
+def test_a_failure_while_streaming_reaches_the_reader(variant, tokenizer):
     with pytest.raises(IndexError):
-        list(stream(voice, [10**9], tokenizer, Sampling(max_new_tokens=2), ends=[2]))
+        list(stream(variant, [10**9], tokenizer, Sampling(max_new_tokens=2), ends=[2]))
 
 
-def test_sampling_is_repeatable_by_its_seed_and_differs_from_the_likeliest(voice, tokenizer, prompts):
+def test_sampling_is_repeatable_by_its_seed_and_differs_from_the_likeliest(variant, tokenizer, prompts):
     ends = [tokenizer.eos_token_id]
 
     def answer(**settings):
-        return generate(voice, prompts[:1], tokenizer, Sampling(max_new_tokens=20, **settings), ends=ends, batch_size=1)
+        return generate(
+            variant, prompts[:1], tokenizer, Sampling(max_new_tokens=20, **settings), ends=ends, batch_size=1
+        )
 
     assert answer(temperature=1.5, seed=1) == answer(temperature=1.5, seed=1)
     assert answer(temperature=1.5, seed=1) != answer(temperature=1.5, seed=2)
@@ -143,7 +145,7 @@ def test_an_adapter_is_silent_while_the_base_speaks(tokenizer, prompts):
                 weight.normal_(std=0.5)
     ends, sampling = [tokenizer.eos_token_id], Sampling(max_new_tokens=8)
     base, tuned = (
-        generate(Voice("v", model, adapter_off=off), prompts[1:2], tokenizer, sampling, ends=ends, batch_size=1)
+        generate(ModelVariant("v", model, adapter_off=off), prompts[1:2], tokenizer, sampling, ends=ends, batch_size=1)
         for off in (True, False)
     )
     assert "Paris" in base[0]

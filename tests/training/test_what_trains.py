@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunesmith.cli.merge_lora import main as merge
 from tunesmith.config.load import load
-from tunesmith.generation.voices import load_voices
+from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
@@ -161,13 +161,13 @@ def with_tokens(train, tiny_config, tmp_path_factory, write_jsonl):
 
 def test_new_tokens_are_trained_and_merged(with_tokens, tokenizer, tmp_path):
     config = load(str(with_tokens))
-    voice = load_voices(config, detect())[0].model
+    variant = load_variants(config, detect())[0].model
     size = len(tokenizer) + 3
-    assert voice.get_input_embeddings().weight.shape[0] == size
+    assert variant.get_input_embeddings().weight.shape[0] == size
     fresh = load_base_model(config.model, "float32")
     for layer, old in (
-        (voice.get_output_embeddings(), fresh.lm_head),
-        (voice.get_input_embeddings(), fresh.model.embed_tokens),
+        (variant.get_output_embeddings(), fresh.lm_head),
+        (variant.get_input_embeddings(), fresh.model.embed_tokens),
     ):
         step = (layer.weight - old.weight)[len(tokenizer) :].abs().amax(1)
         assert (step[1:] > 1e-3).all()  # the end token is first, and the model is not asked what follows it
@@ -177,7 +177,7 @@ def test_new_tokens_are_trained_and_merged(with_tokens, tokenizer, tmp_path):
     assert merged.config.vocab_size == len(saved) == size
     assert saved.convert_tokens_to_ids("<two>") == len(tokenizer) + 2
     assert merged.config.eos_token_id == saved.eos_token_id == len(tokenizer)
-    torch.testing.assert_close(logits(merged), logits(voice), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits(merged), logits(variant), atol=1e-4, rtol=0)
 
 
 def test_rows_of_new_tokens_alone_can_be_trained(train, tiny_config, tokenizer, tmp_path):
@@ -187,7 +187,7 @@ def test_rows_of_new_tokens_alone_can_be_trained(train, tiny_config, tokenizer, 
     saved = load_file(output / "adapter_model.safetensors")
     sizes = {weight.shape[0] for name, weight in saved.items() if "trainable_tokens_delta" in name}
     assert sizes == {1}
-    assert load_voices(load(str(tmp_path / "config.yml")), detect())[0].model.config.vocab_size == len(tokenizer) + 1
+    assert load_variants(load(str(tmp_path / "config.yml")), detect())[0].model.config.vocab_size == len(tokenizer) + 1
 
 
 def test_an_adapter_that_leaves_new_tokens_untrained_is_refused(tiny_config, tmp_path, capsys):
@@ -200,7 +200,7 @@ def test_an_adapter_that_leaves_new_tokens_untrained_is_refused(tiny_config, tmp
 def test_full_fine_tuning_saves_the_grown_model_and_answers_with_it(train, tiny_config, tokenizer, tmp_path):
     config = tiny_config(tmp_path, **FULL, **TOKENS, resize_token_embeddings_to_32x=True, max_steps=1)
     output = train(config)
-    model = load_voices(load(str(config)), detect())[0].model
+    model = load_variants(load(str(config)), detect())[0].model
     assert len(weights(output)["lm_head.weight"]) == model.config.vocab_size == len(tokenizer) + 32
     assert AutoTokenizer.from_pretrained(output).eos_token == "<stop>"
     assert model.config.eos_token_id == len(tokenizer)
@@ -211,5 +211,5 @@ def test_random_weights_are_trained_and_answered_with(train, tiny_config, tiny_m
     output = train(config)
     before, after = weights(tiny_model)["lm_head.weight"], weights(output)["lm_head.weight"]
     assert (before - after).abs().max() > 0.01
-    model = load_voices(load(str(config)), detect())[0].model
+    model = load_variants(load(str(config)), detect())[0].model
     assert torch.equal(model.lm_head.weight, after)

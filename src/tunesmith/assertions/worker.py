@@ -1,7 +1,7 @@
 """The process in which a user's assertions run: takes cases, answers with verdicts, and ends itself when a call hangs.
 
 What the user's code prints goes to standard error; standard input is empty. The two files that it is given are a
-channel to the jury, and a mark: which call is running, and behind it the traceback of how it ended.
+channel to the runner, and a mark: which call is running, and behind it the traceback of how it ended.
 """
 
 import faulthandler

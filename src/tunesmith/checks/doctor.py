@@ -293,14 +293,14 @@ class Examination:
         """Count rows that stand twice, and prompts on both sides."""
         prints, data = self.prints, self.config.data
         found = {
-            "duplicate-row": prints.hits(prints.equal(), "as"),
-            "near-duplicate": prints.hits(prints.alike(), "nearly as"),
+            "duplicate-row": prints.hits(prints.exact_duplicates(), "as"),
+            "near-duplicate": prints.hits(prints.near_duplicates(), "nearly as"),
         }
         held_out: Sequence[int] = range(trained, len(prints.samples["row"]))
         streamed = any(look.family == "pretrain" for look in self.looks)
         if data.val_set_size and trained > 1 and self.limit is None and not streamed:
             held_out = self._held_out(trained)
-        found["leaked-prompt"] = prints.hits(prints.leaked(held_out), "the prompt is that of")
+        found["leaked-prompt"] = prints.hits(prints.leaked_prompts(held_out), "the prompt is that of")
         for code, hits in found.items():
             for hit in hits:
                 self.tally.put(code, hit)

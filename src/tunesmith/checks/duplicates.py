@@ -1,6 +1,6 @@
-"""Rows that say the same twice, nearly the same, or ask the same in training and in evaluation.
+"""Duplicate and near-duplicate rows, and prompts that are both in the training data and in the eval data.
 
-A row is kept as hashes, about a hundred bytes, in flat arrays; what is equal is found by sorting at the end.
+A row is kept as hashes, about a hundred bytes, in flat arrays. Equal ones are found by sorting at the end.
 """
 
 from array import array
@@ -9,23 +9,23 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tunesmith.checks.report import Hit
-from tunesmith.data.twins import NearTexts, repeats, text_hash
+from tunesmith.data.near_duplicates import NearDuplicateIndex, find_repeats, hash_normalized
 
 
 class Fingerprints:
-    """Hashes of rows, of prompts of samples, and where they come from."""
+    """Hashes of rows and of the prompts of samples, with their locations."""
 
     def __init__(self, *, near: bool) -> None:
-        self.near = NearTexts() if near else None
+        self.near = NearDuplicateIndex() if near else None
         self.files: list[str] = []
-        self.rows = {name: array(kind) for name, kind in (("file", "H"), ("row", "Q"), ("text", "Q"))}
-        self.samples = {name: array(kind) for name, kind in (("row", "Q"), ("prompt", "Q"))}
+        self.rows = {name: array(code) for name, code in (("file", "H"), ("row", "Q"), ("text", "Q"))}
+        self.samples = {name: array(code) for name, code in (("row", "Q"), ("prompt", "Q"))}
 
     def add(self, file: str, row: int, text: str, content: str) -> None:
-        """Add a row: its whole text, and what it says itself, without what all rows share."""
+        """Add a row: its complete text, and its content without what all rows share."""
         if not self.files or self.files[-1] != file:
             self.files.append(file)
-        for name, value in (("file", len(self.files) - 1), ("row", row), ("text", text_hash(text))):
+        for name, value in (("file", len(self.files) - 1), ("row", row), ("text", hash_normalized(text))):
             self.rows[name].append(value)
         if self.near is not None:
             self.near.add(content)
@@ -33,33 +33,33 @@ class Fingerprints:
     def add_sample(self, prompt: str) -> None:
         """Add a sample of the last row."""
         self.samples["row"].append(len(self.rows["row"]) - 1)
-        self.samples["prompt"].append(text_hash(prompt))
+        self.samples["prompt"].append(hash_normalized(prompt))
 
-    def place(self, index: int) -> tuple[str, int]:
-        """Return file and row."""
+    def location(self, index: int) -> tuple[str, int]:
+        """Return file and row number."""
         return self.files[self.rows["file"][index]], self.rows["row"][index]
 
-    def hits(self, pairs: Iterable[tuple[int, int]], what: str) -> Iterator[Hit]:
-        """Return a hit for each row of which there is an earlier one."""
+    def hits(self, pairs: Iterable[tuple[int, int]], relation: str) -> Iterator[Hit]:
+        """Yield a hit for each later row of the pairs."""
         for later, earlier in pairs:
-            yield Hit(*self.place(later), f"{what} {':'.join(map(str, self.place(earlier)))}")
+            yield Hit(*self.location(later), f"{relation} {':'.join(map(str, self.location(earlier)))}")
 
-    def equal(self) -> list[tuple[int, int]]:
-        """Return each row whose text an earlier row has, with that row."""
-        return repeats(np.frombuffer(self.rows["text"], np.uint64))
+    def exact_duplicates(self) -> list[tuple[int, int]]:
+        """Return (row, earlier row) for each row whose normalized text an earlier row has."""
+        return find_repeats(np.frombuffer(self.rows["text"], np.uint64))
 
-    def alike(self) -> list[tuple[int, int]]:
-        """Return each row that is nearly, but not quite, like an earlier one, with that row."""
+    def near_duplicates(self) -> list[tuple[int, int]]:
+        """Return (row, earlier row) for each near-duplicate that is no exact duplicate."""
         if self.near is None:
             return []
-        twins = self.near.twins(without=[later for later, _ in self.equal()])
-        return [(later, twin.earlier) for later, twin in twins.items()]
+        duplicates = self.near.near_duplicates(without=[later for later, _ in self.exact_duplicates()])
+        return [(later, duplicate.earlier) for later, duplicate in duplicates.items()]
 
-    def leaked(self, held_out: Sequence[int]) -> list[tuple[int, int]]:
-        """Return each row of which a sample is held out whose prompt a training row has too, with that row."""
+    def leaked_prompts(self, eval_samples: Sequence[int]) -> list[tuple[int, int]]:
+        """Return (eval row, training row) for each eval row with a prompt that a training row has too."""
         prompts, rows = (np.frombuffer(self.samples[name], np.uint64) for name in ("prompt", "row"))
-        is_test = np.zeros(len(prompts), bool)
-        is_test[list(held_out)] = True
-        trained = dict(zip(prompts[~is_test][::-1].tolist(), rows[~is_test][::-1].tolist(), strict=True))
-        pairs = zip(rows[is_test].tolist(), prompts[is_test].tolist(), strict=True)
-        return sorted({row: trained[prompt] for row, prompt in pairs if prompt in trained}.items())
+        is_eval = np.zeros(len(prompts), bool)
+        is_eval[list(eval_samples)] = True
+        train_rows = dict(zip(prompts[~is_eval][::-1].tolist(), rows[~is_eval][::-1].tolist(), strict=True))
+        pairs = zip(rows[is_eval].tolist(), prompts[is_eval].tolist(), strict=True)
+        return sorted({row: train_rows[prompt] for row, prompt in pairs if prompt in train_rows}.items())

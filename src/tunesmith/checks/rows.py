@@ -96,7 +96,7 @@ def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally,
         for index, example in enumerate(examples):
             for code, detail in _tokens(example, rendered, look, first=index == 0):
                 tally.add(code, detail)
-        if isinstance(rendered, Rendered) and not look.spec.upstream and rendered.cut != "windows":
+        if isinstance(rendered, Rendered) and look.spec.mask != "axolotl" and rendered.cut != "windows":
             decoded = _decoded(rendered, [token for example in examples for token in example.input_ids], look)
             for code, detail in [*_roundtrip(rendered, decoded, look), *_borders(rendered, decoded, look)]:
                 tally.add(code, detail)

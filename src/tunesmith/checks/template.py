@@ -126,21 +126,23 @@ def template_findings(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Findin
         endless = template.turn_end() is None and spec.dataset.train_on_eos not in ("none", None)
     except DataError:
         return  # a template may ask for more than questions and answers; the rows tell
-    if endless and not spec.upstream:
+    if endless and spec.mask != "axolotl":
         yield finding("no-turn-end", spec.dataset.chat_template or "")
     if plain.kind == "unservable":
-        mild: Severity = "warning" if spec.upstream else "error"
+        mild: Severity = "warning" if spec.mask == "axolotl" else "error"
         only = any(other.kind != "unservable" for other in reasoned)  # templates of models that always reason
         yield finding("served-prompt-mismatch", plain.difference, severity="info" if only else mild)
     elif rewritten := next((other for other in (plain, *reasoned) if other.kind == "rewritten"), None):
-        lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.upstream else ""
-        yield finding("history-rewritten", rewritten.difference + lost, severity="warning" if spec.upstream else None)
+        lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.mask == "axolotl" else ""
+        yield finding(
+            "history-rewritten", rewritten.difference + lost, severity="warning" if spec.mask == "axolotl" else None
+        )
     text = layout(template)
     if split := split_marks(text, tokenizer):
         yield finding("template-token-split", "; ".join(split[:3]), count=len(split))
     if writes_date(template):
         yield finding("template-date")
-    if _MARKS.search(template.text) and not endless and not spec.upstream and not spec.train_on_inputs:
+    if _MARKS.search(template.text) and not endless and spec.mask != "axolotl" and not spec.train_on_inputs:
         yield from _marks(spec, tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""`tunesmith curate`: the rows that are worth training on, and what is the matter with the others."""
+"""`tunesmith curate`: select rows by quality, length and duplicates, with the reason of each exclusion."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from tunesmith.sections import Config
 if TYPE_CHECKING:
     from tunesmith.curation.curate import Summary
 
-SUMMARY = "Leave out duplicates, near duplicates, leaked rows and rows out of bounds, and say why. The source stays."
+SUMMARY = "Exclude duplicates, near-duplicates, leaked prompts and rows out of bounds, with reasons. The source stays."
 EXAMPLES = """  tunesmith curate lora.yml
   tunesmith curate rows.jsonl --against test.jsonl --curate.max-chars 4000
   tunesmith curate rows.parquet --curate.dedup-keys '[[question], [question, answer]]'
@@ -27,12 +27,12 @@ def curate(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("curate", SUMMARY, EXAMPLES)
     options.add_argument("file", metavar="FILE_OR_ROWS", help="YAML file, or a file of rows")
-    options.add_argument("--against", metavar="ROWS", help="rows to evaluate on, which no row to train on may ask")
+    options.add_argument("--against", metavar="ROWS", help="eval rows, whose prompts no training row may have")
     options.add_argument("--keep", "--undo", action="append", default=[], metavar="RULE", help="undo a rule")
     options.add_argument("--output", metavar="FOLDER", help="where to write (default: `curate.output`, curated)")
     options.add_argument("--show", type=int, default=3, metavar="N", help="rows shown of each rule (default: 3)")
-    given, rest = options.parse_known_args(arguments)
-    config = _config(given.file, rest, _settings(given.against, given.output, given.keep))
+    args, rest = options.parse_known_args(arguments)
+    config = _config(args.file, rest, _settings(args.against, args.output, args.keep))
 
     from tunesmith.curation.curate import curate as curate_rows
 
@@ -42,16 +42,21 @@ def curate(arguments: list[str]) -> int:
         from tunesmith.modeling.tokenizer import model_tokenizer
 
         tokenizer = model_tokenizer(config.model)
-    print(table(curate_rows(config, tokenizer), given.show))
+    print(table(curate_rows(config, tokenizer), args.show))
     note(f"every row and its reason: {Path(section.output) / 'manifest.jsonl'}")
     return 0
 
 
 def _settings(against: str | None, output: str | None, keep: list[str]) -> list[str]:
-    """Return the options as keys."""
-    found = [f"--test_datasets={json.dumps([{'path': against}])}"] if against else []
-    found += [f"--curate.output={output}"] if output else []
-    return found + ([f"--curate.keep={json.dumps(keep)}"] if keep else [])
+    """Return the options as overrides."""
+    settings = []
+    if against:
+        settings.append(f"--test_datasets={json.dumps([{'path': against}])}")
+    if output:
+        settings.append(f"--curate.output={output}")
+    if keep:
+        settings.append(f"--curate.keep={json.dumps(keep)}")
+    return settings
 
 
 def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
@@ -63,18 +68,18 @@ def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
 
 
 def table(summary: "Summary", show: int) -> str:
-    """Return how many rows each rule leaves out, with the first ones, and where the others are."""
-    stay = summary.rows - sum(summary.counts.values())
+    """Return how many rows each rule excludes, with the first ones, and the written files."""
+    num_kept = summary.rows - sum(summary.counts.values())
     width = max(map(len, ("rule", "stay", *summary.counts)))
     lines = [f"{'rule':<{width}}  {'rows':>10}   share"]
-    for rule, count in [*sorted(summary.counts.items(), key=lambda item: -item[1]), ("stay", stay)]:
+    for rule, count in [*sorted(summary.counts.items(), key=lambda item: -item[1]), ("stay", num_kept)]:
         lines.append(f"{rule:<{width}}  {count:>10,}  {100 * count / max(summary.rows, 1):5.1f}%")
         lines += [f"    {example}" for example in summary.examples.get(rule, [])[:show]]
     if summary.held_out:
         lines.append(
-            f"{summary.held_out:,} rows that `val_set_size` holds out are left as they are, in a file of their own:"
+            f"{summary.held_out:,} eval rows of `val_set_size` are not curated, and are written to a file of their own:"
         )
-        lines.append("name it in `test_datasets` in place of `val_set_size`, so that the same rows stay held out")
+        lines.append("name it in `test_datasets` instead of `val_set_size` to keep the same eval rows")
     return "\n".join([*lines, "", *(f"{file}  {count:,} rows" for file, count in summary.files.items())])
 
 

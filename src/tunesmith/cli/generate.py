@@ -1,4 +1,4 @@
-"""`tunesmith generate`: rows that a model writes after the pattern of seed rows, each checked before it is taken."""
+"""`tunesmith generate`: a model writes rows like the seed rows; each is validated before it is accepted."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,10 @@ from tunesmith.log import aligned, note
 from tunesmith.sections import Config, Generate
 
 if TYPE_CHECKING:
-    from tunesmith.synth.generate import Critic, Outcome
+    from tunesmith.synth.generate import JudgeRows, Outcome
 
-SUMMARY = """Make rows after the pattern of seed rows; each is checked by the schema, the assertions, the judge, and
-against all others. The same command goes on where a run ended, and asks nothing twice."""
+SUMMARY = """Generate rows like the seed rows. Each is validated by the schema, the assertions, the judge, and compared
+with all others. The same command continues a stopped run, and sends no request twice."""
 EXAMPLES = """  tunesmith generate lora.yml --dry-run
   tunesmith generate lora.yml
   tunesmith generate lora.yml --generate.rows 50 --generate.endpoint.max-requests 100"""
@@ -24,81 +24,82 @@ def generate(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("generate", SUMMARY, EXAMPLES)
     options.add_argument("file", metavar="FILE", help="YAML file with a `generate:` block, or - for standard input")
-    options.add_argument("--dry-run", action="store_true", help="show the first prompt and an estimate; ask nothing")
-    given, overrides = options.parse_known_args(arguments)
-    config = read_config(given.file, overrides)
+    options.add_argument(
+        "--dry-run", action="store_true", help="show the first prompt and an estimate; send no request"
+    )
+    args, overrides = options.parse_known_args(arguments)
+    config = read_config(args.file, overrides)
     section = config.synthesis.generate
     if section is None:
-        raise ConfigError(f"{given.file} has no `generate` block, which says from which seeds and by which model")
-    if given.dry_run:
+        raise ConfigError(f"{args.file} has no `generate` block, which names the seeds and the model")
+    if args.dry_run:
         _dry_run(section, config.source)
         return 0
 
     from tunesmith.synth.generate import generate as generate_rows
 
-    with _critic(config) as critic:
-        outcome = generate_rows(config, section, critic)
+    with _open_judge(config, section) as judge:
+        outcome = generate_rows(config, section, judge)
     print(report(outcome))
-    note(f"rows: {section.output}; what was turned down, and why, stands beside it in .rejected.jsonl")
+    note(f"rows: {section.output}; rejected rows and reasons: the .rejected.jsonl next to it")
     return 0
 
 
 def _dry_run(section: Generate, source: str) -> None:
-    """Print the first prompt, and what the whole would take; files that are at fault are an error."""
-    from tunesmith.assertions import jury
+    """Print the first prompt and an estimate of the cost; invalid files are an error."""
+    from tunesmith.assertions import open_assertions
     from tunesmith.synth.generate import estimate
     from tunesmith.synth.prompts import Prompts
 
     prompts = Prompts(section, source)
     if section.assertions:
-        with jury(section.assertions, source, workers=1):
+        with open_assertions(section.assertions, source, workers=1):
             pass
     sent, received, cost = estimate(section, prompts)
     print(prompts.render(1))
     price = f", cost {cost:.4f}" if cost else ""
     note(
-        f"about {section.rows:,} requests, {sent:,} tokens in, {received:,} out{price}, if every row is taken at once "
-        "(a token is taken as four characters)"
+        f"about {section.rows:,} requests, {sent:,} tokens in, {received:,} out{price}, "
+        "if every row is accepted at once (with four characters a token)"
     )
 
 
 @contextmanager
-def _critic(config: Config) -> Iterator["Critic | None"]:
-    """Yield the judge of the config, if rows are to be judged."""
-    judge = config.evaluation.judge
-    if judge is None or config.synthesis.generate is None or not config.synthesis.generate.judge:
+def _open_judge(config: Config, section: Generate) -> Iterator["JudgeRows | None"]:
+    """Yield the LLM judge of the config, if `generate.judge` is set."""
+    if config.evaluation.judge is None or not section.judge:
         yield None
         return
     from tunesmith.evals.items import Item
-    from tunesmith.evals.judge import judgement, load_critic
+    from tunesmith.evals.judge import load_judge, to_judgment
     from tunesmith.generation.endpoint import open_endpoint
 
-    critic = load_critic(judge, config.source)
-    with open_endpoint(judge.endpoint, config.source) as endpoint:
+    judge = load_judge(config.evaluation.judge, config.source)
+    with open_endpoint(judge.section.endpoint, config.source) as endpoint:
 
-        def reasons(rows: Sequence[tuple[str, str]]) -> list[str]:
-            items = [Item("", "", *row) for row in rows]
-            found = [""] * len(items)
-            for index, reply in endpoint.ask(critic.request(item) for item in items):
-                said = judgement("", items[index], reply)
-                found[index] = "" if said.outcome == "good" else said.critique or said.outcome
-            return found
+        def judge_rows(rows: Sequence[tuple[str, str]]) -> list[str]:
+            items = [Item("", "", question, answer) for question, answer in rows]
+            critiques = [""] * len(items)
+            for index, reply in endpoint.ask(judge.request(item) for item in items):
+                judgment = to_judgment("", items[index], reply)
+                if judgment.outcome != "good":
+                    critiques[index] = judgment.critique or judgment.outcome
+            return critiques
 
-        yield reasons
+        yield judge_rows
         note(f"judge: {endpoint.spent}")
 
 
 def report(outcome: "Outcome") -> str:
-    """Return the figures of a run."""
-    from tunesmith.synth.diversity import figures
+    """Return the statistics of a run."""
+    from tunesmith.synth.diversity import diversity_table
 
-    lines = [["replies", f"{outcome.tries:,}", ""], ["taken", f"{outcome.made.rows:,}", ""]]
-    lines += [
-        [f"  fault: {kind}", f"{number:,}", f"{number / outcome.tries:.1%}"]
-        for kind, number in outcome.faults.most_common()
-    ]
-    lines += [["given up", f"{outcome.given_up:,}", ""]]
-    return f"{figures(outcome.seeds, outcome.made, outcome.choices)}\n\n{aligned(lines)}\n\n{outcome.spent}"
+    lines = [["replies", f"{outcome.tries:,}", ""], ["accepted", f"{outcome.accepted.rows:,}", ""]]
+    for kind, number in outcome.faults.most_common():
+        lines.append([f"  fault: {kind}", f"{number:,}", f"{number / outcome.tries:.1%}"])
+    lines.append(["rejected", f"{outcome.rejected:,}", ""])
+    table = diversity_table(outcome.seeds, outcome.accepted, outcome.choices)
+    return f"{table}\n\n{aligned(lines)}\n\n{outcome.spent}"
 
 
 main = entry(generate)

@@ -1,4 +1,4 @@
-"""`tunesmith judge`: another model criticises answers by a rubric; and how far it agrees with a person."""
+"""`tunesmith judge`: a language model grades answers by a rubric; and how far it agrees with human labels."""
 
 import argparse
 import sys
@@ -34,59 +34,59 @@ def judge(arguments: list[str]) -> int:
     )
     options.add_argument("--output", metavar="FILE", help="JSON lines (default: run/judged.jsonl of output_dir)")
     options.add_argument("--show", type=int, metavar="N", default=10, help="print N disagreements (default 10)")
-    given, overrides = options.parse_known_args(arguments)
-    config = read_config(given.file, overrides, quiet=True)
+    args, overrides = options.parse_known_args(arguments)
+    config = read_config(args.file, overrides, quiet=True)
     section = config.evaluation.judge
     if section is None:
-        raise ConfigError(f"{given.file} has no block `judge`, such as\n{BLOCK}")
-    if given.against is not None:
-        return _against(given, config, section)
-    from tunesmith.evals.judge import judge_items, load_critic, table
+        raise ConfigError(f"{args.file} has no block `judge`, such as\n{BLOCK}")
+    if args.against is not None:
+        return _compare_with_labels(args, config, section)
+    from tunesmith.evals.judge import judge_items, load_judge, table
     from tunesmith.generation.endpoint import open_endpoint
 
-    critic = load_critic(section, config.source)
-    items = answers(given.answers, config)
-    output = Path(given.output or Path(config.training.output_dir) / "run/judged.jsonl")
+    llm_judge = load_judge(section, config.source)
+    items = read_answers(args.answers, config)
+    output = Path(args.output or Path(config.training.output_dir) / "run/judged.jsonl")
     with open_endpoint(section.endpoint, config.source) as endpoint:
-        judged, stopped = judge_items(items, critic, endpoint, output)
-        if judged:
-            print(table(items, judged))
+        judgments, stopped = judge_items(items, llm_judge, endpoint, output)
+        if judgments:
+            print(table(items, judgments))
         note(f"{endpoint.spent}; critiques: {output}")
     if stopped:
         raise stopped
     return 0
 
 
-def answers(file: str | None, config: Config) -> "list[Item]":
+def read_answers(file: str | None, config: Config) -> "list[Item]":
     """Return the answers of a file, by default of the evaluation of the config's run."""
     from tunesmith.evals.items import read_items, report_of
 
     return read_items(file or report_of(config.training.output_dir))
 
 
-def _against(given: argparse.Namespace, config: Config, section: Judge) -> int:
-    """Judge the labelled answers and show how verdicts and labels go together."""
+def _compare_with_labels(args: argparse.Namespace, config: Config, section: Judge) -> int:
+    """Judge the labelled answers, and show how far the judgments agree with the labels."""
     from tunesmith.evals.agreement import advice, compare, disagreements, labelled_items, report
-    from tunesmith.evals.judge import judge_items, load_critic
+    from tunesmith.evals.judge import judge_items, load_judge
     from tunesmith.evals.labels import read_labels
     from tunesmith.generation.endpoint import open_endpoint
 
-    critic = load_critic(section, config.source)
-    file = given.against or resolve_file(section.labels, config.source)
+    llm_judge = load_judge(section, config.source)
+    file = args.against or resolve_file(section.labels, config.source)
     labels = read_labels(Path(file))
     by_id = any(len(key) == 1 for key in labels)
-    labelled = labelled_items(labels, critic, answers(given.answers, config) if by_id else [], file)
-    output = Path(given.output or Path(config.training.output_dir) / "run/judged_labels.jsonl")
+    labelled = labelled_items(labels, llm_judge, read_answers(args.answers, config) if by_id else [], file)
+    output = Path(args.output or Path(config.training.output_dir) / "run/judged_labels.jsonl")
     with open_endpoint(section.endpoint, config.source) as endpoint:
-        judged, stopped = judge_items(labelled.items, critic, endpoint, output)
+        judgments, stopped = judge_items(labelled.items, llm_judge, endpoint, output)
         spent = endpoint.spent
-    pairs = compare(labelled, judged)
+    pairs = compare(labelled, judgments)
     if pairs:
-        shown = disagreements(pairs, given.show)
-        print(f"{shown}\n" if shown else "label and verdict are the same everywhere\n")
+        shown = disagreements(pairs, args.show)
+        print(f"{shown}\n" if shown else "all labels and judgments agree\n")
         print(f"{report(pairs)}\n\n{advice(pairs)}")
-    if labelled.left_out:
-        note(f"left out, since the critic has them as `judge.examples`: {labelled.left_out} of the labels")
+    if labelled.num_examples:
+        note(f"excluded, because they are in `judge.examples`: {labelled.num_examples} of the labels")
     note(f"{spent}; critiques: {output}")
     if stopped:
         raise stopped

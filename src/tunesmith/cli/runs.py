@@ -118,9 +118,9 @@ def _in_full(item: "Run") -> Iterator[str]:
     evaluation = item.folder / "evaluation/report.json"
     if evaluation.exists():
         report = json.loads(evaluation.read_text())
-        for voice, figures in report["summary"].items():
+        for variant, figures in report["summary"].items():
             rate = f", {report['criterion']} {figures['pass_rate']['value']:.0%}" if "pass_rate" in figures else ""
-            yield f"evaluate: {voice}: loss {figures['loss']:.4g}, perplexity {figures['perplexity']:,.4g}{rate}"
+            yield f"evaluate: {variant}: loss {figures['loss']:.4g}, perplexity {figures['perplexity']:,.4g}{rate}"
         yield from (f"evaluate: {item['sentence']}" for item in report["comparisons"])
     yield from ("", "config:", yaml.safe_dump(item.config, sort_keys=False, allow_unicode=True).rstrip())
 

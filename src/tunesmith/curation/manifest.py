@@ -1,7 +1,7 @@
-"""The manifest of a curation: what was found about each row, and which rows therefore stay.
+"""The manifest of a curation: the exclusions and measures of each row, and the decision which rows are kept.
 
-Finding is slow and done once; deciding is quick and follows the settings of the day. So a rule can be undone, or a
-bound moved, without looking at the rows again.
+Scanning is slow and done once. Deciding is fast and follows the current settings. So a rule can be undone, or a bound
+moved, without another scan.
 """
 
 import json
@@ -13,102 +13,116 @@ from typing import Any, NamedTuple
 from tunesmith.sections import Curate
 
 UNREADABLE, LENGTH, COMPLEXITY = "unreadable", "length", "complexity"
-LEAK, DUPLICATE, NEAR, MEANING = "leak", "duplicate", "near-duplicate", "same-meaning"
+LEAK, DUPLICATE, NEAR, SEMANTIC = "leak", "duplicate", "near-duplicate", "same-meaning"
 ASSERTION = "assertion"
-RULES = (UNREADABLE, ASSERTION, LEAK, LENGTH, COMPLEXITY, DUPLICATE, NEAR, MEANING)
-"""The rules in the order in which they name a row; after a colon may follow which assertion, or which columns."""
+RULES = (UNREADABLE, ASSERTION, LEAK, LENGTH, COMPLEXITY, DUPLICATE, NEAR, SEMANTIC)
+"""The rules in the order in which they exclude a row. After a colon may follow the assertion, or the columns."""
+LOCATION_BITS = 40
+"""Bits of the row number in a location that is packed into 64 bits; the others are the number of the file."""
 
 
-class Finding(NamedTuple):
-    """What a rule has against a row.
+class Exclusion(NamedTuple):
+    """A rule that a row breaks.
 
     Attributes:
         rule: its name.
-        reason: what is the matter; of a twin, what the place of the other row follows.
-        twin: number of the first row of the kind. The finding counts only while a row of that kind stays before it.
+        reason: what is wrong; of a duplicate, the text before the location of the other row.
+        duplicate_of: number of the first row of the cluster. The exclusion applies only while an earlier row of the
+            cluster is kept.
     """
 
     rule: str
     reason: str
-    twin: int | None = None
+    duplicate_of: int | None = None
 
 
 class Entry(NamedTuple):
-    """A row of the manifest: its place, its measures and all that was found about it."""
+    """A row of the manifest: its location, its measures and all exclusions."""
 
     file: str
     row: int
     chars: int = 0
     complexity: float = 0
     tokens: int | None = None
-    found: tuple[Finding, ...] = ()
+    found: tuple[Exclusion, ...] = ()
 
 
 class Decision(NamedTuple):
-    """An entry and the finding for which the row is left out, its reason complete; None if it stays."""
+    """An entry and the exclusion that applies, with its complete reason; None if the row is kept."""
 
     entry: Entry
-    left_out: Finding | None
+    exclusion: Exclusion | None
 
     def as_line(self) -> str:
         """Return the line of the manifest."""
-        entry, left_out = self.entry, self.left_out
-        verdict = {"rule": left_out.rule, "reason": left_out.reason} if left_out else {}
-        values = {"file": entry.file, "row": entry.row, "kept": left_out is None, **verdict}
-        measures = {"chars": entry.chars, "complexity": entry.complexity, "tokens": entry.tokens}
-        found = {"found": entry.found} if entry.found else {}
-        return json.dumps({**values, **measures, **found}, ensure_ascii=False)
+        entry, exclusion = self.entry, self.exclusion
+        values: dict[str, Any] = {"file": entry.file, "row": entry.row, "kept": exclusion is None}
+        if exclusion:
+            values |= {"rule": exclusion.rule, "reason": exclusion.reason}
+        values |= {"chars": entry.chars, "complexity": entry.complexity, "tokens": entry.tokens}
+        if entry.found:
+            values["found"] = entry.found
+        return json.dumps(values, ensure_ascii=False)
 
 
 def read_manifest(file: Path) -> Iterator[Entry]:
-    """Yield the entries of a manifest, without the decisions of then."""
+    """Yield the entries of a manifest, without its decisions."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             values: dict[str, Any] = json.loads(line)
-            found = tuple(Finding(*item) for item in values.get("found", ()))
+            found = tuple(Exclusion(*item) for item in values.get("found", ()))
             yield Entry(values["file"], values["row"], values["chars"], values["complexity"], values["tokens"], found)
 
 
 def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
-    """Yield for each entry whether it stays: rows are left out in their order, for the first rule that they break.
+    """Yield the decision on each entry: a row is excluded by the first rule in the order of `RULES` that applies.
 
-    Of rows of a kind the first stays that no other rule leaves out.
+    Of a cluster of duplicates the first row is kept that no other rule excludes.
     """
     files: dict[str, int] = {}
-    places = array("Q")
-    heirs = array("q")  # of each row: itself if it stays, else the twin that stands for it, or -1
-    standing: dict[tuple[str, int], int] = {}
+    locations = array("Q")
+    representatives = array("q")  # of each row: itself if it is kept, else the kept row that it duplicates, or -1
+    kept_duplicates: dict[tuple[str, int], int] = {}  # (rule, first row of the cluster) -> the row that is kept
     for number, entry in enumerate(entries):
-        places.append(files.setdefault(entry.file, len(files)) << 40 | entry.row)
-        findings = [item for item in (*_bounds(entry, section), *entry.found) if not is_kept(item.rule, section.keep)]
-        findings.sort(key=lambda item: RULES.index(item.rule.partition(":")[0]))
-        left_out, heir = None, number
-        for item in findings:
-            first = item.twin
-            other = -1 if first is None else heirs[standing.get((item.rule, first), first)]
-            if first is not None and other < 0:
-                continue
-            reason = item.reason if first is None else _about_twin(item.reason, first, other, list(files), places)
-            left_out, heir = Finding(item.rule, reason, first), other
-            break
+        locations.append(files.setdefault(entry.file, len(files)) << LOCATION_BITS | entry.row)
+        broken = [
+            item for item in (*_check_bounds(entry, section), *entry.found) if not is_kept(item.rule, section.keep)
+        ]
+        broken.sort(key=lambda item: RULES.index(item.rule.partition(":")[0]))
+        exclusion, representative = None, number
+        for item in broken:
+            first = item.duplicate_of
+            if first is None:
+                exclusion, representative = item, -1
+                break
+            kept = representatives[kept_duplicates.get((item.rule, first), first)]
+            if kept >= 0:
+                reason = _complete_reason(item.reason, first, kept, list(files), locations)
+                exclusion, representative = Exclusion(item.rule, reason, first), kept
+                break
         else:
-            standing |= {(item.rule, item.twin): number for item in findings if item.twin is not None}
-        heirs.append(heir)
-        yield Decision(entry, left_out)
+            kept_duplicates |= {
+                (item.rule, item.duplicate_of): number for item in broken if item.duplicate_of is not None
+            }
+        representatives.append(representative)
+        yield Decision(entry, exclusion)
 
 
 def is_kept(rule: str, keep: Iterable[str]) -> bool:
-    """Whether a rule is among those that leave out nothing: by its name, or by the part before the colon."""
+    """Return whether a rule is in `keep` and excludes nothing: by its name, or by the part before the colon."""
     return rule in keep or rule.partition(":")[0] in keep
 
 
-def _about_twin(reason: str, first: int, stays: int, files: list[str], places: "array[int]") -> str:
-    one, other = (f"{files[places[index] >> 40]}:{places[index] & (1 << 40) - 1}" for index in (first, stays))
-    return f"{reason} {one}" if one == other else f"{reason} {one}, for which {other} stays"
+def _complete_reason(reason: str, first: int, kept: int, files: list[str], locations: "array[int]") -> str:
+    row_mask = (1 << LOCATION_BITS) - 1
+    first_name, kept_name = (
+        f"{files[locations[index] >> LOCATION_BITS]}:{locations[index] & row_mask}" for index in (first, kept)
+    )
+    return f"{reason} {first_name}" if first == kept else f"{reason} {first_name}; kept: {kept_name}"
 
 
-def _bounds(entry: Entry, section: Curate) -> Iterator[Finding]:
-    """Yield what is out of bounds."""
+def _check_bounds(entry: Entry, section: Curate) -> Iterator[Exclusion]:
+    """Yield an exclusion for each bound that the row violates."""
     measures = [
         (LENGTH, "characters", "chars", entry.chars, section.min_chars, section.max_chars),
         (LENGTH, "tokens", "tokens", entry.tokens, section.min_tokens, section.max_tokens),
@@ -118,6 +132,6 @@ def _bounds(entry: Entry, section: Curate) -> Iterator[Finding]:
         return
     for rule, unit, key, value, least, most in measures:
         if value is not None and least is not None and value < least:
-            yield Finding(rule, f"{value:,} {unit}, `min_{key}` is {least:,}")
+            yield Exclusion(rule, f"{value:,} {unit}, `min_{key}` is {least:,}")
         if value is not None and most is not None and value > most:
-            yield Finding(rule, f"{value:,} {unit}, `max_{key}` is {most:,}")
+            yield Exclusion(rule, f"{value:,} {unit}, `max_{key}` is {most:,}")

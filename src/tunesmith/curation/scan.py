@@ -1,6 +1,7 @@
-"""The slow half of a curation: every row is read once, and what is found about it goes into a file.
+"""The slow step of a curation: every row is read once, and what the rules find about it is written to a file.
 
-Rows stream. What is kept of a row are hashes in flat arrays (`data.twins`), since twins and leaks show at the end.
+Rows stream. Only hashes of a row are kept in memory (`data.near_duplicates`), because duplicates and contamination are
+known only at the end.
 """
 
 import json
@@ -12,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tunesmith.assertions import Case, Jury
+from tunesmith.assertions import AssertionRunner, Case
 from tunesmith.checks.parts import ANSWERED, ASKED, joined, prompt_and_answer
-from tunesmith.curation.manifest import ASSERTION, DUPLICATE, LEAK, MEANING, NEAR, UNREADABLE, Entry, Finding
+from tunesmith.curation.manifest import ASSERTION, DUPLICATE, LEAK, NEAR, SEMANTIC, UNREADABLE, Entry, Exclusion
+from tunesmith.data.near_duplicates import NearDuplicateIndex, find_repeats, hash_exact, hash_normalized
 from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.twins import NearTexts, exact_hash, repeats, text_hash
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.log import progress
@@ -26,191 +27,203 @@ from tunesmith.sections import Config, Curate, Dataset
 
 BATCH = 1000
 
-Place = tuple[str, int]
+Location = tuple[str, int]
 """File and row."""
 
 
-class Sourced(NamedTuple):
-    """A row, the number of its entry in `datasets`, and whether it is held out for evaluation."""
+class SourceRow(NamedTuple):
+    """A row, the number of its entry in `datasets`, and whether it is an eval row."""
 
     item: Row | BadRow
     dataset: int
-    held_out: bool
+    is_eval: bool
 
 
-def sourced_rows(config: Config, held_out: set[Place]) -> Iterator[Sourced]:
+def read_source_rows(config: Config, eval_rows: set[Location]) -> Iterator[SourceRow]:
     """Yield the rows of `datasets` in their order."""
     for number, dataset in enumerate(config.data.datasets):
         for item in read_rows(dataset, config.source):
-            yield Sourced(item, number, (item.file, item.number) in held_out)
+            yield SourceRow(item, number, (item.file, item.number) in eval_rows)
 
 
-class Keys:
-    """Hashes of the same columns of many rows: as they stand, and but for case and whitespace."""
+class HashedTexts:
+    """Two hashes of each of many texts: exact, and of the normalized text."""
 
     def __init__(self) -> None:
-        self.exact, self.plain = array("Q"), array("Q")
+        self.exact, self.normalized = array("Q"), array("Q")
 
     def add(self, text: str) -> None:
-        """Add a row; one without text is like no other."""
-        self.exact.append(exact_hash(text) if text else 0)
-        self.plain.append(text_hash(text) if text else 0)
+        """Add a text; an empty one is no duplicate."""
+        self.exact.append(hash_exact(text) if text else 0)
+        self.normalized.append(hash_normalized(text) if text else 0)
 
-    def twins(self) -> dict[int, Finding]:
-        """Return what is found about each row that says what an earlier one says."""
-        pairs = repeats(np.frombuffer(self.plain, np.uint64)) if len(self.plain) else []
-        return {later: Finding("", self.how(later, earlier), earlier) for later, earlier in pairs if self.plain[later]}
+    def duplicates(self, rule: str) -> dict[int, Exclusion]:
+        """Return an exclusion for each text that equals an earlier one."""
+        pairs = find_repeats(np.frombuffer(self.normalized, np.uint64)) if len(self.normalized) else []
+        return {
+            later: Exclusion(rule, self.relation(later, earlier), earlier)
+            for later, earlier in pairs
+            if self.normalized[later]
+        }
 
-    def how(self, later: int, earlier: int) -> str:
-        """Say in which way two rows are the same."""
-        same = self.exact[later] == self.exact[earlier]
-        return "the same as" if same else "the same, but for case and whitespace, as"
+    def relation(self, later: int, earlier: int) -> str:
+        """Return in which way two texts with equal normalized text are the same."""
+        is_exact = self.exact[later] == self.exact[earlier]
+        return "the same as" if is_exact else "the same, except for case and whitespace, as"
 
 
 class Scan:
-    """One reading of the rows; `judge` runs the assertions that they must pass."""
+    """One pass over the rows; `runner` runs the assertions that they must pass."""
 
-    def __init__(self, config: Config, tokenizer: Tokenizer | None, judge: Jury | None) -> None:
-        self.config, self.tokenizer, self.judge = config, tokenizer, judge
+    def __init__(self, config: Config, tokenizer: Tokenizer | None, runner: AssertionRunner | None) -> None:
+        self.config, self.tokenizer, self.runner = config, tokenizer, runner
         self.section: Curate = config.synthesis.curate
-        self.complexity = _complexity(self.section, config.source)
-        self.groups = [Keys() for _ in self.section.dedup_keys]
-        self.near = NearTexts(self.section.near_duplicates) if self.section.near_duplicates else None
-        self.meanings = None
+        self.complexity = _load_complexity(self.section, config.source)
+        self.groups = [HashedTexts() for _ in self.section.dedup_keys]
+        min_similarity = self.section.near_duplicates
+        self.near = NearDuplicateIndex(min_similarity) if min_similarity else None
+        self.semantic = None
         if self.section.embedding_model:
-            from tunesmith.curation.meaning import Meanings  # torch is needed for nothing else here
+            from tunesmith.curation.semantic import SemanticIndex  # torch is needed for nothing else here
 
-            self.meanings = Meanings(self.section.embedding_model, self.section.embedding_likeness)
-        self.asked, self.near_asked = Keys(), NearTexts(self.section.near_duplicates or 1)
-        self.held_out: list[Place] = []
+            self.semantic = SemanticIndex(self.section.embedding_model, self.section.embedding_likeness)
+        self.prompts, self.near_prompts = HashedTexts(), NearDuplicateIndex(min_similarity or 1)
+        self.eval_rows: list[Location] = []
         self.columns: set[str] = {ASKED, ANSWERED}
 
-    def entries(self, held_out: set[Place], file: Path) -> Iterator[Entry]:
-        """Yield the entry of each row to train on, all that is found about it included; `file` is needed meanwhile.
+    def entries(self, eval_rows: set[Location], file: Path) -> Iterator[Entry]:
+        """Yield the entry of each training row with all its exclusions; `file` is a temporary file.
 
         Raises:
             ConfigError: a named column is in no row.
         """
-        for row, dataset in self._to_evaluate(held_out):
-            self.held_out.append((row.file, row.number))
-            self._add_asked(row, dataset)
-        rows = (sourced for sourced in sourced_rows(self.config, held_out) if not sourced.held_out)
+        for row, dataset in self._read_eval_rows(eval_rows):
+            self.eval_rows.append((row.file, row.number))
+            self._add_prompt(row, dataset)
+        rows = (row for row in read_source_rows(self.config, eval_rows) if not row.is_eval)
         with file.open("w", encoding="utf-8") as lines, progress("reading", unit="rows") as advance:
-            while batch := list(islice(rows, BATCH if self.meanings is None else BATCH // 10)):
-                lines.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._read(batch))
+            while batch := list(islice(rows, BATCH if self.semantic is None else BATCH // 10)):
+                lines.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._scan_batch(batch))
                 advance(len(batch))
         self._require_columns()
-        twins = self._twins()
+        by_rule = self._find_duplicates()
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines):
-                *known, found = json.loads(line)
-                late = [at[number] for at in twins if number in at]
-                yield Entry(*known)._replace(found=(*(Finding(*item) for item in found), *late))
+                *fields, exclusions = json.loads(line)
+                duplicates = [by_row[number] for by_row in by_rule if number in by_row]
+                found = (*(Exclusion(*item) for item in exclusions), *duplicates)
+                yield Entry(*fields)._replace(found=found)
 
-    def _to_evaluate(self, held_out: set[Place]) -> Iterator[tuple[Row, Dataset]]:
-        """Yield the rows of `test_datasets`, and those of `datasets` that `val_set_size` holds out."""
+    def _read_eval_rows(self, eval_rows: set[Location]) -> Iterator[tuple[Row, Dataset]]:
+        """Yield the rows of `test_datasets`, and the eval rows of `val_set_size`."""
         if not self.section.leak_columns:
             return
         for dataset in self.config.data.test_datasets:
             for item in read_rows(dataset, self.config.source):
                 if isinstance(item, Row):
                     yield item, dataset
-        for sourced in sourced_rows(self.config, held_out) if held_out else ():
-            if sourced.held_out and isinstance(sourced.item, Row):
-                yield sourced.item, self.config.data.datasets[sourced.dataset]
+        for row in read_source_rows(self.config, eval_rows) if eval_rows else ():
+            if row.is_eval and isinstance(row.item, Row):
+                yield row.item, self.config.data.datasets[row.dataset]
 
-    def _add_asked(self, row: Row | None, dataset: Dataset) -> None:
+    def _add_prompt(self, row: Row | None, dataset: Dataset) -> None:
         text = joined(row.values, self.section.leak_columns, prompt_and_answer(row.values, dataset)) if row else ""
-        self.asked.add(text)
-        self.near_asked.add(text if self.near is not None else "")
+        self.prompts.add(text)
+        self.near_prompts.add(text if self.near is not None else "")
 
-    def _read(self, batch: Sequence[Sourced]) -> Iterator[Entry]:
-        """Yield the entries of some rows with what can be said of each alone, and keep their hashes."""
+    def _scan_batch(self, batch: Sequence[SourceRow]) -> Iterator[Entry]:
+        """Yield the entries of some rows with the exclusions that need no other row; keep the rows' hashes."""
         texts, cases = [], []
         for item, number, _ in batch:
             dataset = self.config.data.datasets[number]
             values = item.values if isinstance(item, Row) else {}
             self.columns.update(values)
             parts = prompt_and_answer(values, dataset)
-            for keys, columns in zip(self.groups, self.section.dedup_keys, strict=True):
-                keys.add(joined(values, columns, parts))
+            for group, columns in zip(self.groups, self.section.dedup_keys, strict=True):
+                group.add(joined(values, columns, parts))
             texts.append(joined(values, self.section.columns, parts))
             if self.near is not None:
                 self.near.add(texts[-1])
-            if self.held_out:
-                self._add_asked(item if isinstance(item, Row) else None, dataset)
+            if self.eval_rows:
+                self._add_prompt(item if isinstance(item, Row) else None, dataset)
             if isinstance(item, Row):
                 cases.append(Case(values, parts[1], parts[1], f"{item.file}:{item.number}"))
-        if self.meanings is not None:
-            self.meanings.add(texts)
-        verdicts = self.judge(cases) if self.judge else repeat([])
-        for (item, *_), text, count in zip(batch, texts, self._tokens(texts), strict=True):
+        if self.semantic is not None:
+            self.semantic.add(texts)
+        results = self.runner(cases) if self.runner else repeat([])
+        for (item, *_), text, num_tokens in zip(batch, texts, self._count_tokens(texts), strict=True):
             if isinstance(item, BadRow):
-                yield Entry(item.file, item.number, found=(Finding(UNREADABLE, item.reason),))
+                yield Entry(item.file, item.number, found=(Exclusion(UNREADABLE, item.reason),))
                 continue
-            failed = tuple(Finding(f"{ASSERTION}:{name}", reason) for name, ok, reason in next(verdicts) if not ok)
-            yield Entry(item.file, item.number, len(text), self.complexity(item, text), count, failed)
+            failed = tuple(Exclusion(f"{ASSERTION}:{name}", reason) for name, ok, reason in next(results) if not ok)
+            yield Entry(item.file, item.number, len(text), self.complexity(item, text), num_tokens, failed)
 
-    def _tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
+    def _count_tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
         if self.tokenizer is None:
             return [None] * len(texts)
         return [len(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
     def _require_columns(self) -> None:
-        named = {
+        names = {
             "dedup_keys": [column for group in self.section.dedup_keys for column in group],
             "columns": self.section.columns,
             "leak_columns": self.section.leak_columns,
         }
-        for key, columns in named.items():
+        for key, columns in names.items():
             for column in columns:
                 if column not in self.columns:
                     near = did_you_mean(column, self.columns) or f"; there are {', '.join(sorted(self.columns))}"
                     raise ConfigError(f"`curate.{key}`: no row has a column `{column}`{near}")
 
-    def _twins(self) -> list[dict[int, Finding]]:
-        """Return what the hashes tell, for each rule by the number of the row."""
-        found: list[dict[int, Finding]] = [self._leaks()] if self.held_out else []
-        equal: set[int] = set()
-        for keys, columns in zip(self.groups, self.section.dedup_keys, strict=True):
-            rule, twins = f"{DUPLICATE}:{'+'.join(columns)}", keys.twins()
-            equal |= twins.keys()
-            found.append({number: item._replace(rule=rule) for number, item in twins.items()})
-        stores = (
-            (NEAR, "{:.2f} of the runs of words are those of", self.near),
-            (MEANING, "its meaning has a likeness of {:.3f} to", self.meanings),
+    def _find_duplicates(self) -> list[dict[int, Exclusion]]:
+        """Return for each rule that compares rows the exclusions by row number."""
+        by_rule: list[dict[int, Exclusion]] = [self._find_leaks()] if self.eval_rows else []
+        excluded: set[int] = set()
+        for group, columns in zip(self.groups, self.section.dedup_keys, strict=True):
+            duplicates = group.duplicates(f"{DUPLICATE}:{'+'.join(columns)}")
+            excluded |= duplicates.keys()
+            by_rule.append(duplicates)
+        indexes = (
+            (NEAR, "a near-duplicate (similarity {:.2f}) of", self.near),
+            (SEMANTIC, "a semantic duplicate (cosine similarity {:.3f}) of", self.semantic),
         )
-        for rule, how, texts in stores:
-            if texts is not None:
-                alike = texts.twins(without=sorted(equal))
-                equal |= alike.keys()
-                found.append(
-                    {later: Finding(rule, how.format(twin.share), twin.earlier) for later, twin in alike.items()}
+        for rule, relation, index in indexes:
+            if index is not None:
+                matches = index.near_duplicates(without=sorted(excluded))
+                excluded |= matches.keys()
+                by_rule.append(
+                    {
+                        row: Exclusion(rule, relation.format(match.similarity), match.earlier)
+                        for row, match in matches.items()
+                    }
                 )
-        return found
+        return by_rule
 
-    def _leaks(self) -> dict[int, Finding]:
-        """Return what is found about each row that asks what a row to evaluate on asks."""
-        border = len(self.held_out)
-        tests: dict[int, int] = {}
-        for number in range(border):
-            tests.setdefault(self.asked.plain[number], number)
-        tests.pop(0, None)
-        found = {}
-        for number, twin in self.near_asked.twins(border=border).items():
-            how = f"{twin.share:.2f} of the runs of words of what is asked are those of"
-            found[number - border] = how, twin.earlier
-        for number in range(border, len(self.asked.plain)):
-            if (test := tests.get(self.asked.plain[number])) is not None:
-                found[number - border] = f"what is asked is {self.asked.how(number, test)}", test
+    def _find_leaks(self) -> dict[int, Exclusion]:
+        """Return an exclusion for each training row whose prompt is in the eval rows too."""
+        split_index = len(self.eval_rows)
+        hashes = self.prompts.normalized
+        first_eval_row: dict[int, int] = {}
+        for number in range(split_index):
+            first_eval_row.setdefault(hashes[number], number)
+        first_eval_row.pop(0, None)
+        leaks: dict[int, tuple[str, int]] = {}
+        for number, match in self.near_prompts.near_duplicates(split_index=split_index).items():
+            relation = f"a near-duplicate (similarity {match.similarity:.2f}) of the prompt of"
+            leaks[number - split_index] = relation, match.earlier
+        for number in range(split_index, len(hashes)):
+            eval_row = first_eval_row.get(hashes[number])
+            if eval_row is not None:
+                relation = f"{self.prompts.relation(number, eval_row)} the prompt of"
+                leaks[number - split_index] = relation, eval_row
         return {
-            number: Finding(LEAK, f"{how} {':'.join(map(str, self.held_out[test]))}, to evaluate on")
-            for number, (how, test) in found.items()
+            number: Exclusion(LEAK, f"its prompt is {relation} the eval row {':'.join(map(str, self.eval_rows[row]))}")
+            for number, (relation, row) in leaks.items()
         }
 
 
-def _complexity(section: Curate, source: str) -> Callable[[Row, str], float]:
-    """Return the measure of complexity of a row and its text."""
+def _load_complexity(section: Curate, source: str) -> Callable[[Row, str], float]:
+    """Return the function that measures the complexity of a row and its text."""
     name = section.complexity
     if name is None:
         return lambda row, text: len(set(text.casefold().split()))
@@ -219,10 +232,10 @@ def _complexity(section: Curate, source: str) -> Callable[[Row, str], float]:
     def measure(row: Row, text: str) -> float:
         try:
             return float(function(row.values))
-        except Exception as error:  # it is the user's own code: it may raise anything
-            where = f"{row.file}:{row.number}"
+        except Exception as error:  # the user's code may raise anything
+            location = f"{row.file}:{row.number}"
             raise ConfigError(
-                f"`curate.complexity: {name}` fails on {where}: {type(error).__name__}: {error}"
+                f"`curate.complexity: {name}` fails on {location}: {type(error).__name__}: {error}"
             ) from error
 
     return measure

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from tunesmith.assertions import Case, Jury, jury
+from tunesmith.assertions import AssertionRunner, Case, open_assertions
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.spec import FormatSpec
@@ -67,12 +67,12 @@ def filtered_rows(spec: FormatSpec, source: str, limit: int | None, seconds: flo
     if not spec.dataset.filters:
         yield from rows
         return
-    with jury(spec.dataset.filters, source, seconds) as judge:
-        yield from judged_rows(rows, lambda values: reference_answer(values, spec, source), judge)
+    with open_assertions(spec.dataset.filters, source, seconds) as runner:
+        yield from judged_rows(rows, lambda values: reference_answer(values, spec, source), runner)
 
 
 def judged_rows(
-    rows: Iterable[Row | BadRow], answer: Callable[[dict[str, Any]], str], judge: Jury
+    rows: Iterable[Row | BadRow], answer: Callable[[dict[str, Any]], str], runner: AssertionRunner
 ) -> Iterator[Row | BadRow | Dropped]:
     """Yield the rows in their order, judged; one that has no answer, since it does not fit its type, as a `BadRow`."""
     waiting: deque[Row | BadRow] = deque()
@@ -88,7 +88,7 @@ def judged_rows(
             if isinstance(row, Row):
                 yield Case(row.values, text, text, f"{row.file}:{row.number}")
 
-    for verdicts in judge(cases()):
+    for verdicts in runner(cases()):
         while isinstance(waiting[0], BadRow):
             yield waiting.popleft()
         row = waiting.popleft()

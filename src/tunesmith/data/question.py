@@ -10,17 +10,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tunesmith.data import source as data_source
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.chat import chat_prompt, require_answer
 from tunesmith.data.formats.conversation import Message
-from tunesmith.data.formats.dialogue import DIALOGUE_TYPES
 from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
 from tunesmith.data.formats.messages import Turn as ChatTurn
 from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import require_template, turns_of_pair
-from tunesmith.data.formats.sharegpt import SHAREGPT_TYPES
+from tunesmith.data.formats.prompt_completion import require_template
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenize import encode, prompt_ids
+from tunesmith.data.masks import CONVERSATIONS, conversation_of, encode, format_of, turns_of_pair
+from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row, Span
 from tunesmith.errors import DataError
@@ -28,9 +26,6 @@ from tunesmith.sections import Dataset
 
 Turn = dict[str, str]
 """A message: role and content."""
-
-CONVERSATIONS = SHAREGPT_TYPES | DIALOGUE_TYPES
-"""Types that lay out a conversation without a chat template."""
 
 PLAIN_TEXT = ("completion", "pretrain", "input_output", "prompt_completion")
 """Types without a layout: what is asked is gone on with."""
@@ -102,7 +97,7 @@ def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> s
     Raises:
         DataError: the row does not fit its type.
     """
-    if spec.answers or spec.dataset.kind == "pretokenized":
+    if spec.preferences or spec.dataset.kind == "pretokenized":
         return ""
     if (turns := _chat_turns(values, spec)) is not None:
         return turns[_last_answer(turns)].content
@@ -131,7 +126,7 @@ def _last_answer(turns: Sequence[ChatTurn]) -> int:
 
 def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Message], int]:
     """Return the messages of a conversation without a chat template, and which is its last answer."""
-    messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+    messages = conversation_of(spec).read(values, spec)
     answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
     if not answers:
         raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
@@ -140,7 +135,7 @@ def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Messag
 
 def _asked_text(values: dict[str, Any], spec: FormatSpec, source: str) -> tuple[Rendered, str] | None:
     """Return the prompt and the answer of a row of another type; None if it is trained from its first token on."""
-    samples = find_format(spec.dataset.kind, source)(values, replace(spec, train_on_inputs=False))
+    samples = format_of(spec, source)(values, replace(spec, train_on_inputs=False))
     texts = [sample for sample in samples if isinstance(sample, Rendered) and any(span.train for span in sample.spans)]
     if not texts or not texts[0].prompt().spans:
         return None
@@ -170,9 +165,9 @@ def _fed(
     """Return the tokens of a conversation up to its last message, an answer; with the turns that are said before it."""
     if said and keeps_history(spec.dataset):
         messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
-    rendered = CONVERSATIONS[spec.dataset.kind].render(messages, replace(spec, train_on_inputs=False))
+    rendered = conversation_of(spec).render(messages, replace(spec, train_on_inputs=False))
     prompt = rendered.prompt(last=True)
-    (found,) = encode([prompt], tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream)
+    (found,) = encode([prompt], tokenizer, spec)
     if isinstance(found, DataError):
         raise found
     return _gone_on(found[0].input_ids, said, spec, tokenizer, source)
@@ -207,7 +202,7 @@ def conversation_prompt(
         raise DataError(f"a model is not asked in words with type {kind}; set `type` to the layout of its prompts")
     else:
         row = {spec.dataset.field_instruction: text, spec.dataset.field_output: "(the answer)"}
-        answered = find_format(kind, source)(row, spec)[0]
+        answered = format_of(spec, source)(row, spec)[0]
         assert isinstance(answered, Rendered)
         rendered = answered.prompt(last=True)
     return _gone_on(prompt_ids(rendered, tokenizer), said, spec, tokenizer, source)
@@ -238,7 +233,7 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
 
 def _system_turn(values: dict[str, Any], spec: FormatSpec) -> str | None:
     if spec.dataset.kind in CONVERSATIONS:
-        messages = CONVERSATIONS[spec.dataset.kind].read(values, spec)
+        messages = conversation_of(spec).read(values, spec)
         return messages[0].text if messages and messages[0].name == "system" else None
     first = turns_of(values, spec.dataset)[0]
     return first.content if first.role == "system" else None

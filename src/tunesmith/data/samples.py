@@ -9,11 +9,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tunesmith.data.filters import Dropped, filtered_rows
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.masks import encode, format_of
 from tunesmith.data.parallel import in_batches, on_all_cores
 from tunesmith.data.source import is_stream
-from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED, BadRow, Example, Rendered, Row
 from tunesmith.errors import DataError
@@ -58,7 +57,7 @@ def encoded_rows(
         seconds: how long a call of an assertion in `filters` may take.
         drop: called with each row that they leave out.
     """
-    render = spec.answers or find_format(spec.dataset.kind, source)
+    render = format_of(spec, source)
     batches = in_batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
     work = partial(_encoded, render, spec, tokenizer)
     # A stream is read no further than it takes.
@@ -88,10 +87,10 @@ def _encoded(
             found.append(BadRow(row.file, row.number, str(error)))
     good = [item for item in found if isinstance(item, EncodedRow)]
     texts = [rendered for item in good for rendered in item.rendered]
-    encoded = iter(encode(texts, tokenizer, sequence_len=spec.sequence_len, upstream=spec.upstream))
+    encoded = iter(encode(texts, tokenizer, spec))
     for item in good:
         own = islice(encoded, len(item.rendered))
-        item.examples.extend([_joined(own)] if spec.answers else map(_usable, own))
+        item.examples.extend([_joined(own)] if spec.preferences else map(_usable, own))
     return found
 
 

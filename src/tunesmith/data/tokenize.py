@@ -1,4 +1,4 @@
-"""Texts to token ids and labels: the one place that writes -100 (but for `axolotl_chat.py`, which repeats Axolotl)."""
+"""Texts to token ids and labels: the one place that writes -100, except in `axolotl/`, which repeats Axolotl."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ JOIN_EARLIER = "let the prompt end earlier: a space or newline at its end belong
 
 
 def encode(
-    rendered: Sequence[Rendered | Example], tokenizer: Tokenizer, *, sequence_len: int = 512, upstream: bool = False
+    rendered: Sequence[Rendered | Example], tokenizer: Tokenizer, *, sequence_len: int = 512
 ) -> list[list[Example] | DataError]:
     """Return the examples of each rendered row (several where a long text is cut), or the reason why it has none.
 
@@ -24,23 +24,20 @@ def encode(
         rendered: rows as text; examples among them pass through.
         tokenizer: the model's.
         sequence_len: length of the pieces of a text that is cut.
-        upstream: tokenise single parts as Axolotl does: each cut to `sequence_len`, a begin token taken off.
     """
     rows = [row for row in rendered if isinstance(row, Rendered)]
-    tokens = _UpstreamTokens(tokenizer, sequence_len) if upstream else _Tokens(rows, tokenizer)
+    tokens = _Tokens(rows, tokenizer)
     offsets = _offsets(rows, tokenizer)
-    unservable = {} if upstream else _unservable(rows, offsets, tokenizer)
+    unservable = _unservable(rows, offsets, tokenizer)
     found: list[list[Example] | DataError] = []
     for row in rendered:
         if isinstance(row, Example):
             found.append([row])
         elif id(row) in unservable:
             found.append(unservable[id(row)])
-        elif row.cut == "windows":
-            found.append(_windows(row.text, tokenizer, sequence_len))
         else:
             ids, labels = tokens.framed(row, *offsets[id(row)]) if row.joint else tokens.label(row)
-            found.append(list(_pieces(Example(ids, labels, row.text), sequence_len if row.cut else 0)))
+            found.append(list(pieces(Example(ids, labels, row.text), sequence_len if row.cut else 0)))
     return found
 
 
@@ -52,7 +49,7 @@ def prompt_ids(rendered: Rendered, tokenizer: Tokenizer, *, last: bool = False) 
     return found[0].input_ids
 
 
-def _pieces(example: Example, length: int) -> Iterator[Example]:
+def pieces(example: Example, length: int) -> Iterator[Example]:
     """Yield the example in pieces of `length` tokens; 0 does not cut."""
     ids, labels = example.input_ids, example.labels
     if not length or len(ids) <= length:
@@ -60,14 +57,6 @@ def _pieces(example: Example, length: int) -> Iterator[Example]:
         return
     for start in range(0, len(ids), length):
         yield Example(ids[start : start + length], labels[start : start + length], example.text)
-
-
-def _windows(text: str, tokenizer: Tokenizer, length: int) -> list[Example]:
-    """Cut a text as Axolotl's pretraining does: windows that overlap, an end token after each."""
-    overlap = min(256, (length - 1) // 2)
-    batch = tokenizer(text, truncation=True, max_length=length - 1, stride=overlap, return_overflowing_tokens=True)
-    windows = [[*ids, tokenizer.eos_token_id] for ids in batch["input_ids"]]
-    return [Example(ids, list(ids), text) for ids in windows]
 
 
 class _Tokens:
@@ -105,10 +94,7 @@ class _Tokens:
         for index, span in enumerate(row.spans):
             ids, head = self.part(span, row, first=index == 0)
             input_ids += ids
-            part = [MASKED] * min(head, len(ids)) + ids[head:] if span.train else [MASKED] * len(ids)
-            if span.value is not None and ids:
-                part[-1] = span.value
-            labels += part
+            labels += labels_of(span, ids, head)
         return input_ids, labels
 
     def framed(self, row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
@@ -123,36 +109,12 @@ class _Tokens:
         return ids, labels
 
 
-class _UpstreamTokens(_Tokens):
-    """The same as Axolotl does it, one part at a time: cut to `limit`, and any leading begin token taken off."""
-
-    def __init__(self, tokenizer: Tokenizer, limit: int) -> None:
-        super().__init__([], tokenizer)
-        self.limit = limit
-
-    def part(self, span: Span, row: Rendered, *, first: bool) -> tuple[Ids, int]:
-        if row.bos != "own":
-            texts = (span.text, span.head)
-            self.known |= {text: self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts}
-            return super().part(span, row, first=first)
-        limit = self.limit * 64 if row.cut else self.limit
-        return self._tokens(span.text, span.ends, limit, first), len(self._tokens(span.head, 0, limit, first))
-
-    def whole(self, span: Span) -> Ids:
-        return self.known[span.text]
-
-    def _tokens(self, text: str, ends: int, limit: int, first: bool) -> Ids:
-        ids: Ids = self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] if text else []
-        if not ids:
-            return []
-        end = self.tokenizer.eos_token_id
-        missing = ends - int(ids[-1] == end)
-        ids = ids + [end] * min(missing, limit - len(ids))
-        return ids if first or ids[0] != self.tokenizer.bos_token_id else ids[1:]
-
-    def label(self, row: Rendered) -> tuple[Ids, Ids]:
-        ids, labels = super().label(row)
-        return (ids[: self.limit], labels[: self.limit]) if row.bos == "always" else (ids, labels)
+def labels_of(span: Span, ids: Ids, head: int) -> Ids:
+    """Return the labels of a part's tokens, the first `head` of which are its header's."""
+    labels = [MASKED] * min(head, len(ids)) + ids[head:] if span.train else [MASKED] * len(ids)
+    if span.value is not None and ids:
+        labels[-1] = span.value
+    return labels
 
 
 Offsets = dict[int, tuple[Ids, list[int], list[int]]]

@@ -1,13 +1,13 @@
 // Draws the page of an evaluation.
 
-const voices = Object.keys(report.summary), last = voices[voices.length - 1];
+const variants = Object.keys(report.summary), last = variants[variants.length - 1];
 const judged = report.criterion === "pass all assertions";
 const STEP = 25;  // rows that are drawn at once
 const KINDS = [["all", "All", "a"], ["fixed", "Fixed", "f"], ["broken", "Broken", "b"], ["failed", "Failing", "x"]];
 const PARTS = [["fixed", "Fixed"], ["good", "Unchanged, good"], ["bad", "Unchanged, bad"], ["broken", "Broken"]];
 const state = {kind: "all", pair: report.comparisons.length - 1, drawn: STEP};
 
-const color = voice => `var(--v${voices.length === 1 ? 1 : {base: 0, baseline: voices.includes("base") ? 2 : 0}[voice] ?? 1})`;
+const color = variant => `var(--v${variants.length === 1 ? 1 : {base: 0, baseline: variants.includes("base") ? 2 : 0}[variant] ?? 1})`;
 const percent = value => `${Math.round(100 * value)}%`;
 const good = answer => judged ? !Object.keys(answer.failed).length : answer.exact;
 const pair = () => report.comparisons[state.pair];
@@ -19,9 +19,9 @@ function drawHead() {
   document.title = report.title;
   $("verdicts").append(...report.comparisons.map(item => el("p", {class: `card said ${item.verdict}`}, item.sentence)));
   const figures = [["Rows", report.rows.length]];
-  for (const voice of report.rows.length ? voices : []) {
-    const rate = report.summary[voice].pass_rate;
-    figures.push([`${voice}: ${judged ? "pass all" : "exact"}`, percent(rate.value), ` ${percent(rate.low)} to ${percent(rate.high)}`]);
+  for (const variant of report.rows.length ? variants : []) {
+    const rate = report.summary[variant].pass_rate;
+    figures.push([`${variant}: ${judged ? "pass all" : "exact"}`, percent(rate.value), ` ${percent(rate.low)} to ${percent(rate.high)}`]);
   }
   if (pair()) figures.push(["Fixed", pair().fixed], ["Broken", pair().broken]);
   $("facts").append(...facts(figures));
@@ -44,7 +44,7 @@ function drawChanges() {
   $("changes").replaceChildren(...report.comparisons.map(bar));
 }
 
-// What was measured on the rows: its name, its interval in a voice's summary, and whether it is a share, or a mean.
+// What was measured on the rows: its name, its interval in a variant's summary, and whether it is a share, or a mean.
 function measures() {
   if (!report.rows.length) return [];
   const {assertions = {}, metrics = {}} = report.summary[last];
@@ -55,11 +55,11 @@ function measures() {
   return found;
 }
 
-// A line for each assertion and each metric that is true or false; a dot with its interval for each voice.
+// A line for each assertion and each metric that is true or false; a dot with its interval for each variant.
 function drawRates() {
   const width = $("rates").clientWidth, narrow = width < 600;  // where the names stand above their lines
   const lines = measures().filter(([, , share]) => share);
-  const left = narrow ? 16 : 260, above = narrow ? 20 : 0, height = above + 14 + 11 * voices.length, end = 4 + height * lines.length;
+  const left = narrow ? 16 : 260, above = narrow ? 20 : 0, height = above + 14 + 11 * variants.length, end = 4 + height * lines.length;
   const x = share => left + share * (width - 24 - left), drawn = [];
   for (const at of [0, .25, .5, .75, 1]) {
     drawn.push(svg("line", {class: "grid", x1: x(at), x2: x(at), y1: 4, y2: end}), svg("text", {x: x(at), y: end + 18, "text-anchor": "middle"}, percent(at)));
@@ -68,10 +68,10 @@ function drawRates() {
     const top = 4 + index * height, short = name.length > 36 ? `${name.slice(0, 35)}…` : name;
     const place = narrow ? {x: 0, y: top + 20} : {x: left - 16, y: top + height / 2 + 4, "text-anchor": "end"};
     drawn.push(svg("text", {class: "name", ...place}, short, svg("title", {}, name)));
-    voices.forEach((voice, number) => {
-      const y = top + above + 12 + 11 * number, {value, low, high} = of(report.summary[voice]);
-      drawn.push(svg("line", {x1: x(low), x2: x(high), y1: y, y2: y, stroke: color(voice), "stroke-width": 3, opacity: .45, "stroke-linecap": "round"}));
-      drawn.push(svg("circle", {cx: x(value), cy: y, r: 4.5, fill: color(voice)}, svg("title", {}, `${voice}: ${percent(value)} (${percent(low)} to ${percent(high)})`)));
+    variants.forEach((variant, number) => {
+      const y = top + above + 12 + 11 * number, {value, low, high} = of(report.summary[variant]);
+      drawn.push(svg("line", {x1: x(low), x2: x(high), y1: y, y2: y, stroke: color(variant), "stroke-width": 3, opacity: .45, "stroke-linecap": "round"}));
+      drawn.push(svg("circle", {cx: x(value), cy: y, r: 4.5, fill: color(variant)}, svg("title", {}, `${variant}: ${percent(value)} (${percent(low)} to ${percent(high)})`)));
     });
   });
   $("rates").replaceChildren(svg("svg", {height: end + 26, role: "img", "aria-label": "Pass rates with intervals; the table below holds the numbers"}, ...drawn));
@@ -87,7 +87,7 @@ function drawFigures() {
   const written = ({value, low, high}, form) => `${form(value)} (${form(low)} to ${form(high)})`, precise = value => value.toPrecision(3);
   const lines = [["Held-out loss", figure("loss", 4)], ["Perplexity", figure("perplexity", 3)],
     ...measures().map(([name, of, share]) => [name, item => written(of(item), share ? percent : precise)])];
-  $("figures").append(table(["", ...voices], lines.map(([name, cell]) => [name, ...voices.map(voice => cell(report.summary[voice]))])));
+  $("figures").append(table(["", ...variants], lines.map(([name, cell]) => [name, ...variants.map(variant => cell(report.summary[variant]))])));
 }
 
 function placesOf(kind) {
@@ -164,7 +164,7 @@ function begin() {
   $("changes-section").hidden = !report.comparisons.length;
   for (const id of ["rates-section", "rows-section"]) $(id).hidden = !report.rows.length;
   $("changes-key").append(...PARTS.map(([name, title]) => key(title, `var(--part-${name})`)));
-  $("rates-key").append(...voices.map(voice => key(voice, color(voice), "dot")));
+  $("rates-key").append(...variants.map(variant => key(variant, color(variant), "dot")));
   drawHead();
   drawPlots();
   drawFigures();

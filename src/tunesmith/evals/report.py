@@ -1,4 +1,4 @@
-"""The evaluation of one or more models on the same rows, as data and in figures."""
+"""The evaluation of one or more model variants on the same rows: the data, and figures from it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,12 +11,12 @@ from tunesmith.evals.statistics import Interval, bootstrap, wilson
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of one voice.
+    """An answer of one variant.
 
     Attributes:
         text: the answer.
-        scores: metric -> what it says of the answer, true, false or a number.
-        failed: the assertions that the answer fails.
+        scores: metric -> a boolean or a number.
+        failed: verdicts of the assertions that the answer fails.
     """
 
     text: str
@@ -25,15 +25,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A held-out row with the answer of each voice.
+class JudgedRow:
+    """An eval row with the answer of each variant.
 
     Attributes:
-        file: where the row stands.
-        row: its line.
-        question: what was asked, for reading.
-        reference: the row's own answer.
-        answers: voice -> answer.
+        file: its file.
+        row: its number.
+        question: the prompt, for reading.
+        reference: the reference answer.
+        answers: variant -> answer.
     """
 
     file: str
@@ -45,90 +45,92 @@ class Judged:
 
 @dataclass
 class Report:
-    """All that was measured.
+    """The results of an evaluation.
 
     Attributes:
-        losses: voice -> loss per trained token, perplexity and tokens; empty for a voice at a server.
+        losses: variant -> loss per token in the loss, perplexity and tokens; empty for a served model.
         rows: the judged rows; empty if no answers were generated.
         assertions: names of the assertions.
         metrics: names of the metrics.
     """
 
     losses: dict[str, dict[str, float]] = field(default_factory=dict)
-    rows: list[Judged] = field(default_factory=list)
+    rows: list[JudgedRow] = field(default_factory=list)
     assertions: list[str] = field(default_factory=list)
     metrics: list[str] = field(default_factory=lambda: ["exact"])
 
     @property
     def criterion(self) -> str:
-        """What makes an answer good."""
+        """The criterion of a good answer."""
         return "pass all assertions" if self.assertions else "exact match"
 
     def good(self, answer: Answer) -> bool:
-        """Return whether an answer passes every assertion; without assertions, whether it is the row's own."""
+        """Return whether an answer passes every assertion; without assertions, whether it is an exact match."""
         return not answer.failed if self.assertions else bool(answer.scores["exact"])
 
-    def passes(self, voice: str) -> list[bool]:
+    def passes(self, variant: str) -> list[bool]:
         """Return for each row whether the answer is good."""
-        return [self.good(row.answers[voice]) for row in self.rows]
+        return [self.good(row.answers[variant]) for row in self.rows]
 
-    def pass_rate(self, voice: str) -> Interval:
-        """Return the share of good answers."""
-        return wilson(sum(self.passes(voice)), len(self.rows))
+    def pass_rate(self, variant: str) -> Interval:
+        """Return the fraction of good answers."""
+        return wilson(sum(self.passes(variant)), len(self.rows))
 
-    def failures(self, voice: str) -> dict[str, int]:
+    def failures(self, variant: str) -> dict[str, int]:
         """Return how often each assertion failed."""
         counts = dict.fromkeys(self.assertions, 0)
         for row in self.rows:
-            for verdict in row.answers[voice].failed:
+            for verdict in row.answers[variant].failed:
                 counts[verdict.name] += 1
         return counts
 
-    def scores(self, voice: str, metric: str) -> list[bool | float]:
-        """Return what a metric says of each answer."""
-        return [row.answers[voice].scores[metric] for row in self.rows]
+    def scores(self, variant: str, metric: str) -> list[bool | float]:
+        """Return a metric of each answer."""
+        return [row.answers[variant].scores[metric] for row in self.rows]
 
-    def worst_first(self, places: Sequence[int], voice: str) -> list[int]:
-        """Return places of rows, those first whose answer fails most assertions and is least like the row's own."""
+    def worst_first(self, indexes: Sequence[int], variant: str) -> list[int]:
+        """Sort row indexes: most failed assertions first, then least similar to the reference answer."""
 
-        def badness(place: int) -> tuple[int, float]:
-            row = self.rows[place]
-            answer = row.answers[voice]
+        def sort_key(index: int) -> tuple[int, float]:
+            row = self.rows[index]
+            answer = row.answers[variant]
             return -len(answer.failed), similarity(answer.text, row.reference)
 
-        return sorted(places, key=badness)
+        return sorted(indexes, key=sort_key)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data for a JSON file."""
-        summary = {voice: losses | (self._figures(voice) if self.rows else {}) for voice, losses in self.losses.items()}
+        summary = {
+            variant: losses | (self._figures(variant) if self.rows else {}) for variant, losses in self.losses.items()
+        }
         return {"criterion": self.criterion, "summary": summary, "rows": [_row(row) for row in self.rows]}
 
-    def _figures(self, voice: str) -> dict[str, Any]:
-        count, failures = len(self.rows), self.failures(voice)
-        figures: dict[str, Any] = {"rows": count, "exact_match": sum(self.scores(voice, "exact"))}
+    def _figures(self, variant: str) -> dict[str, Any]:
+        count, failures = len(self.rows), self.failures(variant)
+        figures: dict[str, Any] = {"rows": count, "exact_match": sum(self.scores(variant, "exact"))}
         if self.assertions:
             rates = {name: wilson(count - failed, count)._asdict() for name, failed in failures.items()}
-            figures |= {"passed": sum(self.passes(voice)), "failures": failures, "assertions": rates}
-        metrics = {name: measured(self.scores(voice, name))._asdict() for name in self.metrics}
-        return figures | {"pass_rate": self.pass_rate(voice)._asdict(), "metrics": metrics}
+            figures |= {"passed": sum(self.passes(variant)), "failures": failures, "assertions": rates}
+        metrics = {name: measured(self.scores(variant, name))._asdict() for name in self.metrics}
+        return figures | {"pass_rate": self.pass_rate(variant)._asdict(), "metrics": metrics}
 
 
 def measured(values: Sequence[bool | float]) -> Interval:
-    """Return the share of what a metric calls true, or the mean of its numbers."""
+    """Return the fraction of true scores, or the mean of numbers, with its interval."""
     if all(isinstance(value, bool) for value in values):
         return wilson(sum(map(bool, values)), len(values))
     return bootstrap(values)
 
 
-def _row(row: Judged) -> dict[str, Any]:
+def _row(row: JudgedRow) -> dict[str, Any]:
     """Return a judged row as plain data, with failures as name -> reason."""
     answers = {
-        voice: {
+        variant: {
             "text": answer.text,
             "exact": answer.scores["exact"],
             "scores": answer.scores,
             "failed": {verdict.name: verdict.reason for verdict in answer.failed},
         }
-        for voice, answer in row.answers.items()
+        for variant, answer in row.answers.items()
     }
     return asdict(row) | {"answers": answers}

@@ -1,7 +1,7 @@
-"""The chat page of `inference --gradio`: the tuned model, beside its base if asked, and the tokens that it is fed.
+"""The chat page of `inference --gradio`: the tuned model, its base if requested, and the tokens of the prompt.
 
-The conversation is kept here and only shown by the browser, so that the next prompt holds the answers as they were
-made. `Interviewer` knows nothing of gradio, and the functions of the page nothing of models.
+The conversation is kept here and only displayed by the browser, so that the next prompt has the answers exactly as they
+were generated. `PageChat` does not use gradio, and the functions of the page do not use models.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,76 +13,78 @@ from typing import Any, NamedTuple
 from tunesmith.data.question import PLAIN_TEXT, Turn, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
-from tunesmith.generation.ask import Asker
-from tunesmith.modeling.generate import Sampling, Voice, stream
+from tunesmith.generation.session import GenerationSession
+from tunesmith.modeling.generate import ModelVariant, Sampling, stream
 from tunesmith.pages.page import asset
 from tunesmith.sections import Dataset
 
 Updates = dict[Any, Any]
-"""Component -> what it shall show."""
+"""Component -> its new value."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question and the answer of each voice; None is no answer: not yet begun, or stopped before its first word."""
+    """A question and the answer of each variant; None if it is not started, or was stopped before its first word."""
 
     question: str
     answers: tuple[str | None, ...]
 
 
-Talk = tuple[Exchange, ...]
+Conversation = tuple[Exchange, ...]
 """The conversation of a page."""
 
 
-def turns_of(talk: Talk, voice: int, question: str) -> list[Turn]:
-    """Return what one voice has heard and said, up to `question`. Questions that it did not answer are left out."""
+def turns_of(conversation: Conversation, variant: int, question: str) -> list[Turn]:
+    """Return one variant's messages up to `question`, without the questions that it did not answer."""
     turns: list[Turn] = []
-    for exchange in talk:
-        answer = exchange.answers[voice]
+    for exchange in conversation:
+        answer = exchange.answers[variant]
         if answer is not None:
             turns += [{"role": "user", "content": exchange.question}, {"role": "assistant", "content": answer}]
     return [*turns, {"role": "user", "content": question}]
 
 
 @dataclass(frozen=True)
-class Interviewer:
-    """Puts questions to the voices, with the prompt that was trained.
+class PageChat:
+    """Generates the answers of all variants, from the trained prompt.
 
     Attributes:
-        floor: held while a voice speaks. gradio's own limit is not enough: it lets the next question in before a
-            stopped answer is at its end, and that may switch the adapter.
+        generation_lock: one generation at a time. gradio's own limit is not enough: it starts the next question before
+            a stopped answer has ended, and that may switch the adapter.
     """
 
-    asker: Asker
-    floor: Lock = field(default_factory=Lock)
+    session: GenerationSession
+    generation_lock: Lock = field(default_factory=Lock)
 
-    def prompt(self, talk: Talk, voice: int, question: str, system: str | None) -> list[int]:
-        """Return the tokens that a voice is fed for `question` after `talk`."""
-        asker = replace(self.asker, system=system if system and system.strip() else None)
-        return asker.prompt(turns_of(talk, voice, question))
+    def prompt(self, conversation: Conversation, variant: int, question: str, system: str | None) -> list[int]:
+        """Return the token ids of a variant's prompt for `question` after `conversation`."""
+        session = replace(self.session, system=system if system and system.strip() else None)
+        return session.prompt(turns_of(conversation, variant, question))
 
-    def answers(self, talk: Talk, question: str, system: str | None, sampling: Sampling) -> Iterator[Talk]:
-        """Yield `talk` with the question, and with its answers as they grow.
+    def answers(
+        self, conversation: Conversation, question: str, system: str | None, sampling: Sampling
+    ) -> Iterator[Conversation]:
+        """Yield `conversation` with the question and the growing answers.
 
-        One voice speaks after the other: the base and the tuned model may be the same weights, with the adapter off
-        or on. Whoever stops reading also stops the voice.
+        Variants generate one after the other, because base and tuned model may be the same weights with the adapter
+        disabled or enabled. Closing the iterator stops the generation.
         """
-        exchange = Exchange(question, (None,) * len(self.asker.voices))
-        yield (*talk, exchange)
-        for index, voice in enumerate(self.asker.voices):
+        exchange = Exchange(question, (None,) * len(self.session.variants))
+        yield (*conversation, exchange)
+        for index, variant in enumerate(self.session.variants):
             text = ""
-            prompt = self.prompt(talk, index, question, system)
-            with self.floor:
-                for piece in stream(voice, prompt, self.asker.tokenizer, sampling, ends=self.asker.ends):
+            prompt = self.prompt(conversation, index, question, system)
+            with self.generation_lock:
+                for piece in stream(variant, prompt, self.session.tokenizer, sampling, ends=self.session.stop_tokens):
                     text += piece
                     if text:
-                        yield (*talk, _with_answer(exchange, index, text))
+                        yield (*conversation, _with_answer(exchange, index, text))
             exchange = _with_answer(exchange, index, text)
-            yield (*talk, exchange)
+            yield (*conversation, exchange)
 
 
-def _with_answer(exchange: Exchange, voice: int, text: str) -> Exchange:
-    return replace(exchange, answers=(*exchange.answers[:voice], text, *exchange.answers[voice + 1 :]))
+def _with_answer(exchange: Exchange, variant: int, text: str) -> Exchange:
+    return replace(exchange, answers=(*exchange.answers[:variant], text, *exchange.answers[variant + 1 :]))
 
 
 class Setting(NamedTuple):
@@ -98,7 +100,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "max_new_tokens": Setting("Max new tokens", "length of the longest answer", 1),
-    "temperature": Setting("Temperature", "0 takes the likeliest token", 0, step=0.1, kind=float),
+    "temperature": Setting("Temperature", "0 is greedy decoding", 0, step=0.1, kind=float),
     "top_p": Setting("Top p", "1 is all tokens", 0.01, 1, 0.05, float),
     "top_k": Setting("Top k", "0 is all tokens", 0),
     "repetition_penalty": Setting("Repetition penalty", "1 is none", 0.01, step=0.05, kind=float),
@@ -121,19 +123,19 @@ def sampling_of(numbers: Sequence[float | None]) -> Sampling:
     return Sampling(**values)
 
 
-def messages_of(talk: Talk, voice: int) -> list[dict[str, Any]]:
-    """Return what one voice's column shows, as gradio's messages. As typed parts, texts keep their indentation."""
+def messages_of(conversation: Conversation, variant: int) -> list[dict[str, Any]]:
+    """Return one variant's column as gradio's messages. As typed widgets, texts keep their indentation."""
     shown: list[tuple[str, str]] = []
-    for exchange in talk:
+    for exchange in conversation:
         shown.append(("user", exchange.question))
-        answer = exchange.answers[voice]
+        answer = exchange.answers[variant]
         if answer is not None:
             shown.append(("assistant", answer or "(empty: the model ended its answer at once)"))
     return [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in shown]
 
 
 def tokens_html(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
-    """Return a prompt as HTML: how many tokens, and each token's text and id."""
+    """Return a prompt as HTML: the number of tokens, and each token's text and id."""
     items = "".join(
         f'<li data-id="{token}"><code>{escape(tokenizer.decode([token])).replace(chr(10), "&#92;n")}</code>'
         f"<small>{token}</small></li>"
@@ -142,10 +144,10 @@ def tokens_html(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
     return f"<p><strong>{escape(name)}</strong>: {len(ids)} tokens</p><ol class='tokens'>{items}</ol>"
 
 
-class _Parts(NamedTuple):
+class _Widgets(NamedTuple):
     """The components that events read or write."""
 
-    talk: Any
+    conversation: Any
     chats: list[Any]
     box: Any
     send: Any
@@ -158,24 +160,24 @@ class _Parts(NamedTuple):
     tokens: list[Any]
 
 
-def build_page(asker: Asker, *, title: str, sampling: Sampling) -> Any:
-    """Return the page as `gradio.Blocks`; one column for each voice.
+def build_page(session: GenerationSession, *, title: str, sampling: Sampling) -> Any:
+    """Return the page as `gradio.Blocks`; one column for each variant.
 
     Args:
-        asker: who answers, and how a prompt is made.
-        title: which model this is.
-        sampling: settings to begin with.
+        session: the model variants and their prompt format.
+        title: name of the model.
+        sampling: initial settings.
 
     Raises:
         ConfigError: gradio is not installed.
     """
     gr = _gradio()
-    interviewer = Interviewer(asker)
+    page_chat = PageChat(session)
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
-        gr.HTML(_heading(title, asker.voices, asker.spec.dataset), padding=False)
-        parts = _layout(gr, asker.voices, asker.spec.dataset, asker.system, sampling)
-        _wire_answers(gr, parts, interviewer)
-        _wire_tokens(gr, parts, interviewer)
+        gr.HTML(_heading(title, session.variants, session.spec.dataset), padding=False)
+        widgets = _layout(gr, session.variants, session.spec.dataset, session.system, sampling)
+        _wire_answers(gr, widgets, page_chat)
+        _wire_tokens(gr, widgets, page_chat)
     return page
 
 
@@ -183,9 +185,9 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
     """Serve the page and return its address; with `block`, only after Ctrl-C.
 
     Args:
-        page: what `build_page` made.
-        host: address to listen at; `0.0.0.0` lets the whole network in.
-        port: port to listen at; None takes the first free one from 7860 on.
+        page: from `build_page`.
+        host: address to listen at; `0.0.0.0` is reachable from the network.
+        port: port to listen at; None takes the first free one from 7860.
         share: also open a public link through gradio's servers.
         block: wait until the page is closed.
 
@@ -193,7 +195,10 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
         RunError: the port is taken.
     """
     gr = _gradio()
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # those of the machine
+    fonts = {
+        "font": ["system-ui", "sans-serif"],
+        "font_mono": ["ui-monospace", "monospace"],
+    }  # installed on the machine
     back = "var(--back)"
     theme = gr.themes.Default(**fonts).set(body_background_fill=back, body_background_fill_dark=back)
     try:
@@ -226,20 +231,22 @@ def _gradio() -> Any:
     return gradio
 
 
-def _heading(title: str, voices: Sequence[Voice], dataset: Dataset) -> str:
-    names = " and ".join(voice.name for voice in voices)
+def _heading(title: str, variants: Sequence[ModelVariant], dataset: Dataset) -> str:
+    names = " and ".join(variant.name for variant in variants)
     notes = [f"Answers: {names}. Prompts: type <code>{escape(dataset.kind)}</code>, as trained."]
     if not keeps_history(dataset):
-        notes.append("This type knows one turn: each question is asked by itself, without those before it.")
+        notes.append("This type has one turn: a prompt has only the last question.")
     return f"<h1>{escape(title)}</h1><p class='note'>{' '.join(notes)}</p>"
 
 
-def _layout(gr: Any, voices: Sequence[Voice], dataset: Dataset, system: str | None, sampling: Sampling) -> _Parts:
-    """Lay out the page from top to bottom."""
-    words = "Text to go on with" if dataset.kind in PLAIN_TEXT else "Your question"
-    talk = gr.State(())
+def _layout(
+    gr: Any, variants: Sequence[ModelVariant], dataset: Dataset, system: str | None, sampling: Sampling
+) -> _Widgets:
+    """Create the components from top to bottom."""
+    words = "Text to continue" if dataset.kind in PLAIN_TEXT else "Your question"
+    conversation = gr.State(())
     with gr.Row():
-        chats = [_chat(gr, voice) for voice in voices]
+        chats = [_chat(gr, variant) for variant in variants]
     keys = "Enter sends, Shift+Enter begins a new line"
     box = gr.Textbox(label=words, placeholder=keys, max_lines=8, autofocus=True, elem_id="question")
     with gr.Row():
@@ -252,21 +259,23 @@ def _layout(gr: Any, voices: Sequence[Voice], dataset: Dataset, system: str | No
             numbers = [_number(gr, setting, getattr(sampling, name)) for name, setting in SETTINGS.items()]
     with gr.Accordion("Prompt tokens", open=False):
         gr.HTML(
-            "<p class='note'>What is fed for the text in the box or, if that is empty, for the last question.</p>",
+            "<p class='note'>The prompt for the text in the box or, if that is empty, for the last question.</p>",
             padding=False,
         )
         show_tokens = gr.Button("Show prompt tokens", size="sm")
         with gr.Row():
-            tokens = [gr.HTML(elem_id=f"tokens-{index}", min_width=280, padding=False) for index in range(len(voices))]
-    return _Parts(talk, chats, box, send, stop, retry, clear, system_box, numbers, show_tokens, tokens)
+            tokens = [
+                gr.HTML(elem_id=f"tokens-{index}", min_width=280, padding=False) for index in range(len(variants))
+            ]
+    return _Widgets(conversation, chats, box, send, stop, retry, clear, system_box, numbers, show_tokens, tokens)
 
 
-def _chat(gr: Any, voice: Voice) -> Any:
-    """Return a voice's column. It shows plain text, since that is what the model wrote."""
+def _chat(gr: Any, variant: ModelVariant) -> Any:
+    """Return a variant's column. It shows the plain text that the model wrote."""
     return gr.Chatbot(
-        label=voice.name,
+        label=variant.name,
         height="48vh",
-        elem_classes="voice",
+        elem_classes="variant",
         min_width=280,
         buttons=["copy_all"],
         render_markdown=False,
@@ -279,83 +288,90 @@ def _number(gr: Any, setting: Setting, value: float) -> Any:
     return gr.Number(value, label=setting.label, info=setting.info, step=setting.step, min_width=170)
 
 
-def _columns(parts: _Parts, talk: Talk) -> Updates:
-    return {chat: messages_of(talk, index) for index, chat in enumerate(parts.chats)}
+@dataclass(frozen=True)
+class _AnswerEvents:
+    """What Send, Stop and Retry do. Each handler yields updates of components."""
 
+    gr: Any
+    widgets: _Widgets
+    page_chat: PageChat
 
-def _buttons(gr: Any, parts: _Parts, busy: bool, talk: Talk) -> Updates:
-    free = {parts.send: not busy, parts.stop: busy, parts.retry: bool(talk) and not busy, parts.clear: not busy}
-    return {button: gr.update(interactive=on) for button, on in free.items()}
+    def columns(self, conversation: Conversation) -> Updates:
+        return {chat: messages_of(conversation, index) for index, chat in enumerate(self.widgets.chats)}
 
+    def show(self, conversation: Conversation) -> Updates:
+        return {self.widgets.conversation: conversation, **self.columns(conversation)}
 
-def _wire_answers(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
-    """Connect Send, Stop, Retry and Clear."""
+    def buttons(self, busy: bool, conversation: Conversation) -> Updates:
+        widgets, can_retry = self.widgets, bool(conversation) and not busy
+        enabled = {widgets.send: not busy, widgets.stop: busy, widgets.retry: can_retry, widgets.clear: not busy}
+        return {button: self.gr.update(interactive=is_on) for button, is_on in enabled.items()}
 
-    def show(talk: Talk) -> Updates:
-        return {parts.talk: talk, **_columns(parts, talk)}
+    def settle(self, conversation: Conversation) -> Updates:
+        """Show the kept answers, because after Stop the columns may lack their last words."""
+        return {**self.columns(conversation), **self.buttons(False, conversation)}
 
-    def buttons(busy: bool, talk: Talk) -> Updates:
-        return _buttons(gr, parts, busy, talk)
-
-    def settle(talk: Talk) -> Updates:
-        """After Stop, the columns may lag behind what is kept, and is in the next prompt."""
-        return {**_columns(parts, talk), **buttons(False, talk)}
-
-    def ask(
-        talk: Talk, question: str, undo: Updates, system: str, numbers: Sequence[float | None]
+    def answer(
+        self, conversation: Conversation, question: str, undo: Updates, system: str, numbers: Sequence[float | None]
     ) -> Iterator[Updates]:
-        yield buttons(True, talk)
+        yield self.buttons(True, conversation)
         try:
-            for grown in interviewer.answers(talk, question, system, sampling_of(numbers)):
-                yield show(grown)
+            for longer in self.page_chat.answers(conversation, question, system, sampling_of(numbers)):
+                yield self.show(longer)
         except UserError as error:
-            gr.Warning(escape(str(error)))
+            self.gr.Warning(escape(str(error)))
             yield undo
-        except Exception:
-            yield {**undo, **buttons(False, undo[parts.talk])}  # after a crash, gradio does not go on to `settle`
+        except Exception:  # gradio does not run `settle` after a crash
+            yield {**undo, **self.buttons(False, undo[self.widgets.conversation])}
             raise
 
-    def send(talk: Talk, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
+    def send(self, conversation: Conversation, question: str, system: str, *numbers: float | None) -> Iterator[Updates]:
         if question.strip():
-            yield {parts.box: ""}
-            yield from ask(talk, question, {parts.box: question, **show(talk)}, system, numbers)
+            box = self.widgets.box
+            yield {box: ""}
+            yield from self.answer(conversation, question, {box: question, **self.show(conversation)}, system, numbers)
 
-    def retry(talk: Talk, _: str, system: str, *numbers: float | None) -> Iterator[Updates]:
-        yield from ask(talk[:-1], talk[-1].question, show(talk), system, numbers)
+    def retry(self, conversation: Conversation, _: str, system: str, *numbers: float | None) -> Iterator[Updates]:
+        question, undo = conversation[-1].question, self.show(conversation)
+        yield from self.answer(conversation[:-1], question, undo, system, numbers)
 
-    inputs = [parts.talk, parts.box, parts.system, *parts.numbers]
-    outputs = [parts.talk, *parts.chats, parts.box, parts.send, parts.stop, parts.retry, parts.clear]
-    alone: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
+
+def _wire_answers(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
+    """Connect Send, Stop, Retry and Clear."""
+    events = _AnswerEvents(gr, widgets, page_chat)
+    inputs = [widgets.conversation, widgets.box, widgets.system, *widgets.numbers]
+    buttons = [widgets.send, widgets.stop, widgets.retry, widgets.clear]
+    outputs = [widgets.conversation, *widgets.chats, widgets.box, *buttons]
+    exclusive: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
     running = [
-        gr.on([parts.send.click, parts.box.submit], send, inputs, outputs, **alone),
-        parts.retry.click(retry, inputs, outputs, **alone),
+        gr.on([widgets.send.click, widgets.box.submit], events.send, inputs, outputs, **exclusive),
+        widgets.retry.click(events.retry, inputs, outputs, **exclusive),
     ]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    for event in running:  # not in `ask` itself: gradio drops what is sent before an event is over
-        event.then(settle, parts.talk, outputs, **quick)
-    parts.stop.click(None, cancels=running)
-    empty = {**show(()), **buttons(False, ()), **dict.fromkeys(parts.tokens, "")}
-    parts.clear.click(lambda: empty, None, [*outputs, *parts.tokens], **quick)
+    for event in running:  # not in `answer` itself: gradio drops updates that come before an event ends
+        event.then(events.settle, widgets.conversation, outputs, **quick)
+    widgets.stop.click(None, cancels=running)
+    empty = {**events.show(()), **events.buttons(False, ()), **dict.fromkeys(widgets.tokens, "")}
+    widgets.clear.click(lambda: empty, None, [*outputs, *widgets.tokens], **quick)
 
 
-def _wire_tokens(gr: Any, parts: _Parts, interviewer: Interviewer) -> None:
+def _wire_tokens(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
     """Connect the view of the prompt's tokens."""
+    variants = page_chat.session.variants
 
-    voices = interviewer.asker.voices
-
-    def tokens(talk: Talk, question: str, system: str) -> Updates:
-        if not question.strip() and not talk:
+    def tokens(conversation: Conversation, question: str, system: str) -> Updates:
+        if not question.strip() and not conversation:
             gr.Info("Write a question first: its prompt is shown here.")
-            return dict.fromkeys(parts.tokens, "")
+            return dict.fromkeys(widgets.tokens, "")
         if not question.strip():
-            talk, question = talk[:-1], talk[-1].question
+            conversation, question = conversation[:-1], conversation[-1].question
         try:
-            prompts = [interviewer.prompt(talk, index, question, system) for index in range(len(voices))]
+            prompts = [page_chat.prompt(conversation, index, question, system) for index in range(len(variants))]
         except UserError as error:
             gr.Warning(escape(str(error)))
-            return dict.fromkeys(parts.tokens, "")
-        names = [voice.name for voice in voices]
-        views = [tokens_html(ids, interviewer.asker.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
-        return dict(zip(parts.tokens, views, strict=True))
+            return dict.fromkeys(widgets.tokens, "")
+        names = [variant.name for variant in variants]
+        views = [tokens_html(ids, page_chat.session.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
+        return dict(zip(widgets.tokens, views, strict=True))
 
-    parts.show_tokens.click(tokens, [parts.talk, parts.box, parts.system], parts.tokens, queue=False)
+    widgets.show_tokens.click(tokens, [widgets.conversation, widgets.box, widgets.system], widgets.tokens, queue=False)

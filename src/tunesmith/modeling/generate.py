@@ -34,15 +34,15 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Voice:
-    """A model that answers: the tuned one, or its base, which is the same weights with the adapter switched off."""
+class ModelVariant:
+    """The tuned model, or its base: a model of its own, or the same weights with the adapter disabled."""
 
     name: str
     model: Any
     adapter_off: bool = False
 
-    def speaking(self) -> AbstractContextManager[Any]:
-        """Return the context in which `model` is this voice."""
+    def activate(self) -> AbstractContextManager[Any]:
+        """Return the context in which `model` computes as this variant."""
         return self.model.disable_adapter() if self.adapter_off else nullcontext()
 
 
@@ -61,7 +61,7 @@ def end_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate |
 
 
 def generate(
-    voice: Voice,
+    variant: ModelVariant,
     prompts: Sequence[Sequence[int]],
     tokenizer: Tokenizer,
     sampling: Sampling,
@@ -75,7 +75,7 @@ def generate(
     The longest come first: if memory is short, that is known at once.
 
     Args:
-        voice: who answers.
+        variant: the model.
         prompts: token ids of each prompt.
         tokenizer: turns ids into text.
         sampling: how tokens are chosen.
@@ -91,13 +91,13 @@ def generate(
         width = max(len(prompts[index]) for index in chosen)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
         padding = [width - len(prompts[index]) for index in chosen]
-        device = voice.model.device
+        device = variant.model.device
         ids = torch.tensor(
             [[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device
         )
         mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
-        with voice.speaking(), torch.no_grad(), _states_in_one_piece(voice.model):
-            for row, tokens in _completed(voice.model, ids, mask, sampling, ends, pad):
+        with variant.activate(), torch.no_grad(), _states_in_one_piece(variant.model):
+            for row, tokens in _completed(variant.model, ids, mask, sampling, ends, pad):
                 answers[chosen[row]] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
                 advance(1)
     return answers
@@ -161,19 +161,19 @@ def _states_in_one_piece(model: Any) -> Iterator[None]:
 
 
 def stream(
-    voice: Voice, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
+    variant: ModelVariant, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece, as it is made. Who stops reading stops the model too."""
     texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    ids = torch.tensor([list(prompt)], device=voice.model.device)
+    ids = torch.tensor([list(prompt)], device=variant.model.device)
     closed = Event()
     failure: list[BaseException] = []
 
     def work() -> None:
         torch.manual_seed(sampling.seed)
         try:
-            with voice.speaking(), torch.no_grad():
-                voice.model.generate(
+            with variant.activate(), torch.no_grad():
+                variant.model.generate(
                     input_ids=ids,
                     attention_mask=torch.ones_like(ids),
                     generation_config=_settings(sampling, ends, ends[0]),

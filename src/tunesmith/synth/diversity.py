@@ -1,4 +1,4 @@
-"""How different rows are from one another, and how much of what the seeds hold they hold too."""
+"""Diversity of rows: distinct words and pairs of words, lengths, and coverage of the values that the seeds have."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 from tunesmith.checks.text import strings
 from tunesmith.log import aligned
 
-FEW = 50
-"""A column whose seeds have at most so many values is one of a choice, of which rows should cover all."""
+MAX_CHOICES = 50
+"""A column whose seeds have at most so many values is categorical; rows should cover all its values."""
 
 
 class Diversity(NamedTuple):
-    """Figures of some rows.
+    """Diversity of some rows.
 
     Attributes:
-        rows: how many.
-        distinct_1: share of words that are not the same as an earlier one.
+        rows: their number.
+        distinct_1: distinct words divided by all words.
         distinct_2: the same for pairs of words.
-        words: shortest, middle and longest row, in words.
-        coverage: column of a choice -> how many of the values that the seeds have there stand in these rows.
+        words: words of the shortest, median and longest row.
+        coverage: categorical column -> how many of the seeds' values occur in these rows.
     """
 
     rows: int
@@ -30,8 +30,8 @@ class Diversity(NamedTuple):
     coverage: dict[str, int]
 
 
-def diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any]]) -> Diversity:
-    """Return the figures of rows."""
+def measure_diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any]]) -> Diversity:
+    """Return the diversity of rows; `choices` are the categorical columns and their values."""
     singles, pairs = set[str](), set[tuple[str, str]]()
     lengths = []
     for values in rows:
@@ -40,36 +40,43 @@ def diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any]]) -> D
         pairs.update(pairwise(words))
         lengths.append(len(words))
     total = sum(lengths)
-    coverage = {
-        name: len(wanted & {v for row in rows for v in _scalars(row.get(name))}) for name, wanted in choices.items()
-    }
-    spread = (min(lengths), median(lengths), max(lengths)) if lengths else (0, 0, 0)
     return Diversity(
-        len(rows), len(singles) / max(total, 1), len(pairs) / max(total - len(lengths), 1), spread, coverage
+        rows=len(rows),
+        distinct_1=len(singles) / max(total, 1),
+        distinct_2=len(pairs) / max(total - len(lengths), 1),
+        words=(min(lengths), median(lengths), max(lengths)) if lengths else (0, 0, 0),
+        coverage={name: len(values & _column_values(rows, name)) for name, values in choices.items()},
     )
 
 
-def choices_of(seeds: Sequence[dict[str, Any]]) -> dict[str, set[Any]]:
-    """Return the columns in which the seeds have few values, fewer than half as many as rows, with these values."""
+def find_choices(seeds: Sequence[dict[str, Any]]) -> dict[str, set[Any]]:
+    """Return the categorical columns with their values: 2 to `MAX_CHOICES`, and at most half as many as seeds."""
     names = dict.fromkeys(name for seed in seeds for name in seed)
-    found = {name: {value for seed in seeds for value in _scalars(seed.get(name))} for name in names}
-    return {name: values for name, values in found.items() if 1 < len(values) <= min(FEW, len(seeds) / 2)}
+    columns = {name: _column_values(seeds, name) for name in names}
+    return {name: values for name, values in columns.items() if 1 < len(values) <= min(MAX_CHOICES, len(seeds) / 2)}
+
+
+def _column_values(rows: Sequence[dict[str, Any]], name: str) -> set[Any]:
+    return {value for row in rows for value in _scalars(row.get(name))}
 
 
 def _scalars(value: Any) -> Iterator[Any]:
-    """Yield a value, or those of a list, if they are texts, numbers or truth values."""
+    """Yield a value, or those of a list, if they are strings, numbers or booleans."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, (str, int, float)):
             yield item
 
 
-def figures(seeds: Diversity, made: Diversity, choices: dict[str, set[Any]]) -> str:
-    """Return the figures of seeds and of rows that were made, side by side."""
-    lines = [["", "seeds", "made"]]
-    lines.append(["rows", *(f"{part.rows:,}" for part in (seeds, made))])
-    lines.append(["distinct-1", *(f"{part.distinct_1:.2f}" for part in (seeds, made))])
-    lines.append(["distinct-2", *(f"{part.distinct_2:.2f}" for part in (seeds, made))])
-    lines.append(["words: least, median, most", *("{:g}/{:g}/{:g}".format(*part.words) for part in (seeds, made))])
+def diversity_table(seeds: Diversity, accepted: Diversity, choices: dict[str, set[Any]]) -> str:
+    """Return the diversity of seeds and of accepted rows, side by side."""
+    columns = (seeds, accepted)
+    lines = [
+        ["", "seeds", "made"],
+        ["rows", *(f"{column.rows:,}" for column in columns)],
+        ["distinct-1", *(f"{column.distinct_1:.2f}" for column in columns)],
+        ["distinct-2", *(f"{column.distinct_2:.2f}" for column in columns)],
+        ["words: least, median, most", *("{:g}/{:g}/{:g}".format(*column.words) for column in columns)],
+    ]
     for name, values in choices.items():
-        lines.append([f"values of {name}", str(len(values)), str(made.coverage[name])])
+        lines.append([f"values of {name}", str(len(values)), str(accepted.coverage[name])])
     return aligned(lines)

@@ -1,8 +1,8 @@
-"""The story of a generation: prompts in rounds, each reply checked, mended or turned down, until the rows are there.
+"""The top-level function of `generate`: rounds of prompts; each reply is accepted, retried with feedback, or rejected.
 
-All that happens follows from the config and the replies, in the order of the prompts. The endpoint keeps every reply on
-disk before it is seen, so a run that was killed or stopped is started again: it walks through the replies that it has,
-writes the same rows, and asks only for the rest. There is no other state that could be lost or go stale.
+Everything follows from the config and the replies, in the order of the prompts. The endpoint saves each reply before it
+is used, so a run that was killed or stopped is simply started again: it reads the saved replies, writes the same rows,
+and sends only the missing requests. There is no other state that could be lost or become stale.
 """
 
 import json
@@ -12,42 +12,42 @@ from contextlib import nullcontext
 from itertools import count
 from typing import Any, NamedTuple
 
-from tunesmith.assertions import Case, Jury, jury
+from tunesmith.assertions import AssertionRunner, Case, open_assertions
 from tunesmith.checks.parts import prompt_and_answer
-from tunesmith.data.twins import NearTexts, text_hash
+from tunesmith.data.near_duplicates import NearDuplicateIndex, hash_normalized
 from tunesmith.errors import RunError, UserError
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request, Spent, open_endpoint
 from tunesmith.log import note, progress
 from tunesmith.sections import Config, Dataset, Generate
-from tunesmith.synth.diversity import Diversity, choices_of, diversity
+from tunesmith.synth.diversity import Diversity, find_choices, measure_diversity
 from tunesmith.synth.output import Output, open_output
 from tunesmith.synth.prompts import Prompts
 
 ROUND = 64
-"""Prompts that are under way together. Not a setting, since the order in which rows are compared follows from it."""
-DRY = 200
-"""So many prompts in a row that give no row end the run: it would not end by itself."""
+"""Prompts of one round. Not a setting, because the order in which rows are compared depends on it."""
+MAX_FAILURES = 200
+"""The run stops after so many rejected drafts in a row, because it would not end by itself."""
 PROVENANCE = "_provenance"
-"""Column of a row that was made: by which model and prompt, from which seeds, after how many tries."""
+"""Column of an accepted row: the model, prompt and seeds that made it, and the number of tries."""
 
-FORM, EQUAL, ALIKE, JUDGE = "form", "duplicate", "near-duplicate", "judge"
-"""What a row may be turned down for, besides assertions, which go by their names."""
+FORM, DUPLICATE, NEAR_DUPLICATE, JUDGE = "form", "duplicate", "near-duplicate", "judge"
+"""Kinds of faults, in addition to assertions, whose kind is their name."""
 
-Critic = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
-"""Says of each question and answer what is wrong with it; nothing of one that is good."""
+JudgeRows = Callable[[Sequence[tuple[str, str]]], Sequence[str]]
+"""Returns for each question and answer what the LLM judge criticizes; an empty text if the answer is good."""
 
-_MEND = """This row is not taken: {fault}
+_RETRY = """This row is not taken: {fault}
 
 Write it again without that fault, as one JSON object that fits the same schema, and nothing else."""
 
 
 class Draft(NamedTuple):
-    """A row that is being made.
+    """A row in progress.
 
     Attributes:
         number: of its prompt, from 1.
-        messages: what is said to the model and by it so far.
-        faults: why it was not taken, each time.
+        messages: the conversation with the model.
+        faults: why earlier tries failed.
     """
 
     number: int
@@ -56,110 +56,123 @@ class Draft(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Why a row is not taken: for what kind of fault, and what the model is told of it."""
+    """Why a draft fails: the kind for the statistics, and the reason that the model is shown."""
 
     kind: str
     reason: str
 
 
 class Outcome(NamedTuple):
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
-        seeds: figures of the seeds.
-        made: figures of the rows.
-        choices: the columns of a choice and their values; see `choices_of`.
-        tries: replies looked at.
-        faults: kind of fault -> how many of them had it.
-        given_up: how many rows were not mended.
-        spent: what it cost.
+        seeds: diversity of the seeds.
+        accepted: diversity of the accepted rows.
+        choices: the categorical columns and their values; see `find_choices`.
+        tries: replies validated.
+        faults: kind of fault -> how many replies had it.
+        rejected: how many drafts were rejected after the retries.
+        spent: the cost.
     """
 
     seeds: Diversity
-    made: Diversity
+    accepted: Diversity
     choices: dict[str, set[Any]]
     tries: int
     faults: Counter[str]
-    given_up: int
+    rejected: int
     spent: Spent
 
 
-def generate(config: Config, section: Generate, critic: Critic | None = None) -> Outcome:
-    """Make rows until there are as many as the config asks for, and write them, and those turned down, to files.
+def generate(config: Config, section: Generate, judge: JudgeRows | None = None) -> Outcome:
+    """Generate rows until there are as many as the config requests; write accepted and rejected ones to files.
 
     Raises:
         ConfigError: the template, the schema or an assertion is at fault.
-        DataError: a seed cannot be read.
-        RunError: the output was edited since; or prompt after prompt gives no row.
+        DataError: a seed is invalid.
+        RunError: the output was edited since the last run; or too many drafts fail in a row.
         Stopped: a limit of the endpoint is reached; the rows so far are written.
     """
     prompts = Prompts(section, config.source)
     seconds = config.evaluation.evaluation.assertion_seconds
-    checks = jury(section.assertions, config.source, seconds) if section.assertions else nullcontext()
+    checks = open_assertions(section.assertions, config.source, seconds) if section.assertions else nullcontext()
     with (
         open_output(section.output) as output,
         open_endpoint(section.endpoint, config.source) as endpoint,
-        checks as judge,
+        checks as runner,
     ):
-        making = Making(section, prompts, endpoint, judge, critic)
+        generator = RowGenerator(section, prompts, endpoint, runner, judge)
         try:
-            with progress("making", total=section.rows, unit="rows") as advance:
-                while len(making.rows) < section.rows:
-                    before = len(making.rows)
-                    making.round(output)
-                    advance(len(making.rows) - before)
+            with progress("generating", total=section.rows, unit="rows") as advance:
+                while len(generator.rows) < section.rows:
+                    before = len(generator.rows)
+                    generator.run_round(output)
+                    advance(len(generator.rows) - before)
         except UserError:
             note(str(endpoint.spent))
             raise
-    choices = choices_of([row.values for row in prompts.seeds])
-    seeds = diversity([row.values for row in prompts.seeds], choices)
-    made = diversity(making.rows, choices)
-    return Outcome(seeds, made, choices, making.tries, making.faults, output.turned_down, endpoint.spent)
+    seeds = [row.values for row in prompts.seeds]
+    choices = find_choices(seeds)
+    return Outcome(
+        measure_diversity(seeds, choices),
+        measure_diversity(generator.rows, choices),
+        choices,
+        generator.tries,
+        generator.faults,
+        output.num_rejected,
+        endpoint.spent,
+    )
 
 
-class Making:
-    """Rows in the making."""
+class RowGenerator:
+    """Generates rows in rounds; the state of one run."""
 
     def __init__(
-        self, section: Generate, prompts: Prompts, endpoint: Endpoint, judge: Jury | None, critic: Critic | None
+        self,
+        section: Generate,
+        prompts: Prompts,
+        endpoint: Endpoint,
+        runner: AssertionRunner | None,
+        judge: JudgeRows | None,
     ) -> None:
         self.section, self.prompts, self.endpoint = section, prompts, endpoint
-        self.judge, self.critic = judge, critic
+        self.runner, self.judge = runner, judge
         self.rows: list[dict[str, Any]] = []
         self.faults: Counter[str] = Counter()
-        self.tries = self.dry = 0
+        self.tries = self.failures_in_a_row = 0
         self._numbers = count(1)
-        self._again: list[Draft] = []
-        self._near = NearTexts(section.near_duplicates or 1)
+        self._retries: list[Draft] = []
+        self._index = NearDuplicateIndex(section.near_duplicates or 1)
         self._hashes: dict[int, str] = {}
         self._names: list[str] = []
         for row in prompts.seeds:
-            self._remember(_parts(row.values), f"the seed {row.file}:{row.number}")
+            self._remember(_split(row.values), f"the seed {row.file}:{row.number}")
 
-    def round(self, output: Output) -> None:
-        """Ask for as many rows as are missing, at most a round of them, and take the good ones."""
-        missing = min(ROUND, self.section.rows - len(self.rows)) - len(self._again)
-        drafts = [*self._again, *(self._first() for _ in range(missing))]
-        self._again = []
-        replies = self._ask(drafts)
+    def run_round(self, output: Output) -> None:
+        """Request the missing rows, at most `ROUND`; accept, retry or reject each reply."""
+        num_new = min(ROUND, self.section.rows - len(self.rows)) - len(self._retries)
+        drafts = [*self._retries, *(self._first_draft() for _ in range(num_new))]
+        self._retries = []
+        replies = self._request(drafts)
         self.tries += len(replies)
-        for draft, reply, fault in zip(drafts, replies, self._check(drafts, replies), strict=True):
-            if fault is not None:
-                self.faults[fault.kind] += 1
+        for draft, reply, fault in zip(drafts, replies, self._validate(drafts, replies), strict=True):
             if fault is None:
-                self._take(draft, json.loads(reply.text), output)  # type: ignore[union-attr]  # no reply is a fault
-            elif isinstance(reply, Reply) and len(draft.faults) < self.section.heal:
-                turns = [("assistant", reply.text), ("user", _MEND.format(fault=fault.reason))]
-                said = [{"role": role, "content": text} for role, text in turns]
-                self._again.append(Draft(draft.number, [*draft.messages, *said], (*draft.faults, fault.reason)))
+                self._accept(draft, json.loads(reply.text), output)  # type: ignore[union-attr]  # Refused has a fault
+                continue
+            self.faults[fault.kind] += 1
+            if isinstance(reply, Reply) and len(draft.faults) < self.section.heal:
+                answer = {"role": "assistant", "content": reply.text}
+                feedback = {"role": "user", "content": _RETRY.format(fault=fault.reason)}
+                messages = [*draft.messages, answer, feedback]
+                self._retries.append(Draft(draft.number, messages, (*draft.faults, fault.reason)))
             else:
-                self._turn_down(draft, reply, fault, output)
+                self._reject(draft, reply, fault, output)
 
-    def _first(self) -> Draft:
+    def _first_draft(self) -> Draft:
         number = next(self._numbers)
         return Draft(number, [{"role": "user", "content": self.prompts.render(number)}])
 
-    def _ask(self, drafts: Sequence[Draft]) -> list[Reply | Refused]:
+    def _request(self, drafts: Sequence[Draft]) -> list[Reply | Refused]:
         """Return the reply to each draft."""
         limits, seed = self.section.endpoint, self.section.seed
         requests = (
@@ -168,77 +181,83 @@ class Making:
         )
         return [reply for _, reply in sorted(self.endpoint.ask(requests), key=lambda item: item[0])]
 
-    def _check(self, drafts: Sequence[Draft], replies: Sequence[Reply | Refused]) -> list[Fault | None]:
-        """Return what is wrong with each reply: first its form, then the assertions, its twins, the judge."""
+    def _validate(self, drafts: Sequence[Draft], replies: Sequence[Reply | Refused]) -> list[Fault | None]:
+        """Return the fault of each reply, the first of: JSON form, assertions, duplicate, LLM judge."""
         faults = [Fault(FORM, reply.reason) if isinstance(reply, Refused) else None for reply in replies]
         rows = [{} if isinstance(reply, Refused) else json.loads(reply.text) for reply in replies]
-        parts = [_parts(row) for row in rows]
+        parts = [_split(row) for row in rows]
 
-        def good() -> list[int]:
+        def passing() -> list[int]:
             return [index for index, fault in enumerate(faults) if fault is None]
 
-        if self.judge:
-            cases = [Case(rows[i], parts[i][1], parts[i][1], f"prompt {drafts[i].number}") for i in good()]
-            for index, verdicts in zip(good(), self.judge(cases), strict=True):
+        if self.runner:
+            cases = [Case(rows[i], parts[i][1], parts[i][1], f"prompt {drafts[i].number}") for i in passing()]
+            for index, verdicts in zip(passing(), self.runner(cases), strict=True):
                 failed = [verdict for verdict in verdicts if not verdict.ok]
                 if failed:
-                    reasons = "; ".join(f"{name}: {reason}" for name, _, reason in failed)
+                    reasons = "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failed)
                     faults[index] = Fault(failed[0].name, reasons)
-        if self.critic:
-            for index in good():  # a twin is not worth a verdict; what is judged bad may come again, mended
-                faults[index] = self._twin(parts[index])
-            left = good()
-            for index, reason in zip(left, self.critic([parts[i] for i in left]), strict=True):
-                faults[index] = Fault(JUDGE, reason) if reason else None
-        for index in good():
-            faults[index] = self._twin(parts[index])
+        if self.judge:
+            for index in passing():  # a duplicate is not worth a judgment; a row judged bad may be retried and pass
+                faults[index] = self._find_duplicate(parts[index])
+            indexes = passing()
+            for index, critique in zip(indexes, self.judge([parts[i] for i in indexes]), strict=True):
+                faults[index] = Fault(JUDGE, critique) if critique else None
+        for index in passing():  # in order, so that a row is also compared with earlier ones of this round
+            faults[index] = self._find_duplicate(parts[index])
             if faults[index] is None:
                 self._remember(parts[index], f"the row of prompt {drafts[index].number}")
         return faults
 
-    def _twin(self, parts: tuple[str, str]) -> Fault | None:
-        """Return of which seed or earlier row a row is a twin: it asks the same, or says nearly the same."""
-        if name := self._hashes.get(text_hash(parts[0] or parts[1])):
-            return Fault(EQUAL, f"it asks the same as {name}")
-        twin = self._near.find("\n".join(parts)) if self.section.near_duplicates else None
-        if twin is None:
+    def _find_duplicate(self, parts: tuple[str, str]) -> Fault | None:
+        """Return a fault if a seed or an earlier row has the same question, or is a near-duplicate."""
+        if name := self._hashes.get(hash_normalized(parts[0] or parts[1])):
+            return Fault(DUPLICATE, f"it asks the same as {name}")
+        duplicate = self._index.find("\n".join(parts)) if self.section.near_duplicates else None
+        if duplicate is None:
             return None
-        return Fault(ALIKE, f"{twin.share:.2f} of its runs of words are those of {self._names[twin.earlier]}")
+        name = self._names[duplicate.earlier]
+        return Fault(NEAR_DUPLICATE, f"it is a near-duplicate of {name} (similarity {duplicate.similarity:.2f})")
 
     def _remember(self, parts: tuple[str, str], name: str) -> None:
-        self._hashes.setdefault(text_hash(parts[0] or parts[1]), name)
-        self._near.add("\n".join(parts))
+        self._hashes.setdefault(hash_normalized(parts[0] or parts[1]), name)
+        self._index.add("\n".join(parts))
         self._names.append(name)
 
-    def _take(self, draft: Draft, row: dict[str, Any], output: Output) -> None:
-        self.dry = 0
+    def _accept(self, draft: Draft, row: dict[str, Any], output: Output) -> None:
+        self.failures_in_a_row = 0
         self.rows.append(row)
-        output.take({**row, PROVENANCE: self._provenance(draft)})
+        output.accept({**row, PROVENANCE: self._provenance(draft)})
 
-    def _turn_down(self, draft: Draft, reply: Reply | Refused, fault: Fault, output: Output) -> None:
-        """Write what is given up, and stop when nothing else comes."""
+    def _reject(self, draft: Draft, reply: Reply | Refused, fault: Fault, output: Output) -> None:
+        """Write a rejected draft; stop the run after too many in a row."""
         text = "" if isinstance(reply, Refused) else reply.text
         reasons = [*draft.faults, fault.reason]
-        output.turn_down({"text": text, "fault": fault.kind, "reasons": reasons, PROVENANCE: self._provenance(draft)})
-        self.dry += 1
-        if self.dry >= DRY:
-            raise RunError(f"{DRY} prompts in a row gave no row that could be taken; the last one: {fault.reason}")
+        output.reject({"text": text, "fault": fault.kind, "reasons": reasons, PROVENANCE: self._provenance(draft)})
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= MAX_FAILURES:
+            raise RunError(f"{MAX_FAILURES} prompts in a row gave no valid row; the last one: {fault.reason}")
 
     def _provenance(self, draft: Draft) -> dict[str, Any]:
-        seeds = [f"{row.file}:{row.number}" for row in self.prompts.shown(draft.number)]
-        made_by = {"model": self.section.endpoint.model, "prompt": self.prompts.digest}
-        return {**made_by, "number": draft.number, "seeds": seeds, "tries": len(draft.faults) + 1}
+        return {
+            "model": self.section.endpoint.model,
+            "prompt": self.prompts.content_hash,
+            "number": draft.number,
+            "seeds": [f"{row.file}:{row.number}" for row in self.prompts.shown_seeds(draft.number)],
+            "tries": len(draft.faults) + 1,
+        }
 
 
-def _parts(values: dict[str, Any]) -> tuple[str, str]:
+def _split(values: dict[str, Any]) -> tuple[str, str]:
     return prompt_and_answer(values, Dataset(path="generated"))
 
 
 def estimate(section: Generate, prompts: Prompts) -> tuple[int, int, float]:
-    """Return tokens sent, tokens received and cost, if every row is taken at once; a token is taken as 4 characters."""
+    """Return prompt tokens, completion tokens and cost if every row is accepted at once, with 4 characters a token."""
     sample = range(1, 1 + min(section.rows, 20))
     sent = sum(len(prompts.render(number)) for number in sample) / len(sample) / 4
     received = sum(len(json.dumps(row.values, ensure_ascii=False)) for row in prompts.seeds) / len(prompts.seeds) / 4
-    tokens = round(sent * section.rows), round(received * section.rows)
+    num_sent, num_received = round(sent * section.rows), round(received * section.rows)
     limits = section.endpoint
-    return *tokens, (tokens[0] * (limits.input_cost or 0) + tokens[1] * (limits.output_cost or 0)) / 1e6
+    cost = (num_sent * (limits.input_cost or 0) + num_received * (limits.output_cost or 0)) / 1e6
+    return num_sent, num_received, cost

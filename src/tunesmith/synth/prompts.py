@@ -1,4 +1,4 @@
-"""What the model is asked when rows are made: the template, the seeds that it shows, and the schema of a row."""
+"""The prompts of `generate`: the template, the seed rows that it shows, and the schema of a row."""
 
 import json
 import random
@@ -25,20 +25,20 @@ DEFAULT = """\
 
 
 class Prompts:
-    """The prompts of a `generate:` block, numbered from 1; the same number gives the same prompt each time.
+    """The prompts of a `generate:` block, numbered from 1. The same number always gives the same prompt.
 
     Attributes:
         seeds: the seed rows, without columns whose name begins with `_`.
-        schema: of a row.
+        schema: JSON schema of a row.
     """
 
     def __init__(self, section: Generate, source: str) -> None:
         self._section = section
         self.seeds = _read_seeds(section.seeds, source)
-        self.schema = _schema(section.row_schema, [row.values for row in self.seeds], source)
-        self._text = _text(section.prompt, source)
+        self.schema = _read_schema(section.row_schema, [row.values for row in self.seeds], source)
+        self._template_text = _read_template(section.prompt, source)
 
-    def shown(self, number: int) -> list[Row]:
+    def shown_seeds(self, number: int) -> list[Row]:
         """Return the seeds that a prompt shows."""
         count = min(self._section.seeds_per_prompt, len(self.seeds))
         return random.Random(f"{self._section.seed}:{number}").sample(self.seeds, count)
@@ -49,16 +49,16 @@ class Prompts:
         Raises:
             ConfigError: the template is at fault.
         """
-        template, seeds = self._template, [row.values for row in self.shown(number)]
+        template, seeds = self._template, [row.values for row in self.shown_seeds(number)]
         try:
             return str(template.render(seeds=seeds, number=number, schema=self.schema))
-        except Exception as error:  # it is the user's own template: it may raise anything
+        except Exception as error:  # the user's template may raise anything
             raise ConfigError(f"`generate.prompt`: {error}; known are seeds, number and schema") from None
 
     @cached_property
-    def digest(self) -> str:
-        """A hash of the template and the schema, which says by what a row was made."""
-        return sha256(json.dumps([self._text, self.schema], sort_keys=True).encode()).hexdigest()[:12]
+    def content_hash(self) -> str:
+        """A hash of the template and the schema, for the provenance of rows."""
+        return sha256(json.dumps([self._template_text, self.schema], sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
     def _template(self) -> Any:
@@ -68,7 +68,7 @@ class Prompts:
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
         environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, default=str)
         try:
-            return environment.from_string(self._text)
+            return environment.from_string(self._template_text)
         except TemplateSyntaxError as error:
             raise ConfigError(f"`generate.prompt`, line {error.lineno}: {error.message}") from None
 
@@ -77,16 +77,16 @@ def _read_seeds(path: str, source: str) -> list[Row]:
     seeds = []
     for item in read_rows(Dataset(path=path), source):
         if isinstance(item, BadRow):
-            raise DataError(f"{item.file}:{item.number}: {item.reason}; a seed must be as the rows should be")
-        own = {name: value for name, value in item.values.items() if not name.startswith("_")}
-        seeds.append(item._replace(values=own))
+            raise DataError(f"{item.file}:{item.number}: {item.reason}; a seed row must be valid")
+        values = {name: value for name, value in item.values.items() if not name.startswith("_")}
+        seeds.append(item._replace(values=values))
     if not seeds:
-        raise DataError(f"`generate.seeds: {path}` holds no rows")
+        raise DataError(f"`generate.seeds: {path}` has no rows")
     return seeds
 
 
-def _text(prompt: str | None, source: str) -> str:
-    """Return the text of the template; a value of one word is the name of a file."""
+def _read_template(prompt: str | None, source: str) -> str:
+    """Return the text of the template; a value of one word is a file name."""
     if prompt is None:
         return DEFAULT
     file = Path(resolve_file(prompt, source)) if len(prompt.split()) == 1 else None
@@ -97,8 +97,8 @@ def _text(prompt: str | None, source: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _schema(schema: dict[str, Any] | str | None, seeds: Sequence[Any], source: str) -> dict[str, Any]:
-    """Return the schema of a row, checked."""
+def _read_schema(schema: dict[str, Any] | str | None, seeds: Sequence[Any], source: str) -> dict[str, Any]:
+    """Return the schema of a row, validated."""
     from jsonschema import Draft202012Validator, SchemaError
 
     if schema is None:
@@ -119,9 +119,9 @@ def _schema(schema: dict[str, Any] | str | None, seeds: Sequence[Any], source: s
 
 
 def common_schema(values: Sequence[Any]) -> dict[str, Any]:
-    """Return a JSON schema that fits all values: columns that all have are required, others than theirs refused."""
-    kinds = sorted({_kind(value) for value in values})
-    if kinds == ["object"]:
+    """Return a JSON schema that all values satisfy: columns that all have are required, unknown columns are refused."""
+    types = sorted({_json_type(value) for value in values})
+    if types == ["object"]:
         names = list(dict.fromkeys(name for value in values for name in value))
         return {
             "type": "object",
@@ -129,11 +129,13 @@ def common_schema(values: Sequence[Any]) -> dict[str, Any]:
             "required": [name for name in names if all(name in value for value in values)],
             "additionalProperties": False,
         }
-    if kinds == ["array"]:
+    if types == ["array"]:
         return {"type": "array", "items": common_schema([item for value in values for item in value])}
-    return {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
+    if not types:
+        return {}
+    return {"type": types[0] if len(types) == 1 else types}
 
 
-def _kind(value: Any) -> str:
+def _json_type(value: Any) -> str:
     names = {dict: "object", list: "array", bool: "boolean", int: "number", float: "number", type(None): "null"}
     return names.get(type(value), "string")

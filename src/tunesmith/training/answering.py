@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from tunesmith.assertions import Case, jury
+from tunesmith.assertions import Case, open_assertions
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.held_out import held_out_questions
 from tunesmith.data.splits import Splits
@@ -21,7 +21,7 @@ from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
 from tunesmith.log import is_main_process
 from tunesmith.modeling.attention import DOCUMENTS
-from tunesmith.modeling.generate import Sampling, Voice, end_tokens, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
@@ -65,8 +65,8 @@ class Assertions:
     def pass_rate(self, answers: Sequence[str]) -> float:
         """Return the share of answers that pass all assertions."""
         cases = [Case(row, text, item.expected) for row, text, item in zip(self.rows, answers, self.asked, strict=True)]
-        with jury(self.path, self.source, self.seconds) as judge:
-            return sum(all(verdict.ok for verdict in verdicts) for verdicts in judge(cases)) / len(cases)
+        with open_assertions(self.path, self.source, self.seconds) as runner:
+            return sum(all(verdict.ok for verdict in verdicts) for verdicts in runner(cases)) / len(cases)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Answers:
         ends = end_tokens(model, self.tokenizer, self.template)
         prompts = [item.input_ids for item in asked]
         size = self.section.evaluation.batch_size
-        return generate(Voice("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
+        return generate(ModelVariant("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
 
     def _show(self, step: int, asked: list[Asked], answers: list[str]) -> None:
         if not is_main_process():
@@ -201,7 +201,9 @@ def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions 
     section = config.evaluation.evaluation
     if not section.during_training or not section.assertions:
         return None
-    with jury(section.assertions, config.source, workers=1):  # what is wrong with them is known before the first step
+    with open_assertions(
+        section.assertions, config.source, workers=1
+    ):  # what is wrong with them is known before the first step
         pass
     found = list(held_out_questions(config, splits.held_out, tokenizer))
     if not found:

@@ -3,9 +3,9 @@
 import pytest
 
 import tunesmith
-from tunesmith.data.formats import find_format
 from tunesmith.data.formats.layouts import LAYOUTS
 from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.masks import format_of
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError
@@ -33,7 +33,7 @@ def spec_of(kind="alpaca", *, train_on_inputs=False, mask="served", **keys) -> F
 
 def render(row, kind="alpaca", **keys) -> Rendered:
     spec = spec_of(kind, **keys)
-    (rendered,) = find_format(spec.dataset.kind, "config.yml")(row, spec)
+    (rendered,) = format_of(spec, "config.yml")(row, spec)
     return rendered
 
 

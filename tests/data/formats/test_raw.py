@@ -85,19 +85,9 @@ def test_a_document_has_one_end_token_at_its_end(encoded, tokenizer, kind, colum
     assert all(piece.labels == piece.input_ids for piece in pieces)
 
 
-def test_axolotl_ends_every_window_of_a_document(encoded, tokenizer):
-    windows = encoded({"text": "one two three four five six"}, "pretrain", {"sequence_len": 4, "mask": "axolotl"})
-    assert len(windows) > 2
-    assert {window.input_ids[-1] for window in windows} == {tokenizer.eos_token_id}
-
-
 def test_a_row_of_several_texts_is_several_documents(encoded, tokenizer):
     found = encoded({"text": ["one", "two"]}, "pretrain")
     assert [tokenizer.decode(example.input_ids) for example in found] == ["one<|im_end|>", "two<|im_end|>"]
-
-
-def test_an_empty_text_gives_no_sample_to_axolotl(encoded):
-    assert encoded({"text": ""}, "completion", {"mask": "axolotl"}) == []
 
 
 def test_the_label_of_a_step_stands_at_its_separator(encoded, tokenizer):
@@ -136,8 +126,6 @@ def test_tokens_are_taken_as_they_stand_without_padding(encoded, tokenizer):
     (example,) = encoded(row, "pretokenized")
     assert (example.input_ids, example.labels) == (ids[:-2], labels[:-2])
     assert example.text == "Say hi: hi<|im_end|>"
-    (example,) = encoded(row, "pretokenized", {"mask": "axolotl"})
-    assert (example.input_ids, example.labels) == (ids, labels)
 
 
 def test_columns_of_tokens_need_no_type(tokenizer):

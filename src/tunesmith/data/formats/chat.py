@@ -16,11 +16,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.data.formats.axolotl_chat import axolotl_chat
 from tunesmith.data.formats.messages import Turn, tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.tokenizer import ChatTemplate
-from tunesmith.data.types import Example, Rendered, Span
+from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
 
 _MARK = "\ue000"
@@ -32,11 +31,9 @@ PLAIN_KEYS = {"role", "content", "name", "tool_call_id"}
 Tools = list[Any] | None
 
 
-def chat(values: dict[str, Any], spec: FormatSpec) -> list[Rendered] | list[Example]:
+def chat(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a conversation; the trained turns are masked as described above."""
-    if spec.upstream:
-        return [axolotl_chat(values, spec)]
-    return list(conversation(turns_of(values, spec.dataset), spec, tools_of(values, spec.dataset)))
+    return conversation(turns_of(values, spec.dataset), spec, tools_of(values, spec.dataset))
 
 
 def conversation(turns: Sequence[Turn], spec: FormatSpec, tools: Tools, first: int = 0) -> list[Rendered]:

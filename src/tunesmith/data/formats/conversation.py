@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.data.formats.messages import message_list
 from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.tokenizer import Tokenizer, adds_bos
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
@@ -72,16 +72,8 @@ def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Span:
 
 
 def require_training(spans: Sequence[Span], answers: Sequence[str], spec: FormatSpec) -> None:
-    """Raise a DataError if nothing is trained, or only empty answers are; Axolotl lets both pass."""
-    if spec.upstream:
-        return
+    """Raise a DataError if nothing is trained, or only empty answers are."""
     if not any(span.train for span in spans):
         raise DataError("no turn is trained: the conversation has no answer of the model, or all have weight 0")
     if answers and not any(text.strip() for text in answers) and not spec.train_on_inputs:
         raise DataError("every answer is empty: there is nothing to train")
-
-
-def with_begin(text: str, spec: FormatSpec) -> str:
-    """Return a text that is not the first one, for the places where Axolotl leaves it its own begin token."""
-    tokenizer = tokenizer_of(spec)
-    return f"{tokenizer.bos_token}{text}" if spec.upstream and adds_bos(tokenizer) else text

@@ -4,6 +4,7 @@ A type is an entry of `LAYOUTS`, or a mapping in the YAML. The prompt is masked;
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from string import Formatter
@@ -11,10 +12,8 @@ from typing import Any, Literal
 
 import yaml
 
-from tunesmith.data.formats.conversation import tokenizer_of
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
 from tunesmith.data.formats.spec import Format, FormatSpec, missing_column, text_column
-from tunesmith.data.tokenizer import adds_bos
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.sections import Dataset
@@ -28,34 +27,15 @@ def instruct(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
         ConfigError: the layout is described wrongly.
         DataError: the row lacks a column, or its answer is blank.
     """
-    layout, spec = _layout(spec)
+    layout, spec = find_layout(spec)
     instruction = _part(layout.instruction, "asked", values, layout, spec)
     answer = _part(layout.output, "trained", values, layout, spec)
     given = _part(layout.input, "given", values, layout, spec)
     system = _part(layout.system[0 if given else 1], "given", values, layout, spec)
-    prompt = _prompt(layout, instruction, given, system)
-    if not spec.upstream:
-        _require_all_parts(layout, instruction, given, system)
-        spans = [Span(prompt, spec.train_on_inputs)] if prompt else []
-        return [Rendered((*spans, Span(answer, True, ends=layout.ends)), bos="own")]
-    return [_axolotl(prompt, answer, layout, spec)]
-
-
-def _axolotl(prompt: str, answer: Any, layout: Layout, spec: FormatSpec) -> Rendered:
-    """Return an exchange as Axolotl has it, to whom an answer may be empty."""
-    several = layout.ends > 1  # metharme, of which an empty text is tokenised too: to the begin token, if there is one
-    if not isinstance(answer, str) and (answer or several):
-        raise DataError(f"the answer should be text; found {answer!r:.60}")
-    begun = several and not (prompt and answer) and adds_bos(tokenizer_of(spec))
-    if spec.train_on_inputs and not prompt and not begun:
-        raise DataError("the prompt is empty, which Axolotl cannot train")
-    if layout.joint:
-        head = "" if spec.train_on_inputs else prompt
-        return Rendered((Span(prompt + (answer or ""), True, head=head, ends=layout.ends),), bos="own")
-    reply = Span(answer or "", True, ends=layout.ends)
-    if begun and not answer:
-        reply = Span(tokenizer_of(spec).eos_token * layout.ends, True)
-    return Rendered((Span(prompt, spec.train_on_inputs), reply), bos="own" if prompt or not begun else "always")
+    _require_all_parts(layout, instruction, given, system)
+    prompt = write_prompt(layout, instruction, given, system)
+    spans = [Span(prompt, spec.train_on_inputs)] if prompt else []
+    return [Rendered((*spans, Span(answer, True, ends=layout.ends)), bos="own")]
 
 
 def instruct_prompt(text: str, system: str, spec: FormatSpec) -> Rendered:
@@ -69,7 +49,7 @@ def instruct_prompt(text: str, system: str, spec: FormatSpec) -> Rendered:
     Raises:
         DataError: the prompt is made of several columns.
     """
-    layout, _ = _layout(spec)
+    layout, _ = find_layout(spec)
     if not re.fullmatch(r"\{\w+\}", layout.instruction):
         raise DataError(
             f"prompts of type {spec.dataset.kind} are made of several columns, not of one text; "
@@ -77,10 +57,13 @@ def instruct_prompt(text: str, system: str, spec: FormatSpec) -> Rendered:
         )
     if "{" not in layout.system[1]:
         system = layout.system[1]
-    return Rendered((Span(_prompt(layout, text, "", system or layout.absent.get("system", "")), False),), bos="own")
+    return Rendered(
+        (Span(write_prompt(layout, text, "", system or layout.absent.get("system", "")), False),), bos="own"
+    )
 
 
-def _prompt(layout: Layout, instruction: Any, given: Any, system: Any) -> str:
+def write_prompt(layout: Layout, instruction: Any, given: Any, system: Any) -> str:
+    """Return the prompt that a layout makes of the parts of a row."""
     turn = (layout.turn if given else layout.bare).format(instruction=instruction, input=given, system=system)
     return (layout.frame.format(system=system) if system else "") + turn
 
@@ -106,59 +89,75 @@ def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
     return list(Formatter().parse(text))
 
 
-def _part(text: str, use: Use, values: dict[str, Any], layout: Layout, spec: FormatSpec) -> Any:
-    """Return a part of a row as text. Of Axolotl's, a part that is one column alone is whatever the column holds."""
+def _part(text: str, use: Use, values: dict[str, Any], layout: Layout, spec: FormatSpec) -> str:
+    """Return a part of a row as text."""
+    return "".join(pieces_of(text, lambda name, how: _column(name, how, use, values, layout, spec.dataset)))
+
+
+def pieces_of(text: str, read: Callable[[str, str | None], Any]) -> list[Any]:
+    """Return the pieces of a part: its own words, and each column as `read(name, conversion)` gives it."""
     pieces: list[Any] = []
     for literal, name, _, how in _parsed(text):
         pieces += [literal] if literal else []
-        pieces += [_column(name, how, use, values, layout, spec)] if name else []
-    if len(pieces) == 1:
-        return pieces[0]
-    if layout.joint and use == "trained" and spec.upstream:
-        written = pieces[:-1] if spec.dataset.kind == "reflection:chat" else pieces  # it forgets what is corrected
-        return "".join(map(str, written)) if all(pieces) else ""
-    for piece in pieces:
-        if not isinstance(piece, str):
-            raise DataError(f"a column of {text!r:.60} should hold text; found {piece!r:.60}")
-    return "".join(pieces)
+        pieces += [read(name, how)] if name else []
+    return pieces
 
 
-def _column(name: str, how: str | None, use: Use, values: dict[str, Any], layout: Layout, spec: FormatSpec) -> Any:
-    """Return a column of a row for its place in a part."""
-    dataset = spec.dataset
-    renamed = {
-        "instruction": dataset.field_instruction,
-        "input": dataset.field_input,
-        "output": dataset.field_output,
-        "system": dataset.field_system,
-    }
-    names = [renamed.get(one, one) for one in name.split("|")]
-    filled = [one for one in names if one in values and (spec.upstream or values[one] is not None)]
-    column = (filled or names)[0]
+def _column(name: str, how: str | None, use: Use, values: dict[str, Any], layout: Layout, dataset: Dataset) -> str:
+    names = column_names(name, dataset)
+    column = next((one for one in names if values.get(one) is not None), names[0])
     if column not in values:
-        if name in layout.absent:
-            return layout.absent[name]
-        raise missing_column(values, column, f"field_{name}" if name in renamed else None, dataset)
+        return absent_column(name, column, values, layout, dataset)
     value = values[column]
     if how == "l":
-        if not isinstance(value, list):
-            raise DataError(f"column {column} should hold a list; found {value!r:.60}")
-        return "\n".join(f'- "{item}"' for item in value)
+        return bullet_list(column, value)
     if how == "y":
-        if not isinstance(value, dict) and not spec.upstream:
+        if not isinstance(value, dict):
             raise DataError(f"column {column} should hold a mapping; found {value!r:.60}")
-        return yaml.dump(value, default_flow_style=False, Dumper=yaml.Dumper)
-    if spec.upstream:
-        return str(value) if how else value
+        return as_yaml(value)
     if value is None and use == "given":
         return ""
-    found = text_column(values, column, f"field_{name}" if name in renamed else None, dataset)
+    found = text_column(values, column, f"field_{name}" if name in RENAMED else None, dataset)
     if use == "trained" and not found.strip():
         raise DataError(f"column {column} is blank: there is nothing to train")
     return found
 
 
-def _layout(spec: FormatSpec) -> tuple[Layout, FormatSpec]:
+RENAMED = ("instruction", "input", "output", "system")
+"""Columns of layouts that a row has under the name in `field_instruction` and so on."""
+
+
+def column_names(name: str, dataset: Dataset) -> list[str]:
+    """Return the columns of the row that may stand for a column of a layout."""
+    fields = (dataset.field_instruction, dataset.field_input, dataset.field_output, dataset.field_system)
+    renamed = dict(zip(RENAMED, fields, strict=True))
+    return [renamed.get(one, one) for one in name.split("|")]
+
+
+def absent_column(name: str, column: str, values: dict[str, Any], layout: Layout, dataset: Dataset) -> str:
+    """Return what stands for a column that the row lacks.
+
+    Raises:
+        DataError: a row must have it.
+    """
+    if name in layout.absent:
+        return layout.absent[name]
+    raise missing_column(values, column, f"field_{name}" if name in RENAMED else None, dataset)
+
+
+def bullet_list(column: str, value: Any) -> str:
+    """Return a list as lines."""
+    if not isinstance(value, list):
+        raise DataError(f"column {column} should hold a list; found {value!r:.60}")
+    return "\n".join(f'- "{item}"' for item in value)
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value as YAML, as Axolotl writes it."""
+    return yaml.dump(value, default_flow_style=False, Dumper=yaml.Dumper)
+
+
+def find_layout(spec: FormatSpec) -> tuple[Layout, FormatSpec]:
     """Return the layout of a dataset, and its settings with the columns that a mapping names."""
     dataset = spec.dataset
     if isinstance(dataset.type, dict):
@@ -203,8 +202,7 @@ def _user_defined(dataset: Dataset, keys: dict[str, Any], spec: FormatSpec) -> t
             raise ConfigError(
                 f"`datasets.type.{key}: {formats[-1]!r}` may hold {braces} and no other braces; write {{{{ for one"
             ) from None
-    # Axolotl has no answer where the column is missing; for us it is a fault of the row.
-    absent = {"input": "", "system": given.get("system_prompt", "")} | ({"output": ""} if spec.upstream else {})
+    absent = {"input": "", "system": given.get("system_prompt", "")}
     columns = {key: given[key] for key in known if key in given and key.startswith("field_")}
     own = dataset.model_copy(update={"type": "user_defined", **columns})
     turn, bare, frame = formats

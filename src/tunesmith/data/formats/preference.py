@@ -4,8 +4,7 @@
 style. Other types are laid out by the chat template, by formats in the config (a mapping as `type`), or not at all.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,9 +15,7 @@ from tunesmith.data.formats.preference_chat import (
     after_system,
     as_it_is,
     by_template,
-    by_template_orpo,
     conversation_in,
-    plain_messages,
     require_same,
 )
 from tunesmith.data.formats.spec import missing_column
@@ -82,6 +79,10 @@ STYLES = {
 }
 
 
+PreferenceTypes = dict[str, Callable[[PreferenceRow], Texts]]
+"""Value of `type` -> its function."""
+
+
 def preference_example(
     values: dict[str, Any],
     dataset: Dataset,
@@ -89,8 +90,6 @@ def preference_example(
     model: ModelSection,
     tokenizer: Tokenizer | None,
     source: str,
-    *,
-    upstream: bool = False,
 ) -> Example:
     """Return the texts of a preference row.
 
@@ -101,30 +100,36 @@ def preference_example(
         model: names the chat template.
         tokenizer: the model's, for types that use a chat template.
         source: the config's file, beside which templates are looked for.
-        upstream: repeat Axolotl, faults included.
 
     Raises:
         ConfigError: the type is unknown, or needs a tokenizer.
         DataError: the row does not fit the type.
     """
 
-    def find_template(dataset: Dataset) -> ChatTemplate:
-        if tokenizer is None:
-            raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
-        template = dataset_template(dataset, model, tokenizer, source)
-        return replace(template, settings={}) if upstream else template
+    find = partial(find_template, model=model, tokenizer=tokenizer, source=source)
+    return example_of(PreferenceRow(values, dataset, kind_of_preferences(rl), find), rl, TYPES)
 
-    group = kind_of_preferences(rl)
-    row = PreferenceRow(values, dataset, group, upstream, find_template)
-    prompt, answers = _find_type(dataset, rl, TYPES[group])(row)
-    if group != "kto":
+
+def find_template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer | None, source: str) -> ChatTemplate:
+    """Return the chat template of a dataset.
+
+    Raises:
+        ConfigError: there is no tokenizer.
+    """
+    if tokenizer is None:
+        raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
+    return dataset_template(dataset, model, tokenizer, source)
+
+
+def example_of(row: PreferenceRow, rl: str, types: Mapping[str, PreferenceTypes]) -> Example:
+    """Return the texts of a row by its type, which is one of `types`."""
+    prompt, answers = _find_type(row.dataset, rl, types[row.group])(row)
+    if row.group != "kto":
         return Example([], [], prompt=prompt, chosen=answers[0], rejected=answers[1])
     return Example([], [], prompt=prompt, completion=answers[0], label=_label(row))
 
 
-def _find_type(
-    dataset: Dataset, rl: str, known: dict[str, Callable[[PreferenceRow], Texts]]
-) -> Callable[[PreferenceRow], Texts]:
+def _find_type(dataset: Dataset, rl: str, known: PreferenceTypes) -> Callable[[PreferenceRow], Texts]:
     name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
     if name not in known:
         raise ConfigError(
@@ -151,29 +156,43 @@ def _written(row: PreferenceRow, layout: Layout, style: Style) -> Texts:
         answers = [row.text((name, name + style.suffix)) for name in row.answers]
         said = [{"role": "user", "content": row.text(style.prompt)}]
     else:
-        chats = [plain_messages(row, name) if row.upstream else conversation_in(row, name) for name in row.answers]
-        place = 1 if row.upstream and row.group == "dpo" else -1  # Axolotl takes the first two messages
-        answers = [str(chat[place]["content"]) for chat in chats]
-        said = chats[0][:place] if place < 0 else [{"role": "user", "content": chats[0][0]["content"]}]
-        require_same(row, [chat[:place] for chat in chats])
-        if style.prompt and not row.upstream and len(said) > 1:
+        chats = [conversation_in(row, name) for name in row.answers]
+        answers = [chat[-1]["content"] for chat in chats]
+        said = chats[0][:-1]
+        require_same([chat[:-1] for chat in chats])
+        if style.prompt and len(said) > 1:
             raise DataError(f"type {row.dataset.type} has one question in a row; argilla_chat takes more turns")
         if style.prompt:
             said = [{"role": "user", "content": row.text(style.prompt)}]
-    if not row.upstream or not style.lists or style.prompt:  # Axolotl's argilla_chat knows no system column
-        said = after_system(row, said)
-    return _prompt(layout, said), [answer + layout.end for answer in answers]
+    return write_prompt(layout, after_system(row, said)), [answer + layout.end for answer in answers]
 
 
-def _prompt(layout: Layout, said: Sequence[Message]) -> str:
+def write_prompt(layout: Layout, said: Sequence[Message]) -> str:
+    """Return messages in a layout, and what stands before an answer."""
     turns = [layout.turn.format(role=message["role"], text=message["content"]) for message in said]
     return "".join(turns) + layout.opening
 
 
 def _nectar(row: PreferenceRow) -> Texts:
-    """Lay out a row of ranked answers: the best and the worst, whose order is the surest.
+    """Lay out a row of ranked answers: the best and the worst, whose order is the surest."""
+    texts, ranks = ranked_answers(row)
+    if ranks[0] == ranks[-1]:
+        raise DataError(f"column answers should hold two answers or more of different ranks; found ranks {ranks}")
+    system = str(row.values.get(row.dataset.field_system) or "")
+    return nectar_prompt(row.text(("prompt",)), system), [texts[0], texts[-1]]
 
-    Rank 1 is the best. Axolotl takes the worst as chosen, and the one before it as rejected.
+
+def nectar_prompt(question: str, system: str = "") -> str:
+    """Return the prompt of a row of ranked answers."""
+    said = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+    return write_prompt(LAYOUTS["zephyr"], said)
+
+
+def ranked_answers(row: PreferenceRow) -> tuple[list[str], list[Any]]:
+    """Return the answers and their ranks, the best one, which has rank 1, first.
+
+    Raises:
+        DataError: there are none, or fewer than two.
     """
     answers = row.values.get("answers")
     if answers is None:
@@ -183,15 +202,21 @@ def _nectar(row: PreferenceRow) -> Texts:
         texts, ranks = [str(answer["answer"]) for answer in ranked], [answer["rank"] for answer in ranked]
     except (TypeError, KeyError):
         raise DataError(f"column answers should hold a list of answer and rank; found {answers!r:.80}") from None
-    if len(ranked) < 2 or (not row.upstream and ranks[0] == ranks[-1]):
+    if len(ranked) < 2:
         raise DataError(f"column answers should hold two answers or more of different ranks; found ranks {ranks}")
-    system = "" if row.upstream else row.system
-    said = [{"role": "system", "content": system}, {"role": "user", "content": row.text(("prompt",))}]
-    return _prompt(LAYOUTS["zephyr"], said), [texts[-1], texts[-2]] if row.upstream else [texts[0], texts[-1]]
+    return texts, ranks
 
 
 def _user_defined(row: PreferenceRow) -> Texts:
-    """Write the parts of a row in the formats that the mapping `type` holds."""
+    def read(name: str, column: str, form: str) -> Any:
+        looks_inside = column in row.values and f"{{{name}[" in form  # a format may look inside of a column
+        return row.values[column] if looks_inside else row.text((column,))
+
+    return by_formats(row, read)
+
+
+def by_formats(row: PreferenceRow, read: Callable[[str, str, str], Any]) -> Texts:
+    """Write the parts of a row in the formats that the mapping `type` holds; `read` gives a part's column."""
     if not isinstance(row.dataset.type, dict):
         raise ConfigError("`datasets.type: user_defined` is written as a mapping, such as {field_prompt: question}")
     given = {key: value for key, value in row.dataset.type.items() if value}
@@ -205,12 +230,9 @@ def _user_defined(row: PreferenceRow) -> Texts:
     texts = []
     for name in parts:
         form, column = given.get(f"{name}_format") or f"{{{name}}}", given.get(f"field_{name}") or name
-        raw = column in row.values and (row.upstream or f"{{{name}[" in form)  # a format may look inside of a column
-        fields = {name: row.values[column] if raw else row.text((column,))}
+        fields = {name: read(name, column, form)}
         if name == "prompt" and "{system}" in form:
             fields["system"] = row.values.get(given.get("field_system") or "system") or ""
-            if row.upstream and row.group == "kto" and not fields["system"]:
-                raise DataError("`prompt_format` holds {system}, and the row has none")
         try:
             texts.append(form.format(**fields))
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
@@ -221,26 +243,28 @@ def _user_defined(row: PreferenceRow) -> Texts:
     return texts[0], texts[1:]
 
 
-def _laid_out(group: str, layouts: Sequence[str]) -> dict[str, Callable[[PreferenceRow], Texts]]:
+def laid_out(group: str, write: Callable[..., Texts]) -> PreferenceTypes:
+    """Return the types that `write` lays out: each layout with each style."""
     styles = STYLES[group].items()
     return {
-        f"{layout}.{name}": partial(_written, layout=LAYOUTS[layout], style=style)
-        for layout in layouts
+        f"{layout}.{name}": partial(write, layout=LAYOUTS[layout], style=style)
+        for layout in ("chatml", "llama3")
         for name, style in styles
     }
 
 
-TYPES: dict[str, dict[str, Callable[[PreferenceRow], Texts]]] = {
+BY_CHATS = partial(by_template, lists=True, strip=False)
+TYPES: dict[str, PreferenceTypes] = {
     "dpo": {
         "": as_it_is,
-        **_laid_out("dpo", ("chatml", "llama3")),
+        **laid_out("dpo", _written),
         "chat_template.default": partial(by_template, lists=False),
         "chat_template.argilla_chat": partial(by_template, lists=True),
         "zephyr.nectar": _nectar,
         "passthrough.default": as_it_is,
         "user_defined": _user_defined,
     },
-    "kto": {"": as_it_is, **_laid_out("kto", ("chatml", "llama3")), "user_defined": _user_defined},
-    "orpo": {"": as_it_is, "chat_template.argilla": by_template_orpo, "chat_template": by_template_orpo},
+    "kto": {"": as_it_is, **laid_out("kto", _written), "user_defined": _user_defined},
+    "orpo": {"": as_it_is, "chat_template.argilla": BY_CHATS, "chat_template": BY_CHATS},
 }
 """Kind of preference data -> value of `type` -> its function."""

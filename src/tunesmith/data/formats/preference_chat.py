@@ -19,8 +19,6 @@ Message = dict[str, Any]
 Texts = tuple[str | None, list[str]]
 """The prompt, and a text for each of the row's `answers`."""
 
-AXOLOTL_ROLES = {role: role for role in ("user", "assistant", "system", "tool")}
-
 WHOLE = {
     "dpo": "`type: chat_template.argilla_chat` reads whole conversations from chosen and rejected",
     "orpo": "`type: chat_template.argilla` reads whole conversations from chosen and rejected",
@@ -44,39 +42,35 @@ class PreferenceRow:
         values: its columns.
         dataset: settings of its dataset.
         group: dpo, kto or orpo.
-        upstream: repeat Axolotl, faults included.
         find_template: returns the chat template.
     """
 
     values: dict[str, Any]
     dataset: Dataset
     group: str
-    upstream: bool
     find_template: Callable[[Dataset], ChatTemplate]
 
     @property
     def answers(self) -> tuple[str, ...]:
         return ("completion",) if self.group == "kto" else ("chosen", "rejected")
 
-    @property
-    def system(self) -> str:
-        return str(self.values.get("system" if self.upstream else self.dataset.field_system) or "")
-
     def text(self, columns: Sequence[str]) -> str:
-        """Return the text of the first of `columns` that is there; Axolotl writes out what is no text.
+        """Return the text of the first of `columns` that is there.
 
         Raises:
             DataError: none is there, or it is blank or no text.
         """
-        there = [name for name in columns if name in self.values and (self.upstream or self.values[name] is not None)]
-        if not there:
-            raise missing_column(self.values, " or ".join(dict.fromkeys(columns)), None, self.dataset)
-        if self.upstream:
-            return str(self.values[there[0]])
-        text = text_column(self.values, there[0], None, self.dataset)
+        name = self.first_of([name for name in columns if self.values.get(name) is not None], columns)
+        text = text_column(self.values, name, None, self.dataset)
         if not text.strip():
-            raise DataError(f"column {there[0]} is blank")
+            raise DataError(f"column {name} is blank")
         return text
+
+    def first_of(self, filled: Sequence[str], columns: Sequence[str]) -> str:
+        """Return the first of the `filled` columns; `columns` are those that were looked for."""
+        if not filled:
+            raise missing_column(self.values, " or ".join(dict.fromkeys(columns)), None, self.dataset)
+        return filled[0]
 
 
 def conversation_in(row: PreferenceRow, column: str, *, system: bool = False) -> list[Message]:
@@ -98,25 +92,18 @@ def _with_words(answer: Message, column: str) -> Message:
     return answer
 
 
-def plain_messages(row: PreferenceRow, column: str) -> list[Message]:
-    """Return the messages in a column with the keys that Axolotl's layouts read."""
-    items, keys = row.values.get(column), ("content", "role") if row.group == "kto" else ("content",)
-    found: list[Any] = items if isinstance(items, list) and len(items) > (row.group == "dpo") else [None]
-    if all(isinstance(item, dict) and all(key in item for key in keys) for item in found):
-        return found
-    raise DataError(f"column {column} should hold messages with {' and '.join(keys)}; found {items!r:.60}")
-
-
-def after_system(row: PreferenceRow, said: list[Message]) -> list[Message]:
+def after_system(row: PreferenceRow, said: list[Message], column: str | None = None) -> list[Message]:
     """Return messages with the row's own system text before them, if it has one and they do not."""
-    if not row.system or said[0]["role"] == "system" or row.dataset.drop_system_message:
+    system = row.values.get(column or row.dataset.field_system)
+    if not system or said[0]["role"] == "system" or row.dataset.drop_system_message:
         return said
-    return [{"role": "system", "content": row.system}, *said]
+    return [{"role": "system", "content": str(system)}, *said]
 
 
-def require_same(row: PreferenceRow, histories: Sequence[Sequence[Message]]) -> None:
+def require_same(histories: Sequence[Sequence[Message]]) -> None:
+    """Raise a DataError if answers follow different conversations."""
     said = [[(message["role"], message["content"]) for message in history] for history in histories]
-    if not row.upstream and any(history != said[0] for history in said):
+    if any(history != said[0] for history in said):
         raise DataError("chosen and rejected answer different conversations; they should differ in their last message")
 
 
@@ -130,16 +117,12 @@ def by_template(row: PreferenceRow, *, lists: bool, strip: bool = True) -> Texts
     """
     columns = (row.dataset.field_chosen, row.dataset.field_rejected)
     if lists:
-        read = partial(_mapped_list, row) if row.upstream else partial(conversation_in, row, system=True)
-        chats = [read(column) for column in columns]
-        require_same(row, [chat[:-1] for chat in chats])
+        chats = [conversation_in(row, column, system=True) for column in columns]
+        require_same([chat[:-1] for chat in chats])
         prompt, answers = chats[0][:-1], [chat[-1] for chat in chats]
     else:
         prompt, answers = _question(row), [_answer(row, column) for column in columns]
     template, tools = row.find_template(row.dataset), tools_of(row.values, row.dataset)
-    if row.upstream:
-        text = template.render(prompt, add_generation_prompt=True)
-        return text, [_after_placeholder(template, answer) for answer in answers]
     fulls = [template.render([*prompt, answer], tools=tools) for answer in answers]
     text = fed_prompt(prompt, fulls, template, tools)
     return text, [full[len(text) :].rstrip() if strip else full[len(text) :] for full in fulls]
@@ -149,8 +132,6 @@ def _question(row: PreferenceRow) -> list[Message]:
     """Return the messages of the prompt; a text is the user's words."""
     column = row.dataset.field_messages or "messages"
     said = row.values.get(column)
-    if row.upstream:
-        return [_spoken(row, "user", said)] if isinstance(said, str) else [_mapped(row, item) for item in said or ()]
     if isinstance(said, str) and not said.lstrip().startswith("[{"):
         return after_system(row, [{"role": "user", "content": row.text((column,))}])
     return [turn.message for turn in turns_of(row.values, row.dataset)]
@@ -161,84 +142,10 @@ def _answer(row: PreferenceRow, column: str) -> Message:
     said = row.values.get(column)
     if said is None or said == []:
         raise missing_column(row.values, column, None, row.dataset)
-    item = said[-1] if isinstance(said, list) else said
     if isinstance(said, str):
-        answer = _spoken(row, "assistant", said)
-    elif row.upstream:
-        answer = _mapped(row, item)
-    else:
-        answer = messages_in({column: [item]}, column, row.dataset)[0].message
-    return answer if row.upstream else _with_words(answer, column)
-
-
-def _mapped_list(row: PreferenceRow, column: str) -> list[Message]:
-    items = row.values.get(column)
-    if not isinstance(items, list) or len(items) < 2:
-        raise DataError(f"column {column} should hold a question and its answer; found {items!r:.60}")
-    return [{key: message[key] for key in ("role", "content")} for message in (_mapped(row, item) for item in items)]
-
-
-def _spoken(row: PreferenceRow, role: str, text: str) -> Message:
-    """Return a text as a message; Axolotl reads its role by `roles` too."""
-    names = _names(row.dataset)
-    return (
-        _mapped(row, {names["role"]: role, names["content"]: text}) if row.upstream else {"role": role, "content": text}
-    )
-
-
-def _names(dataset: Dataset) -> dict[str, str]:
-    names = {"role": dataset.message_field_role or "role", "content": dataset.message_field_content or "content"}
-    return names | dataset.message_property_mappings
-
-
-def _mapped(row: PreferenceRow, item: Any) -> Message:
-    """Return a message with the keys and roles that Axolotl's preference types know.
-
-    Raises:
-        DataError: a key is missing, or the role is unknown.
-    """
-    names = _names(row.dataset)
-    roles = {alias: role for role, aliases in row.dataset.roles.items() for alias in aliases} or AXOLOTL_ROLES
-    try:
-        message = {"role": roles[item[names["role"]]], "content": item[names["content"]]}
-    except (KeyError, TypeError):
-        raise DataError(
-            f"a message should hold {names['content']}, and {names['role']} as one of {', '.join(roles)}; "
-            f"found {item!r:.80}"
-        ) from None
-    return message | {key: item[name] for key, name in names.items() if key not in message and name in item}
-
-
-def _after_placeholder(template: ChatTemplate, answer: Message) -> str:
-    """Return an answer as Axolotl finds it: what follows a stand-in prompt, or else begins with the first such text."""
-    stand_in = {"role": "user", "content": "[[dummy_message]]"}
-    prompt = template.render([stand_in], add_generation_prompt=True)
-    text = template.render([stand_in, answer])
-    start = len(prompt) if prompt and text.startswith(prompt) else text.find(str(answer["content"]))
-    return text[start:].rstrip()
-
-
-def by_template_orpo(row: PreferenceRow) -> Texts:
-    """Lay out a row of whole conversations; Axolotl cuts the answers by the length of the prompt."""
-    if not row.upstream:
-        return by_template(row, lists=True, strip=False)
-    template = row.find_template(row.dataset.model_copy(update={"chat_template": None, "chat_template_jinja": None}))
-    chosen, rejected = (plain_messages(row, name) for name in row.answers)
-    if len(chosen) % 2:
-        raise DataError(f"column chosen should hold as many questions as answers; found {len(chosen)} messages")
-    prompt = []
-    for index, message in enumerate(chosen[:-1]):
-        said = row.values["prompt"] if index % 2 == 0 and "prompt" in row.values else message["content"]
-        prompt.append({"role": ("user", "assistant")[index % 2], "content": said})
-    prompt = after_system(row, prompt)
-    if not all(isinstance(message["content"], str) for message in (*prompt, chosen[-1], rejected[-1])):
-        raise DataError("the content of each message should be text")
-    text = template.render(prompt, add_generation_prompt=True)
-    answers = []
-    for chat in (chosen, rejected):
-        kept = {key: chat[-1][key] for key in ("content", "reasoning_content") if chat[-1].get(key) is not None}
-        answers.append(template.render([*prompt, {"role": "assistant", **kept}])[len(text) :])
-    return text, answers
+        return _with_words({"role": "assistant", "content": said}, column)
+    item = said[-1] if isinstance(said, list) else said
+    return _with_words(messages_in({column: [item]}, column, row.dataset)[0].message, column)
 
 
 def as_it_is(row: PreferenceRow) -> Texts:
@@ -246,39 +153,70 @@ def as_it_is(row: PreferenceRow) -> Texts:
 
     Without a prompt, which is then the beginning of both answers, there is no text of it.
     """
-    values, dataset = row.values, row.dataset
-    columns = [name for name in ("prompt", *row.answers) if values.get(name) is not None]
+    columns = trl_columns(row)
+    if has_messages(row, columns):
+        return by_template(row, lists=False)
+    if are_chats(row, columns):
+        return _rendered(row, columns)
+    if row.values.get(row.dataset.field_system) and not row.dataset.kind:
+        raise ConfigError("`datasets.type` is missing, and column system is none of TRL's; set a type that reads it")
+    return row.text(("prompt",)) if "prompt" in columns else None, [row.text((name,)) for name in row.answers]
+
+
+def trl_columns(row: PreferenceRow) -> list[str]:
+    """Return those of TRL's columns that a row has.
+
+    Raises:
+        DataError: one is missing.
+    """
+    columns = [name for name in ("prompt", *row.answers) if row.values.get(name) is not None]
     for name in ("prompt", "completion") if row.group == "kto" else row.answers:
         if name not in columns:
-            raise missing_column(values, name, None, dataset)
-    explicit = "prompt" in columns
-    if not explicit and values.get(dataset.field_messages or "messages") is not None:
-        return by_template(row, lists=False)
+            raise missing_column(row.values, name, None, row.dataset)
+    return columns
+
+
+def has_messages(row: PreferenceRow, columns: Sequence[str]) -> bool:
+    """Whether the prompt is in the column of messages."""
+    return "prompt" not in columns and row.values.get(row.dataset.field_messages or "messages") is not None
+
+
+def are_chats(row: PreferenceRow, columns: Sequence[str]) -> bool:
+    """Whether TRL's columns hold messages; else they hold text.
+
+    Raises:
+        ConfigError: the prompt is in another column.
+        DataError: some hold text and some hold messages.
+    """
+    values, explicit = row.values, "prompt" in columns
     unread = [name for name in ("input", "question", "instruction") if values.get(name) is not None and not explicit]
     if unread:
         raise ConfigError(f"`datasets.type` is missing, and column {unread[0]} is none of TRL's; {NAMED[row.group]}")
     if explicit and isinstance(values["prompt"], str) and isinstance(values[row.answers[0]], list):
         raise DataError(f"prompt is text, and {row.answers[0]} messages; {WHOLE[row.group]}")
-    if not are_messages(values, columns, dataset):
-        if row.system and not dataset.kind and not row.upstream:
-            raise ConfigError(
-                "`datasets.type` is missing, and column system is none of TRL's; set a type that reads it"
-            )
-        return row.text(("prompt",)) if explicit else None, [row.text((name,)) for name in row.answers]
-    return _rendered(row, columns)
+    return are_messages(values, columns, row.dataset)
 
 
 def _rendered(row: PreferenceRow, columns: Sequence[str]) -> Texts:
     """Return the texts of columns of messages, as TRL renders them."""
-    template, tools = row.find_template(row.dataset), tools_of(row.values, row.dataset)
-    chats = {name: [turn.message for turn in messages_in(row.values, name, row.dataset)] for name in columns}
-    if not row.upstream:
-        chats = _checked(row, chats)
-    prompt = chats.get("prompt", [])
+    template = row.find_template(row.dataset)
+    return render_chats(row, template, _checked(row, chats_in(row, columns)), partial(fed_prompt, continues=True))
+
+
+def chats_in(row: PreferenceRow, columns: Sequence[str]) -> dict[str, list[Message]]:
+    """Return the messages in each of the columns."""
+    return {name: [turn.message for turn in messages_in(row.values, name, row.dataset)] for name in columns}
+
+
+def render_chats(
+    row: PreferenceRow, template: ChatTemplate, chats: dict[str, list[Message]], find_prompt: Callable[..., str]
+) -> Texts:
+    """Return the texts of conversations, of which `find_prompt` tells where the prompt ends."""
+    prompt, tools = chats.get("prompt", []), tools_of(row.values, row.dataset)
     fulls = [template.render([*prompt, *chats[name]], tools=tools) for name in row.answers]
     if not prompt:
         return None, fulls
-    text = fed_prompt(prompt, fulls, template, tools, continues=True, upstream=row.upstream)
+    text = find_prompt(prompt, fulls, template, tools)
     return text, [full[len(text) :] for full in fulls]
 
 
@@ -291,6 +229,6 @@ def _checked(row: PreferenceRow, chats: dict[str, list[Message]]) -> dict[str, l
     if "prompt" not in chats:
         if any(chat[0]["role"] == "assistant" for chat in chats.values()):
             raise DataError(f"{' and '.join(row.answers)} begin with an answer, and there is no column prompt")
-        require_same(row, [chat[:1] for chat in chats.values()])
+        require_same([chat[:1] for chat in chats.values()])
         return {name: after_system(row, chat) for name, chat in chats.items()}
     return chats | {"prompt": after_system(row, chats["prompt"])}

@@ -2,43 +2,47 @@
 
 Text is tokenised in one go, as it stands, and what the prompt does not end in is trained. A row of which a server's
 prompt would become other tokens than it has in that text is refused: most often the prompt ends in a space. Messages
-are one conversation, in which only the turns of `completion` are trained. `mask: axolotl` gives TRL's own labels here:
-all that follows the tokens which the prompt alone has in common with the whole.
+are one conversation, in which only the turns of `completion` are trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from tunesmith.data.formats.chat import Tools, conversation, difference, parting, template_of
+from tunesmith.data.formats.chat import Tools, conversation, difference, template_of
 from tunesmith.data.formats.messages import Turn, tools_of, turns_of
 from tunesmith.data.formats.spec import FormatSpec, missing_column, text_column
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
-from tunesmith.data.types import MASKED, Example, Rendered, Span
+from tunesmith.data.tokenizer import ChatTemplate
+from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
 
 COLUMNS = ("prompt", "completion")
 
 
-def prompt_completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered] | list[Example]:
+def prompt_completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a row; the completion and its end are trained."""
     if not are_messages(values, COLUMNS, spec.dataset):
-        return [_trl_text(values, spec)] if spec.upstream else [_text(values, spec)]
+        return [_text(values, spec)]
     require_template(spec)
     turns, first = turns_of_pair(values, spec)
-    tools = tools_of(values, spec.dataset)
-    return [_trl_chat(turns, first, tools, spec)] if spec.upstream else list(conversation(turns, spec, tools, first))
+    return conversation(turns, spec, tools_of(values, spec.dataset), first)
 
 
 def prompt_and_completion(values: dict[str, Any], spec: FormatSpec) -> tuple[str, str]:
     """Return the two texts of a row, as TRL gives them: the prompt that is fed, and what follows it."""
     if not are_messages(values, COLUMNS, spec.dataset):
-        return _texts(values, spec)
-    require_template(spec)
-    turns, first = turns_of_pair(values, spec)
-    messages, template, tools = [turn.message for turn in turns], template_of(spec), tools_of(values, spec.dataset)
+        return texts_of_pair(values, spec)
+    return cut_at_prompt(turns_of_pair(values, spec), values, spec, partial(fed_prompt, continues=True))
+
+
+def cut_at_prompt(
+    pair: tuple[list[Turn], int], values: dict[str, Any], spec: FormatSpec, find_prompt: Callable[..., str]
+) -> tuple[str, str]:
+    """Return the text of a conversation up to where `find_prompt` ends its prompt, and the rest."""
+    messages, template, tools = [turn.message for turn in pair[0]], template_of(spec), tools_of(values, spec.dataset)
     full = template.render(messages, tools=tools)
-    prompt = fed_prompt(messages[:first], [full], template, tools, continues=True, upstream=spec.upstream)
+    prompt = find_prompt(messages[: pair[1]], [full], template, tools)
     return prompt, full[len(prompt) :]
 
 
@@ -66,7 +70,7 @@ def require_template(spec: FormatSpec) -> None:
 
 def turns_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Turn], int]:
     """Return all turns of a row, and the index of the first one of its completion."""
-    prompt = messages_in(values, "prompt", spec.dataset, system=not spec.upstream)
+    prompt = messages_in(values, "prompt", spec.dataset, system=True)
     return [*prompt, *messages_in(values, "completion", spec.dataset)], len(prompt)
 
 
@@ -85,7 +89,6 @@ def fed_prompt(
     tools: Tools,
     *,
     continues: bool = False,
-    upstream: bool = False,
 ) -> str:
     """Return the prompt of a conversation as a server feeds it: the text with which each of `fulls` begins.
 
@@ -95,62 +98,34 @@ def fed_prompt(
         template: the chat template.
         tools: schemas of the tools, if there are any.
         continues: an answer at the end of the prompt goes on in the completion, as in TRL.
-        upstream: where a text begins otherwise, cut the prompt, as TRL does.
 
     Raises:
         DataError: a text begins otherwise, or the template leaves out what the system or the user says.
     """
-    role = messages[-1]["role"]
-    if upstream and role not in ("user", "tool", "assistant"):
-        raise DataError(f"the prompt ends with a message of {role}; it should be the user's, a tool's or the model's")
-    goes_on = continues and role == "assistant"
+    goes_on = continues and messages[-1]["role"] == "assistant"
     text = template.render(messages, add_generation_prompt=not goes_on, continue_final_message=goes_on, tools=tools)
-    for message in [] if upstream else messages:
+    for message in messages:
         if message["role"] in ("system", "user") and message["content"].strip() not in text:
             raise DataError(f"the chat template leaves out {message['content'][:40]!r}; choose another `chat_template`")
     for full in fulls:
-        if not upstream and not full.startswith(text):
+        if not full.startswith(text):
             raise DataError(
                 "the prompt that a server feeds is not how the training text goes on: "
                 + difference(text, full)
                 + ". Choose another `chat_template`; trl has some made for training, such as trl:qwen3_training"
             )
-        text = text[: parting(text, full)]
     return text
 
 
-def _texts(values: dict[str, Any], spec: FormatSpec) -> tuple[str, str]:
+def texts_of_pair(values: dict[str, Any], spec: FormatSpec) -> tuple[str, str]:
+    """Return the two texts of a row of plain text."""
     prompt, completion = (text_column(values, column, None, spec.dataset) for column in COLUMNS)
     return prompt, completion
 
 
 def _text(values: dict[str, Any], spec: FormatSpec) -> Rendered:
-    prompt, completion = _texts(values, spec)
+    prompt, completion = texts_of_pair(values, spec)
     if not completion.strip():
         raise DataError("column completion is blank: there is nothing to train")
     spans = (Span(prompt, spec.train_on_inputs), Span(completion, True, ends=1))
     return Rendered(spans, joint=True, bos="own", prompts=() if spec.train_on_inputs else (len(prompt),))
-
-
-def _trl_text(values: dict[str, Any], spec: FormatSpec) -> Example:
-    tokenizer: Tokenizer = spec.tokenizer
-    prompt, completion = _texts(values, spec)
-    end = "" if completion.endswith(tokenizer.eos_token) else tokenizer.eos_token
-    ids = tokenizer(prompt + completion + end).input_ids
-    return _after_prompt(tokenizer(prompt).input_ids, ids, prompt + completion, spec)
-
-
-def _trl_chat(turns: Sequence[Turn], first: int, tools: Tools, spec: FormatSpec) -> Example:
-    template, messages = template_of(spec), [turn.message for turn in turns]
-    texts = (
-        template.render(messages[:first], add_generation_prompt=True, tools=tools),
-        template.render(messages, tools=tools),
-    )
-    prompt, whole = template.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return _after_prompt(prompt, whole, texts[1], spec)
-
-
-def _after_prompt(prompt: list[int], ids: list[int], text: str, spec: FormatSpec) -> Example:
-    """Return the tokens with those labelled that come after what the prompt's have in common with them."""
-    start = 0 if spec.train_on_inputs else parting(prompt, ids)
-    return Example(ids, [MASKED] * start + ids[start:], text)

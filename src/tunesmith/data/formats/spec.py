@@ -1,15 +1,31 @@
 """What a format may know besides the row, and how it reads a column."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
-from tunesmith.sections import Dataset
+from tunesmith.sections import Dataset, ModelSection
 
 Mask = Literal["served", "axolotl"]
+
+
+class Preferences(NamedTuple):
+    """What rows of preference data need.
+
+    Attributes:
+        rl: kind of preference data: dpo, ipo, simpo, orpo or kto.
+        model: names the chat template.
+        source: the config's file, beside which templates are looked for.
+        ends: texts that end an answer.
+    """
+
+    rl: str
+    model: ModelSection
+    source: str
+    ends: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -25,7 +41,7 @@ class FormatSpec:
         eot_tokens: texts that end a turn besides the end token.
         default_system_message: system text of `sharegpt` layouts without one.
         tokenizer: the model's; only layouts whose labels hang on tokens use it.
-        answers: of preference data, its layout: the prompt with the good answer, and with the bad one.
+        preferences: of preference data, what its rows need besides.
     """
 
     dataset: Dataset
@@ -36,15 +52,10 @@ class FormatSpec:
     eot_tokens: tuple[str, ...] | None = None
     default_system_message: str | None = None
     tokenizer: Tokenizer | None = None
-    answers: "Format | None" = None
-
-    @property
-    def upstream(self) -> bool:
-        """Whether Axolotl's behaviour is asked for, faults included."""
-        return self.mask == "axolotl"
+    preferences: Preferences | None = None
 
 
-Format = Callable[[dict[str, Any], FormatSpec], "list[Rendered] | list[Example]"]
+Format = Callable[[dict[str, Any], FormatSpec], Sequence[Rendered | Example]]
 """A layout: a row's values and the settings -> texts with their trained spans, or tokens that are ready.
 
 Most rows give one sample. Formats do not change the row."""

@@ -74,7 +74,7 @@ def dataset_template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer
 def _require_end(spec: FormatSpec, model: ModelSection) -> None:
     """Raise a ConfigError if nothing in the chat template ends an answer, so that the model would never stop."""
     template = spec.template
-    if template is None or spec.upstream or spec.dataset.train_on_eos in ("none", None):
+    if template is None or spec.mask == "axolotl" or spec.dataset.train_on_eos in ("none", None):
         return
     if template.turn_end() is None:
         name = spec.dataset.chat_template or model.chat_template or "tokenizer_default"

@@ -1,4 +1,4 @@
-"""The jury: verdicts in order, from processes that may hang, crash, print or die without harm."""
+"""The assertion runner: verdicts in order, from processes that may hang, crash, print or die without harm."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tunesmith.assertions import Case, jury
+from tunesmith.assertions import Case, open_assertions
 from tunesmith.errors import ConfigError
 
 FAULTY = """
@@ -56,7 +56,7 @@ def test_verdicts_come_in_order_and_memory_is_flat(tmp_path):
             taken.append(case)
             yield case
 
-    with jury(*place, workers=2) as judge:
+    with open_assertions(*place, workers=2) as judge:
         assert judge.names == ["test_even"]
         ahead = 0
         for number, (verdict,) in enumerate(judge(source())):
@@ -70,7 +70,7 @@ def test_verdicts_come_in_order_and_memory_is_flat(tmp_path):
 
 def test_many_cheap_cases_take_seconds(tmp_path):
     place = written(tmp_path, "def test_a(answer):\n    assert answer\ndef test_b(n):\n    assert n >= 0\n")
-    with jury(*place) as judge:
+    with open_assertions(*place) as judge:
         start = time.process_time()
         assert sum(all(verdict.ok for verdict in found) for found in judge(iter(cases(20_000)))) == 20_000
         assert time.process_time() - start < 10
@@ -78,7 +78,7 @@ def test_many_cheap_cases_take_seconds(tmp_path):
 
 def test_every_fault_is_told_at_the_end_and_none_counts_as_a_verdict(tmp_path, capfd):
     given = []
-    with jury(*written(tmp_path, FAULTY), seconds=1.0) as judge, pytest.raises(ConfigError) as error:
+    with open_assertions(*written(tmp_path, FAULTY), seconds=1.0) as judge, pytest.raises(ConfigError) as error:
         given += judge(cases(100))
     text = str(error.value)
     assert len(given) == 3  # up to the first fault
@@ -97,17 +97,20 @@ def test_every_fault_is_told_at_the_end_and_none_counts_as_a_verdict(tmp_path, c
 
 def test_at_most_five_faults_are_named_and_five_lost_workers_end_it(tmp_path):
     many = "".join(f"def test_{name}(row):\n    row['no']\n" for name in "abcdefg")
-    with jury(*written(tmp_path, many)) as judge, pytest.raises(ConfigError, match=r"test_e(?s:.)*and 2 more faults"):
+    with (
+        open_assertions(*written(tmp_path, many)) as judge,
+        pytest.raises(ConfigError, match=r"test_e(?s:.)*and 2 more faults"),
+    ):
         list(judge(cases(3)))
     with (
-        jury(*written(tmp_path, "import os\ndef test_x(): os._exit(0)\n"), workers=1) as judge,
+        open_assertions(*written(tmp_path, "import os\ndef test_x(): os._exit(0)\n"), workers=1) as judge,
         pytest.raises(ConfigError, match=r"test_x ended its process with exit code 0.*a.jsonl:0 and 4 more"),
     ):
         list(judge(cases(10_000)))
 
 
 def test_a_jury_that_was_given_up_passes_nothing(tmp_path):
-    with jury(*written(tmp_path, "import os\ndef test_x(): os._exit(0)\n")) as judge:
+    with open_assertions(*written(tmp_path, "import os\ndef test_x(): os._exit(0)\n")) as judge:
         for _ in range(2):
             with pytest.raises(ConfigError, match=r"rules\.py"):
                 next(judge(cases(20)))
@@ -122,13 +125,13 @@ def test_a_jury_that_was_given_up_passes_nothing(tmp_path):
     ],
 )
 def test_a_file_that_does_not_load_is_told_before_anything_is_judged(tmp_path, text, message):
-    with pytest.raises(ConfigError, match=message), jury(*written(tmp_path, text)):
+    with pytest.raises(ConfigError, match=message), open_assertions(*written(tmp_path, text)):
         pass
 
 
 def test_what_one_assertion_does_to_the_row_another_does_not_see(tmp_path):
     text = "def test_a(row): row.clear()\ndef test_b(row): assert row['n'] == 0\n"
-    with jury(*written(tmp_path, text)) as judge:
+    with open_assertions(*written(tmp_path, text)) as judge:
         assert [item.ok for item in next(judge(cases(1)))] == [True, True]
 
 
@@ -137,7 +140,7 @@ def test_the_line_at_which_a_file_does_not_load_is_named_from_its_folder_too(tmp
     (tmp_path / "rules.py").write_text("x = 1\nx / 0\n")
     with (
         pytest.raises(ConfigError, match=r"^rules.py:2 does not load: ZeroDivisionError"),
-        jury("rules.py", "rows.jsonl"),
+        open_assertions("rules.py", "rows.jsonl"),
     ):
         pass
 
@@ -147,10 +150,13 @@ def test_several_files_are_one_jury_and_may_import_what_lies_beside_them(tmp_pat
     (tmp_path / "one.py").write_text("from beside import LIMIT\ndef test_one(n): assert n < LIMIT\n")
     (tmp_path / "two.py").write_text("def test_two(n): assert n > 0\ndef test_one(): pass\n")
     source = str(tmp_path / "config.yml")
-    with jury(["one.py", "two.py:test_two"], source) as judge:
+    with open_assertions(["one.py", "two.py:test_two"], source) as judge:
         assert judge.names == ["test_one", "test_two"]
         assert [[item.ok for item in found] for found in judge(cases(4))] == [[1, 0], [1, 1], [1, 1], [0, 1]]
-    with pytest.raises(ConfigError, match="two assertions are called test_one"), jury(["one.py", "two.py"], source):
+    with (
+        pytest.raises(ConfigError, match="two assertions are called test_one"),
+        open_assertions(["one.py", "two.py"], source),
+    ):
         pass
 
 
@@ -159,14 +165,14 @@ def test_assertions_hold_under_python_o_and_load_no_torch(tmp_path):
         tmp_path, "import sys\ndef test_x():\n    assert 'torch' not in sys.modules\n    assert False, 'no'\n"
     )
     code = (
-        "from tunesmith.assertions import Case, jury\n"
-        f"with jury(*{place!r}) as judge: print(list(judge([Case({{}}, '')]))[0][0].reason)"
+        "from tunesmith.assertions import Case, open_assertions\n"
+        f"with open_assertions(*{place!r}) as judge: print(list(judge([Case({{}}, '')]))[0][0].reason)"
     )
     run = [sys.executable, "-O", "-c", code]
     assert subprocess.check_output(run, text=True, env={**os.environ, "PYTHONOPTIMIZE": "1"}) == "no\n"
 
 
 def test_a_consumer_that_stops_early_leaves_no_process(tmp_path):
-    with jury(*written(tmp_path, "import time\ndef test_x(): time.sleep(0.2)\n"), seconds=60) as judge:
+    with open_assertions(*written(tmp_path, "import time\ndef test_x(): time.sleep(0.2)\n"), seconds=60) as judge:
         next(judge(iter(cases(1000))))
     assert workers() == 0

@@ -29,7 +29,7 @@ Message = dict[str, Any]
 Detail = dict[str, Any]
 
 
-def axolotl_chat(values: dict[str, Any], spec: FormatSpec) -> Example:
+def chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     """Return the tokens and labels of a conversation as Axolotl writes them.
 
     Raises:
@@ -41,8 +41,8 @@ def axolotl_chat(values: dict[str, Any], spec: FormatSpec) -> Example:
     messages = _messages(values, dataset, template)
     flags = (dataset.message_field_training, dataset.message_field_training_detail)
     if not (dataset.roles_to_train or dataset.train_on_eos or dataset.train_on_eot or any(flags)):
-        return _last_turn_only(messages, spec, template)
-    return _Labeller(messages, tools_of(values, dataset), spec, template).label()
+        return [_last_turn_only(messages, spec, template)]
+    return [_Labeller(messages, tools_of(values, dataset), spec, template).label()]
 
 
 def turn_ends(spec: FormatSpec, tokenizer: Tokenizer, template: ChatTemplate) -> set[int]:

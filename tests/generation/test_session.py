@@ -22,7 +22,7 @@ def run(*arguments):
 def test_one_prompt_is_answered_with_the_system_turn_that_the_rows_share(config, capsys):
     assert run(config, "--prompt", "What is 3 + 4?") == 0
     output = capsys.readouterr()
-    assert output.err.count("system turn, as in the training rows: You add numbers.") == 1
+    assert output.err.count("system message, as in the training rows: You add numbers.") == 1
     with_default = output.out
     assert run(config, "--prompt", "What is 3 + 4?", "--system", "You add numbers.") == 0
     assert capsys.readouterr().out == with_default
@@ -55,13 +55,13 @@ def test_a_text_file_holds_a_prompt_a_line(config, tmp_path, capsys):
 
 def test_a_chat_remembers_until_it_is_told_to_start_over(config, monkeypatch):
     from tunesmith.config.load import load
-    from tunesmith.generation import ask
+    from tunesmith.generation.session import GenerationSession, chat, open_session
     from tunesmith.modeling.generate import Sampling
 
-    asker = ask.make_asker(load(config), tuned=False, base=True, system="")
+    session = open_session(load(config), tuned=False, base=True, system="")
     heard = []
 
-    class Recording(ask.Asker):
+    class Recording(GenerationSession):
         def prompt(self, turns):
             heard.append([turn["content"] for turn in turns])
             return super().prompt(turns)
@@ -75,7 +75,7 @@ def test_a_chat_remembers_until_it_is_told_to_start_over(config, monkeypatch):
             raise EOFError from None
 
     monkeypatch.setattr("builtins.input", typed)
-    ask.chat(Recording(**vars(asker)), Sampling(max_new_tokens=3))
+    chat(Recording(**vars(session)), Sampling(max_new_tokens=3))
     assert heard[0] == ["one"]
     assert (heard[1][0], heard[1][2]) == ("one", "two")
     assert heard[2] == ["three"]
@@ -85,7 +85,7 @@ def test_a_chat_remembers_until_it_is_told_to_start_over(config, monkeypatch):
     ("arguments", "code", "message"),
     [
         (["--prompt", "  "], 2, "the prompt is empty"),
-        (["--prompt", "x", "--prompt-file", "y"], 2, "keep one"),
+        (["--prompt", "x", "--prompt-file", "y"], 2, "use only one"),
         (["--prompt-file", "none.jsonl"], 3, "none.jsonl: no such file"),
         (["--prompt", "x", "--temperature", "-1"], 2, "--temperature must be 0 or more"),
     ],

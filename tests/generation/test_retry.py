@@ -1,15 +1,15 @@
-"""Healing: what fails is asked for again with the reasons, until it passes or there is no try left."""
+"""Retry with feedback: a failed answer is generated again with the reasons, until it passes or no try is left."""
 
 import json
 
 import pytest
 
-from tunesmith.assertions import Case, jury
+from tunesmith.assertions import Case, open_assertions
 from tunesmith.cli.inference import main
 from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
-from tunesmith.generation.heal import heal
+from tunesmith.generation.retry import retry_with_feedback
 from tunesmith.sections import Dataset
 
 RULES = """
@@ -21,14 +21,14 @@ def test_number(row, answer):
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("heal")
+def runner(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("retry")
     (folder / "rules.py").write_text(RULES)
-    with jury("rules.py", str(folder / "config.yml")) as judge:
-        yield judge
+    with open_assertions("rules.py", str(folder / "config.yml")) as runner:
+        yield runner
 
 
-def test_only_what_fails_is_asked_again_with_the_reasons(judge):
+def test_only_what_fails_is_asked_again_with_the_reasons(runner):
     replies = {0: ["1"], 1: ["two", "2"], 2: ["x", "y", "z"]}
     asked = []
 
@@ -36,14 +36,14 @@ def test_only_what_fails_is_asked_again_with_the_reasons(judge):
         asked.append([(index, list(said)) for index, said in pending])
         return [replies[index][len(said) // 2] for index, said in pending]
 
-    found = heal(ask, [Case({"wanted": str(n)}, "") for n in (1, 2, 3)], judge, 2)
+    found = retry_with_feedback(ask, [Case({"wanted": str(n)}, "") for n in (1, 2, 3)], runner, 2)
     assert [(item.answer, item.tries) for item in found] == [("1", 1), ("2", 2), ("z", 3)]
     assert [verdict.reason for verdict in found[2].failed] == ["'z' is no number", "it is not 3"]
     assert [[index for index, _ in each] for each in asked] == [[0, 1, 2], [1, 2], [2]]
-    answer, complaint = asked[1][0][1]
+    answer, feedback = asked[1][0][1]
     assert answer == {"role": "assistant", "content": "two"}
-    assert complaint["role"] == "user"
-    assert complaint["content"].splitlines()[1:3] == ["- 'two' is no number", "- it is not 2"]
+    assert feedback["role"] == "user"
+    assert feedback["content"].splitlines()[1:3] == ["- 'two' is no number", "- it is not 2"]
     assert len(asked[2][0][1]) == 4  # the second answer and its failure follow the first
 
 
@@ -90,7 +90,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-def test_one_prompt_is_healed_and_the_exit_code_tells(config, capsys):
+def test_one_prompt_is_retried_and_the_exit_code_tells(config, capsys):
     assert run(config, "--prompt", "Hi", "--heal", "1", "--row", '{"extra": 1}') == 0
     passed = capsys.readouterr()
     assert "base: passes after 1 try" in passed.err
@@ -110,13 +110,13 @@ def test_a_file_of_rows_tells_tries_and_failures_in_each_line(config, tmp_path, 
     first, second = map(json.loads, output.out.splitlines())
     assert (first["tries"], first["failed"]) == ({"base": 1}, {"base": {}})
     assert (second["tries"], second["failed"]) == ({"base": 2}, {"base": {"test_asked_twice": "there is more to it"}})
-    assert "base: of 2 answers 1 pass at once, 0 are healed, 1 fail" in output.err
+    assert "base: of 2 answers 1 pass at once, 0 after a retry, 1 fail" in output.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--prompt", "x", "--heal", "0"], "--heal 0: expected how often to ask again"),
+        (["--prompt", "x", "--heal", "0"], "--heal 0: expected the number of retries"),
         (["--gradio", "--heal", "1"], "--heal goes with --prompt, --prompt-file, or a prompt on standard input"),
         (["--prompt", "x", "--heal", "1", "--row", "{"], "--row: not JSON"),
         (["--prompt", "x", "--heal", "1", "--row", "3"], "--row: expected an object of columns"),

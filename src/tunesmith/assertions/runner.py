@@ -46,8 +46,10 @@ BOOT = (
 
 
 @contextmanager
-def jury(path: str | Sequence[str], source: str, seconds: float = 5.0, workers: int | None = None) -> Iterator["Jury"]:
-    """Yield a jury of the assertions in a file, or in several: `judge(cases)` gives the verdicts on each, in order.
+def open_assertions(
+    path: str | Sequence[str], source: str, seconds: float = 5.0, workers: int | None = None
+) -> Iterator["AssertionRunner"]:
+    """Yield a runner of the assertions in one or more files: `runner(cases)` gives the verdicts on each, in order.
 
     Args:
         path: `file.py` or `file.py:function`, or several, as seen from here or from beside `source`.
@@ -56,18 +58,18 @@ def jury(path: str | Sequence[str], source: str, seconds: float = 5.0, workers: 
         workers: how many processes; by default as many as there are cores.
 
     Raises:
-        ConfigError: a file is missing or has no usable assertion; `judge(cases)` raises it for faults of assertions.
+        ConfigError: a file is missing or has no usable assertion; `runner(cases)` raises it for faults of assertions.
     """
     files = [code_file(name, source) for name in ([path] if isinstance(path, str) else path)]
-    judge = Jury(files, seconds, workers or os.cpu_count() or 1)
+    runner = AssertionRunner(files, seconds, workers or os.cpu_count() or 1)
     try:
-        judge.open()
-        yield judge
+        runner.open()
+        yield runner
     finally:
-        judge.close()
+        runner.close()
 
 
-class Jury:
+class AssertionRunner:
     """Assertions, and the processes that run them, which are started as they are needed.
 
     Attributes:
@@ -77,7 +79,7 @@ class Jury:
     def __init__(self, files: list[tuple[Path, str]], seconds: float, workers: int) -> None:
         self.names: list[str] = []
         self._files, self._seconds, self._count = files, seconds, workers
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="jury")
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="assertions")
         self._lock = Lock()
         self._all: set[_Worker] = set()
         self._idle: list[_Worker] = []
@@ -170,7 +172,7 @@ class Jury:
         """Return a worker that is idle, or a new one."""
         with self._lock:
             if self._closed:
-                raise InterruptedError("the jury is closed")
+                raise InterruptedError("the assertion runner is closed")
             if self._idle:
                 return self._idle.pop()
             worker = _Worker(self._files, self._seconds)

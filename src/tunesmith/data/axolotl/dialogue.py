@@ -1,0 +1,89 @@
+"""`pygmalion` and `llama2_chat` under `mask: axolotl`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunesmith.data.formats import dialogue as served
+from tunesmith.data.formats.conversation import Conversation, Message, items_of, text_of, tokenizer_of
+from tunesmith.data.formats.spec import Format, FormatSpec
+from tunesmith.data.tokenizer import adds_bos
+from tunesmith.data.types import MASKED, Example, Rendered, Span
+
+END = " </s><s>"
+
+INSIDE, AT_START = 29961, 518
+"""Llama-2's tokens of `[` inside a text and at its start."""
+
+
+def with_bos(text: str, spec: FormatSpec) -> str:
+    """Return a text that is not the first one, where Axolotl leaves it its own BOS token."""
+    tokenizer = tokenizer_of(spec)
+    return f"{tokenizer.bos_token}{text}" if adds_bos(tokenizer) else text
+
+
+def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
+    """Read a role play; messages of other roles are dropped, except at its start and its end."""
+    messages: list[Message] = []
+    items = items_of(values, spec.dataset)
+    for number, item in enumerate(items, 1):
+        name, _ = text_of(number, item, "role", "value")
+        if name in served.PYGMALION or not messages or number == len(items):
+            messages.append(served.pygmalion_message(number, item))
+    return messages
+
+
+def _pygmalion(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
+    """Render a role play; only a persona is given a BOS token, and no prompt is trained."""
+    spans = served.pygmalion_spans(messages, inputs=False)
+    for index, message in enumerate(messages):
+        if message.speaker is None and index:
+            spans[index] = Span(with_bos(spans[index].text, spec), False)
+    return Rendered(tuple(spans if messages[0].speaker is None else [Span("", False), *spans]), bos="own")
+
+
+def _llama2_prompt(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
+    """Render a conversation for inference; what is trained is `llama2_chat`."""
+    tokenizer = tokenizer_of(spec)
+    return served.llama2_text(messages, spec, (tokenizer.bos_token if adds_bos(tokenizer) else "", "<s>", "</s>"))
+
+
+def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
+    """Return the tokens and labels of a conversation: padded, and masked by lengths that fit Llama-2's tokenizer alone.
+
+    Where the lengths do not add up, nothing is trained.
+    """
+    system, turns = served.split_system(served.read_llama2(values, spec))
+    turns = turns[turns[0].speaker == 1 :]  # an answer without a question is dropped
+    served.require_turns(turns)
+    turns = [message for message in turns if message.text]
+    if turns and turns[-1].speaker == 0:
+        turns = turns[:-1]
+    ends = ["" if index == 0 else END if index % 2 else " " for index in range(len(turns))]
+    text = "".join(map("".join, zip(served.texts_of(system, turns), ends, strict=True)))
+    tokenizer, length = tokenizer_of(spec), spec.sequence_len
+    ids: list[int] = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
+    total = sum(token != tokenizer.pad_token_id for token in ids)
+    trained, position = [False, *[True] * (len(ids) - 1)], 1
+    for turn in text.split(END):
+        halves = turn.split(served.ANSWER)
+        if not turn or len(halves) != 2:
+            break
+        question = len(tokenizer(halves[0] + served.ANSWER)["input_ids"]) - 1
+        for index in range(position - 1, min(position + question, len(ids))):
+            trained[index] = False
+        position += len(tokenizer(turn)["input_ids"]) + 2
+    if position < length and position != total:
+        position = 0
+    for index in range(2, total - 2):
+        ids[index] = AT_START if ids[index] == INSIDE else ids[index]
+    labels = [
+        token if on and index < position else MASKED for index, (token, on) in enumerate(zip(ids, trained, strict=True))
+    ]
+    return [Example(ids, labels, text)]
+
+
+DIALOGUE_TYPES = {
+    "pygmalion": Conversation(_read_pygmalion, _pygmalion),
+    "llama2_chat": Conversation(served.read_llama2, _llama2_prompt),
+}
+DIALOGUE: dict[str, Format] = {"pygmalion": DIALOGUE_TYPES["pygmalion"].format, "llama2_chat": llama2_chat}
