@@ -234,7 +234,7 @@ def test_the_hardware_is_that_of_the_machine(monkeypatch):
         ('{"text": "a b"}\n', ["--adapter", "ia3"], 2, "--adapter ia3: expected lora, qlora, none"),
         ('{"text": "a b"}\n', ["old.yml"], 5, "old.yml is there already; name another file, or write over it by"),
         ('{"text": "a b"}\n', ["folder"], 5, "folder is a folder; name a file in it, such as folder/finetune.yml"),
-        ('{"text": "a b"}\n', ["a.yml", "--output", "b.yml"], 2, "a.yml and --output b.yml: keep one"),
+        ('{"text": "a b"}\n', ["a.yml", "--output", "b.yml"], 2, "a.yml and --output b.yml: use only one"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(call, tmp_path, content, options, code, expected):

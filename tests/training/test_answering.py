@@ -137,7 +137,7 @@ def test_old_keys_ask_for_the_same(tmp_path, write_config):
     assert (section.generate_samples, section.num_generation_samples, section.generation_max_new_tokens) == (True, 5, 7)
     config = load(str(write_config(tmp_path, eval_table_size=0, eval_table_max_new_tokens=7, val_set_size=2)))
     assert not config.evaluation.generate_samples
-    assert any("`generation_max_new_tokens`: without effect" in note for note in config.notes)
+    assert any("`generation_max_new_tokens`: ignored" in note for note in config.notes)
 
 
 RULES = """
@@ -228,21 +228,21 @@ def test_what_cannot_be_is_a_fault(keys, why, tmp_path, write_config):
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: without effect: there are no rows"),
+        ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: ignored: there are no rows"),
         (
             {"do_causal_lm_eval": True, "eval_strategy": "no"},
-            "`do_causal_lm_eval`: without effect: `eval_strategy` is no",
+            "`do_causal_lm_eval`: ignored: `eval_strategy` is no",
         ),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "eval_strategy": "no"},
-            "`evaluation.during_training`: without effect: `eval_strategy` is no",
+            "`evaluation.during_training`: ignored: `eval_strategy` is no",
         ),
-        ({"generation_top_k": 3}, "`generation_top_k`: without effect: there is no `generate_samples: true`"),
+        ({"generation_top_k": 3}, "`generation_top_k`: ignored: there is no `generate_samples: true`"),
         ({"generation_max_new_tokens": 3}, "without effect: there is no `generate_samples: true` and no"),
         ({"eval_causal_lm_metrics": ["chrf"]}, "without effect: there is no `do_causal_lm_eval: true`"),
         (
             {"generate_samples": True, "generation_do_sample": False, "generation_top_p": 0.5},
-            "`generation_top_p`: without effect: `generation_do_sample: false` takes the likeliest token",
+            "`generation_top_p`: ignored: `generation_do_sample: false` takes the likeliest token",
         ),
     ],
 )

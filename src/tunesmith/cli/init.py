@@ -34,7 +34,7 @@ def init(arguments: list[str]) -> int:
     options.add_argument("--overwrite", action="store_true", help="write over a file that is there")
     given = options.parse_args(arguments)
     if given.file and given.output:
-        raise ConfigError(f"{given.file} and --output {given.output}: keep one")
+        raise ConfigError(f"{given.file} and --output {given.output}: use only one")
     given.output = given.output or given.file
 
     from tunesmith.planning.draft import Answers, draft, fitting, measure

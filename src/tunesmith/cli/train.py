@@ -26,7 +26,7 @@ def train(arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="say what would be trained, and train nothing")
     given, overrides = options.parse_known_args(arguments)
     if given.resume and given.overwrite:
-        raise ConfigError("--resume and --overwrite: keep one")
+        raise ConfigError("--resume and --overwrite: use only one")
     if given.sweep:
         return _sweep(given, overrides)
     config = read_config(given.file, overrides)

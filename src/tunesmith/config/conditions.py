@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tunesmith.config.problem import Problem
-from tunesmith.config.yaml_source import KeyPath, shown
+from tunesmith.config.yaml_source import shown
 from tunesmith.sections import OWNER, SECTIONS, Config
 from tunesmith.sections.fields import (
     SET,
@@ -19,6 +19,7 @@ from tunesmith.sections.fields import (
     find_conditions,
     has_value,
 )
+from tunesmith.sections.locations import KeyPath
 
 
 def ignored_by_markers(config: Config) -> Iterator[tuple[KeyPath, str]]:
@@ -50,8 +51,11 @@ def describe_conditions(field: FieldInfo, block: type[BaseModel]) -> str:
     for item in field.metadata:
         if isinstance(item, Condition):
             text = f"{item.verb} {_alternatives(item, block)}."
-            simple = item.value is True or item.value is SET
-            sentences.append(text.capitalize() if simple else f"{' or '.join(_values(item.value))} {text}")
+            if item.value is True or item.value is SET:
+                sentences.append(text[0].upper() + text[1:])
+            else:
+                values = " or ".join(f"`{value}`" for value in _values(item.value))
+                sentences.append(f"{values} {text}")
     return " ".join(sentences)
 
 
@@ -59,7 +63,9 @@ def key_and_value(block: BaseModel, key: str) -> str:
     """Return a key with its value as YAML; without, for blocks and lists of them."""
     value = getattr(block, key)
     has_blocks = any(isinstance(item, BaseModel) for item in (value if isinstance(value, list) else [value]))
-    return f"`{key}`" if has_blocks else f"`{key}: {shown(value)}`"
+    if has_blocks:
+        return f"`{key}`"
+    return f"`{key}: {value if isinstance(value, str) else shown(value)}`"
 
 
 def _conditions(config: Config) -> Iterator[tuple[KeyPath, BaseModel, Condition]]:
@@ -96,12 +102,14 @@ def _alternatives(item: Condition, block: type[BaseModel]) -> str:
             names.append(f"`{key}`")
         else:
             names += [f"`{key}: {text}`" for text in _values(value)]
-    return " or ".join(names)
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _values(value: Any) -> list[str]:
     items = value if isinstance(value, tuple) else (value,)
-    return [shown(item).replace("*", "") for item in items if item is not None]
+    texts = [item if isinstance(item, str) else shown(item) for item in items if item is not None]
+    return [text.lstrip("*").replace("*", "...") for text in texts]
 
 
 def _instead(config: Config, block: BaseModel, item: Condition) -> str:

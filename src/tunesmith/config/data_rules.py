@@ -38,15 +38,16 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
     block, version = section.fsdp_config, section.fsdp_version
     if section.sharded and section.deepspeed:
         key = "fsdp" if section.fsdp else "fsdp_config"
-        yield at("deepspeed", f"`deepspeed` and `{key}`: keep one; both split the model over GPUs")
+        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both split the model over GPUs")
     if version is not None and block.fsdp_version not in (None, version):
         yield at(
-            "fsdp_version", f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.fsdp_version}`: keep one"
+            "fsdp_version",
+            f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.fsdp_version}`: use only one",
         )
     frees = {"full_shard": True, "shard_grad_op": False}.get(block.sharding_strategy or "")
     if None not in (frees, block.reshard_after_forward) and frees != block.reshard_after_forward:
         one = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
-        yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: keep one")
+        yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: use only one")
 
 
 def _whole(config: Config) -> bool:

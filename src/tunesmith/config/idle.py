@@ -11,9 +11,9 @@ from tunesmith.config.conditions import ignored_by_markers
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
-from tunesmith.config.yaml_source import KeyPath
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
+from tunesmith.sections.locations import KeyPath
 
 
 def _tracker_off(tracker: str) -> Callable[[Config], bool]:
@@ -103,8 +103,9 @@ def idle(config: Config) -> Iterator[tuple[list[str], str]]:
         keys = [key for key in config.values if _is_set(config.values, (key,)) and fits(key, names)]
         if keys and when(config):
             keys_by_reason.setdefault(reason, []).extend(keys)
+    order = list(config.values)
     for reason, keys in keys_by_reason.items():
-        yield keys, reason
+        yield sorted(dict.fromkeys(keys), key=lambda key: order.index(key.partition(".")[0])), reason
     for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
         for index, entry in enumerate(entries):
             for names, reason in _idle_in(entry, config, is_test=name == "test_datasets"):
@@ -123,7 +124,7 @@ def _is_set(values: Any, path: KeyPath) -> bool:
 
 def idle_keys(config: Config) -> list[str]:
     """Return a line for each reason why keys that the file sets are ignored."""
-    return [f"ignored: {', '.join(f'`{key}`' for key in keys)} ({reason})" for keys, reason in idle(config)]
+    return [f"{', '.join(f'`{key}`' for key in keys)}: ignored: {reason}" for keys, reason in idle(config)]
 
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,8 @@ from tunesmith.config.preference_rules import preference_problems
 from tunesmith.config.problem import Problem, at
 from tunesmith.config.synthesis_rules import synthesis_problems
 from tunesmith.config.training_rules import training_problems
-from tunesmith.config.yaml_source import KeyPath
 from tunesmith.sections import AdapterSection, Config, DistributionSection, EvaluationSection, ModelSection
+from tunesmith.sections.locations import KeyPath
 from tunesmith.sections.types import template_fault
 
 

@@ -33,7 +33,7 @@ def training_problems(
     if training.learning_rate > HIGHEST_RATE:
         yield at(
             "learning_rate",
-            f"{key_and_value(training, 'learning_rate')} is far too high; 2e-4 suits LoRA, 1e-5 to 2e-5 full fine-tuning",
+            f"{key_and_value(training, 'learning_rate')} is far too high; use 2e-4 for LoRA, 1e-5 to 2e-5 otherwise",
         )
     yield from _batches(training, data)
     yield from _events(training, data)
@@ -112,7 +112,8 @@ def _events(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
     has_eval = bool(data.val_set_size or data.test_datasets)
     off = None if has_eval else "rows to evaluate on; set `val_set_size: 0.05`"
     if has_eval and (training.eval_strategy == "no" or training.evals_per_epoch == 0):
-        off = f"evaluations, and {key_and_value(training, 'eval_strategy' if training.eval_strategy else 'evals_per_epoch')}"
+        switch = "eval_strategy" if training.eval_strategy else "evals_per_epoch"
+        off = f"evaluations, not {key_and_value(training, switch)}"
     evaluating = {
         "eval_steps": training.eval_steps is not None and not has_eval,
         "early_stopping_patience": training.early_stopping_patience is not None,

@@ -61,7 +61,7 @@ class Evaluation(Section):
     @model_validator(mode="after")
     def _one_backend(self) -> "Evaluation":
         if self.endpoint and self.backend == "vllm":
-            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: keep one")
+            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: use only one")
         return self
 
     @field_validator("metrics", mode="before")

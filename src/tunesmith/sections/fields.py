@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-SET: Any = object()
+SET: Any = ...
 """A value of a condition: the file has the key, whatever its value, so that 0 counts too."""
 
 

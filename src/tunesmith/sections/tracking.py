@@ -18,8 +18,6 @@ SWITCHES = {
 }
 """Tracker, by the name that transformers gives it -> the key that says whether, and the one that implies it."""
 
-SECRETS = ("comet_api_key", "swanlab_api_key")
-
 
 class TrackingSection(Section):
     """Where metrics and weights go besides `output_dir`: experiment trackers and the Hub."""
@@ -120,7 +118,8 @@ class TrackingSection(Section):
 
 def without_secrets(values: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of a config as they may be written down: API keys and passwords in addresses are hidden."""
+    secrets = {key for key, field in TrackingSection.model_fields.items() if Secret() in field.metadata}
     return {
-        key: "***" if key in SECRETS else re.sub(r"//[^/@]+@", "//***@", value) if key.endswith("_uri") else value
+        key: "***" if key in secrets else re.sub(r"//[^/@]+@", "//***@", value) if key.endswith("_uri") else value
         for key, value in values.items()
     }

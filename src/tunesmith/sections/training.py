@@ -121,13 +121,13 @@ class TrainingSection(Section):
     """AdamW: decay of the mean."""
     adam_beta2: Annotated[Share, NOT_READ] = 0.999
     """AdamW: decay of the variance."""
-    adam_beta3: Annotated[Share, OnlyFor(optimizer="*came*")] = 0.9999
+    adam_beta3: Annotated[Share, OnlyFor(optimizer="came_pytorch")] = 0.9999
     """CAME: decay of the confidence."""
     adam_epsilon: Annotated[Positive, NOT_READ, IgnoredIf(optimizer="*lion*", reason="Lion has no such argument")] = (
         1e-8
     )
     """AdamW: the small number in the denominator."""
-    adam_epsilon2: Annotated[Positive, OnlyFor(optimizer="*came*")] = 1e-16
+    adam_epsilon2: Annotated[Positive, OnlyFor(optimizer="came_pytorch")] = 1e-16
     """CAME: the small number of the confidence."""
     max_grad_norm: NonNegative = 1.0
     """Clip gradients to this norm; 0 does not clip."""
