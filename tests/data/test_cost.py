@@ -5,7 +5,7 @@ from time import perf_counter
 import pytest
 
 from tunesmith.data.formats.chat import chat
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.sections import Dataset

@@ -8,7 +8,7 @@ import pytest
 import tunesmith.data.formats
 from tunesmith.data import axolotl
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.masks import CONVERSATIONS, format_of
 from tunesmith.errors import ConfigError
 from tunesmith.sections import Dataset

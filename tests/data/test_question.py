@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.masks import encode, format_of
 from tunesmith.data.question import conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import chat_template

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tunesmith.data.formats.chat import chat
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError

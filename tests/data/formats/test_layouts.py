@@ -7,9 +7,9 @@ token is tested in tests/data/test_oracle.py.
 import os
 from pathlib import Path
 
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.instruct import instruct
 from tunesmith.data.formats.layouts import LAYOUTS
-from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.sections import Dataset
 
 FILE = Path(__file__).parent / "instruct_layouts.txt"

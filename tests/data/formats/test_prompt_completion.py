@@ -4,7 +4,7 @@ import pytest
 
 import tunesmith
 from tunesmith.config.load import load_values
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
