@@ -2,9 +2,9 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -126,12 +126,13 @@ def test_it_answers_at_once_without_torch(file):
     code += "[name for name in ('torch', 'transformers', 'datasets') if name in sys.modules]]))"
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - began)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert json.loads(result.stdout.splitlines()[-1]) == [0, []]
-    print(f"tunesmith config: {min(seconds):.2f} s")
-    assert min(seconds) < 1.5  # 0.3 s on a quiet machine
+    print(f"tunesmith config: {min(seconds):.2f} s of processor time")
+    assert min(seconds) < 1.5, "processor time, which other work on the machine hardly changes"
 
 
 def test_the_page_shows_what_the_command_prints(tmp_path, monkeypatch, capsys):

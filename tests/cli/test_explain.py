@@ -1,8 +1,8 @@
 """`tunesmith explain`: every key has a meaning, what it takes, and an example that is true."""
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,12 @@ def test_it_answers_at_once():
     code += "; assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)"
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    print(f"tunesmith explain: {min(seconds):.2f} s")
-    assert min(seconds) < 1.5  # 0.3 s on a quiet machine
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    print(f"tunesmith explain: {min(seconds):.2f} s of processor time")
+    assert min(seconds) < 1.5, "processor time, which other work on the machine hardly changes"
 
 
 def test_the_list_may_go_to_a_reader_that_has_left():

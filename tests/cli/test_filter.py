@@ -76,7 +76,11 @@ def test_a_folder_for_the_output_is_made(folder):
         (["none.jsonl", "--assertions", "rules.py"], 3, "no such file"),
         (["chats.jsonl", "--assertions", "none.py"], 2, "none.py: no such file"),
         (["chats.jsonl", "--assertions", "rules.py", "--type", "alpca"], 2, "did you mean `alpaca`"),
-        (["chats.jsonl", "--assertions", "rules.py", "--output", "chats.jsonl"], 2, "it would replace chats.jsonl"),
+        (
+            ["chats.jsonl", "--assertions", "rules.py", "--output", "chats.jsonl"],
+            2,
+            "it would replace the input chats.jsonl",
+        ),
         (["chats.jsonl", "--assertions", "rules.py", "--seed", "1"], 2, "--seed: keys can be set for a config"),
         (["config.yml"], 2, "no entry of `datasets` in config.yml has `filters`"),
         (["config.yml", "--type", "alpaca"], 2, "--type is for a data file"),

@@ -1,8 +1,8 @@
 """The command: quick to answer, and clear about what it does not know."""
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -15,13 +15,14 @@ HELP = "from tunesmith.cli.main import main; code = main(['--help']); import sys
 def test_help_imports_nothing_heavy_and_is_quick():
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        before = os.times()
         code = HELP + "; print(code, heavy & {name.split('.')[0] for name in sys.modules})"
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - began)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
         assert result.stdout.splitlines()[-1] == "0 set()"
-    print(f"tunesmith --help: {min(seconds):.2f} s")
-    assert min(seconds) < 1.5  # 0.3 s on a quiet machine; this one may be training
+    print(f"tunesmith --help: {min(seconds):.2f} s of processor time")
+    assert min(seconds) < 1.5, "processor time, which other work on the machine hardly changes"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

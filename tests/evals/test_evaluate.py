@@ -135,7 +135,7 @@ def test_a_drop_that_is_not_significant_ends_with_6_if_it_is_more_than_allowed(g
 
 def test_a_baseline_over_other_rows_is_an_error_that_counts_them(gate, capsys):
     assert gate(lambda rows: rows[0].update(question="Another?")) == 3
-    assert "is about other rows: 7 of its 8 rows are among the 8 of this evaluation" in capsys.readouterr().err
+    assert "has other rows: 7 of its 8 rows are among the 8 of this evaluation" in capsys.readouterr().err
 
 
 def test_wrong_baselines_are_named(evaluated, tmp_path, capsys):

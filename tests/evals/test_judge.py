@@ -201,7 +201,7 @@ def test_a_limit_shows_what_there_is_and_the_next_run_goes_on(folder, server, ca
         (["--answers", "none.jsonl"], None, 3, "none.jsonl: no such file; `tunesmith evaluate` writes"),
         ([], '{"question": "q"}', 3, "rows.jsonl:1: expected the columns question and answer, found question"),
         ([], '{"question": ', 3, "rows.jsonl:1: not JSON"),
-        ([], "", 3, "rows.jsonl holds no answers"),
+        ([], "", 3, "rows.jsonl has no answers"),
         (["--judge.endpoint.api-key-env", "NOT_SET"], None, 2, "the environment variable NOT_SET is not set"),
         (["--judge.endpoint.retires", "3"], None, 2, "did you mean `retries`?"),
         (["--judge", "null"], None, 2, "has no block `judge`, such as\njudge:\n  rubric"),

@@ -14,7 +14,7 @@ import pytest
 
 from tunesmith.cli.label import main
 from tunesmith.evals.items import Item
-from tunesmith.evals.label_page import LabelServer, mixed
+from tunesmith.evals.label_page import LabelServer, shuffle_items
 from tunesmith.evals.labels import LabelFile
 
 EVIL = '<img src=x onerror="window.broken = 1"></script><!--<script>window.broken = 1</script>&lt;'
@@ -193,10 +193,10 @@ def test_the_order_tells_nothing_and_stays():
     items = [
         Item(f"{n}:{variant}", variant, f"q{n}", f"{variant} {n}") for n in range(50) for variant in ("base", "tuned")
     ]
-    order = [item.variant for item in mixed(items)]
-    assert order == [item.variant for item in mixed(items[::-1])]
+    order = [item.variant for item in shuffle_items(items)]
+    assert order == [item.variant for item in shuffle_items(items[::-1])]
     assert 15 < order[:50].count("base") < 35
-    assert len(mixed([ITEMS[0], ITEMS[0]._replace(id="again")])) == 1
+    assert len(shuffle_items([ITEMS[0], ITEMS[0]._replace(id="again")])) == 1
 
 
 def test_the_command_serves_until_it_is_interrupted_and_survives_a_kill(tmp_path, write_config, write_jsonl):

@@ -32,7 +32,7 @@ def test_advice_follows_the_last_step_and_its_interval(points, expected):
 
 
 def test_what_cannot_be_told_comes_with_what_could():
-    assert "on 20 held-out rows; so many show a difference of " in advice(curve(20, 10, 13), JUDGED)
+    assert "on 20 eval rows; so many show a difference of " in advice(curve(20, 10, 13), JUDGED)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_without_assertions_the_loss_is_judged_and_said_to_be(loss, expected):
     text = advice(curve(20, 1, 1, losses=(1.0, loss)), "exact match")
     assert text.startswith(expected)
     assert "the eval loss changed by" in text
-    assert text.endswith("and there are no assertions to judge by")
+    assert text.endswith("and there are no assertions")
 
 
 def test_a_curve_is_a_table_a_plot_and_data(tmp_path):

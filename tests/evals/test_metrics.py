@@ -49,9 +49,9 @@ def test_a_function_takes_what_it_names(tmp_path):
     source = str(tmp_path / "config.yml")
     assert measure("own.py:columns", "a c", row={"columns": ["a", "b"]}, source=source) == 0.5
     for name, message in (
-        ("own.py:broken", r"`own.py:broken` is at fault \(own.py:4\): TypeError"),
-        ("own.py:worded", "returned 'good'; it returns True, False or a number"),
-        ("own.py:odd", "takes `anwser`; known here are row, answer, reference"),
+        ("own.py:broken", r"`own.py:broken` failed \(own.py:4\): TypeError"),
+        ("own.py:worded", "returned 'good'; expected True, False or a number"),
+        ("own.py:odd", "takes `anwser`; available are row, answer, reference"),
         ("own.py:colums", "has no `colums`; did you mean `columns`"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -330,10 +329,9 @@ def test_settings_that_cannot_be(section, keys, says):
 def test_time_is_not_lost_when_the_run_ends(server, section):
     """Those that wait for another try do not hold up the error."""
     server.script = lambda body, number: Says(status=401 if body["messages"][0]["content"] == "q3" else 500)
-    begin = time.monotonic()
     with pytest.raises(ConfigError):
         ask(section(retries=9, concurrency=4), *[question(f"q{n}") for n in range(4)])
-    assert time.monotonic() - begin < 5
+    assert len(server.asked) < 3 * 9, "no question had all its tries"
 
 
 def test_a_prompt_of_tokens_is_sent_as_text_where_ids_are_not_taken(server, section, capsys):

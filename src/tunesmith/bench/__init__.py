@@ -1,1 +1,1 @@
-"""The benchmark: Tunesmith and TRL's SFTTrainer at the same work, in turns, each in processes of its own."""
+"""The benchmark: Tunesmith and TRL's SFTTrainer at the same work, in turns, each in its own processes."""

@@ -1,4 +1,4 @@
-"""One run of TRL's SFTTrainer in a process of its own: it reads `work.json`, and writes a line of metrics a step."""
+"""One run of TRL's SFTTrainer in its own process: reads `work.json`, and writes a line of metrics each step."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
-class Lines(TrainerCallback):
-    """Writes a line each step, as a run of Tunesmith does."""
+class MetricsWriter(TrainerCallback):
+    """Writes a line each step, in the format of a Tunesmith run."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -26,7 +26,7 @@ class Lines(TrainerCallback):
 
 
 def train(folder: Path, work: dict[str, Any]) -> None:
-    """Train the rows with the settings of `work`, and leave all others at TRL's defaults."""
+    """Train on the rows with the settings of `work`; all others are TRL's defaults."""
     from datasets import load_dataset
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
@@ -49,25 +49,28 @@ def train(folder: Path, work: dict[str, Any]) -> None:
     arguments = SFTConfig(**shared | work["settings"])
     adapter = LoraConfig(task_type="CAUSAL_LM", **work["lora"])
     trainer = SFTTrainer(work["model"], arguments, train_dataset=rows, peft_config=adapter)
-    trainer.add_callback(Lines(folder / "metrics.jsonl"))
+    trainer.add_callback(MetricsWriter(folder / "metrics.jsonl"))
     trainer.train()
 
 
 def prepare(work: dict[str, Any]) -> None:
-    """Make rows of prompt and completion into tokens and labels, as TRL does before it trains, on all cores."""
+    """Tokenize rows of prompt and completion as TRL does before training, on all cores."""
     from datasets import load_dataset
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
     rows = load_dataset("json", data_files=work["rows"], split="train", cache_dir=work["cache"])
     settings = AutoConfig.from_pretrained(work["model"])
-    settings.num_hidden_layers = 1  # no weights are needed for this
+    settings.num_hidden_layers = 1  # weights are not needed
     arguments = SFTConfig(output_dir=work["cache"], use_cpu=True, dataset_num_proc=os.cpu_count(), disable_tqdm=True)
     tokenizer = AutoTokenizer.from_pretrained(work["model"])
     SFTTrainer(AutoModelForCausalLM.from_config(settings), arguments, train_dataset=rows, processing_class=tokenizer)
 
 
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    asked = json.loads((place / "work.json").read_text())
-    prepare(asked) if "cache" in asked else train(place, asked)
+    work_folder = Path(sys.argv[1])
+    work = json.loads((work_folder / "work.json").read_text())
+    if "cache" in work:
+        prepare(work)
+    else:
+        train(work_folder, work)

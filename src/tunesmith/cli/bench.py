@@ -1,4 +1,4 @@
-"""`tunesmith bench`: how fast this machine trains, beside TRL, at the same work."""
+"""`tunesmith bench`: benchmark against TRL at the same work."""
 
 import json
 import sys
@@ -23,38 +23,38 @@ def bench(arguments: list[str]) -> int:
     options.add_argument("file", metavar="FILE", help="YAML file with `adapter: lora`")
     options.add_argument("--rows", type=int, default=24, help="rows to train on (default 24)")
     options.add_argument(
-        "--mean-tokens", type=int, default=579, help="join rows to so many tokens (default 579; 0: do not)"
+        "--mean-tokens", type=int, default=579, help="concatenate rows to so many tokens (default 579; 0: do not)"
     )
     options.add_argument("--micro-batch-size", type=int, default=4, help="rows a step (default 4)")
     options.add_argument("--epochs", type=int, default=1, help="passes over the rows (default 1)")
     options.add_argument("--rounds", type=int, default=2, help="runs of each system (default 2)")
     options.add_argument("--output", default="bench-results.json", help="file to write (default bench-results.json)")
     options.add_argument(
-        "--growth", metavar="FOLDER", help="measure how Tunesmith's stages grow; table and plot go there"
+        "--growth", metavar="FOLDER", help="measure how time and memory grow; write table and plot there"
     )
-    given, overrides = options.parse_known_args(arguments)
-    config = read_config(given.file, overrides, quiet=True)
-    if given.growth:
-        return _growth(config, Path(given.growth))
+    args, overrides = options.parse_known_args(arguments)
+    config = read_config(args.file, overrides, quiet=True)
+    if args.growth:
+        return _growth(config, Path(args.growth))
     if not find_spec("trl"):
         raise ConfigError("the benchmark compares with TRL: pip install trl")
     quiet_libraries()
     from tunesmith.bench.measure import measure
 
-    found = measure(
+    results = measure(
         config,
-        rows=given.rows,
-        mean=given.mean_tokens,
-        batch=given.micro_batch_size,
-        epochs=given.epochs,
-        rounds=given.rounds,
+        rows=args.rows,
+        mean=args.mean_tokens,
+        batch=args.micro_batch_size,
+        epochs=args.epochs,
+        rounds=args.rounds,
     )
-    Path(given.output).write_text(json.dumps(found, indent=1) + "\n")
-    for name, ratio in found["ratios"].items():
-        low, high = found["spread"].get(name, (ratio, ratio))
+    Path(args.output).write_text(json.dumps(results, indent=1) + "\n")
+    for name, ratio in results["ratios"].items():
+        low, high = results["spread"].get(name, (ratio, ratio))
         print(f"{name:<28}  {ratio:5.2f}  ({low:.2f} to {high:.2f})" if low < high else f"{name:<28}  {ratio:5.2f}")
-    print(f"losses of the same steps differ by at most {found['loss_difference']:.2%}")
-    print(f"written to {given.output}")
+    print(f"losses of the same steps differ by at most {results['loss_difference']:.2%}")
+    print(f"written to {args.output}")
     return 0
 
 

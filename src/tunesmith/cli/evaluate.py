@@ -1,4 +1,4 @@
-"""`tunesmith evaluate`: loss, perplexity, your assertions over generated answers, and what became better or worse."""
+"""`tunesmith evaluate`: loss, perplexity, assertions on generated answers, and fixed and broken rows."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
 from tunesmith.sections import Config
 
-SUMMARY = "Measure the model on held-out rows: loss, perplexity, and the file's assertions over its answers."
+SUMMARY = "Measure the model on the eval rows: loss, perplexity, and the config's assertions on its answers."
 EXAMPLES = """  tunesmith evaluate examples/honeycomb/lora.yml
   tunesmith evaluate outputs/honeycomb-lora --compare --show 5
   tunesmith evaluate lora.yml --evaluation.max-rows 50
@@ -26,33 +26,36 @@ def evaluate(arguments: list[str]) -> int:
     options.add_argument("--base", action="store_true", help="evaluate the base model only")
     options.add_argument("--baseline", metavar="RUN_OR_REPORT", help="compare with an earlier report of the same rows")
     options.add_argument(
-        "--max-drop", type=_share, metavar="SHARE", help="with --baseline: the pass rate may not fall by more, as 0.02"
+        "--max-drop",
+        type=_parse_fraction,
+        metavar="FRACTION",
+        help="with --baseline: the pass rate may not fall by more, as 0.02",
     )
     options.add_argument("--show", type=int, metavar="N", default=3, help="print N rows of each kind (default: 3)")
     options.add_argument(
         "--output",
         metavar="FILE",
-        help="JSON report, .md and .html beside it (default: evaluation/report.json in output_dir)",
+        help="JSON report, with .md and .html next to it (default: evaluation/report.json in output_dir)",
     )
-    options.add_argument("--tasks", metavar="A,B", help="run these tasks of lm-eval, in place of the held-out rows")
-    given, overrides = options.parse_known_args(arguments)
-    if given.compare and given.base:
-        raise ConfigError("--compare and --base: keep one")
-    if given.max_drop is not None and not given.baseline:
+    options.add_argument("--tasks", metavar="A,B", help="run these tasks of lm-eval instead of the eval rows")
+    args, overrides = options.parse_known_args(arguments)
+    if args.compare and args.base:
+        raise ConfigError("--compare and --base: use only one")
+    if args.max_drop is not None and not args.baseline:
         raise ConfigError("--max-drop needs --baseline: a run or a report to compare with")
-    config = read_config(given.file, overrides)
-    return _tasks(config, given) if given.tasks else _rows(config, given)
+    config = read_config(args.file, overrides)
+    return _run_tasks(config, args) if args.tasks else _evaluate_rows(config, args)
 
 
-def _rows(config: Config, given: argparse.Namespace) -> int:
+def _evaluate_rows(config: Config, args: argparse.Namespace) -> int:
     from tunesmith.evals.baseline import REPORT, read_baseline
 
-    file = Path(given.output or Path(config.training.output_dir) / REPORT)
+    file = Path(args.output or Path(config.training.output_dir) / REPORT)
     if file.suffix in {".md", ".html"}:
-        raise ConfigError(f"--output {file}: name the JSON report; Markdown and page are written beside it")
-    baseline = read_baseline(given.baseline) if given.baseline else None
+        raise ConfigError(f"--output {file}: name the JSON report; Markdown and page are written next to it")
+    baseline = read_baseline(args.baseline) if args.baseline else None
     if baseline and baseline.file.resolve() == file.resolve():
-        raise ConfigError(f"--baseline {given.baseline}: the new report would replace it; set --output")
+        raise ConfigError(f"--baseline {args.baseline}: the new report would replace it; set --output")
 
     with quick_imports():
         from tunesmith.evals.comparison import compare, comparisons
@@ -60,35 +63,36 @@ def _rows(config: Config, given: argparse.Namespace) -> int:
     from tunesmith.evals.files import write_report
     from tunesmith.evals.text import counts, table, worst_rows
 
-    report = evaluate_config(config, base=given.compare or given.base, tuned=not given.base, baseline=baseline)
+    report = evaluate_config(config, base=args.compare or args.base, tuned=not args.base, baseline=baseline)
     compared = comparisons(report)
     written = write_report(report, compared, file, f"Evaluation of {config.training.output_dir}")
-    if given.show and (rows := worst_rows(report, compared, given.show)):
+    if args.show and (rows := worst_rows(report, compared, args.show)):
         print(rows + "\n")
     print(table(report))
     for item in compared:
         print(f"\n{counts(item, report.criterion)}")
-    note(f"in brackets: shares or means with their 95% intervals\nall rows and reasons: {', '.join(map(str, written))}")
+    note("in brackets: percentages or means with their 95% intervals")
+    note(f"all rows and reasons: {', '.join(map(str, written))}")
     if not (baseline and report.rows):
         return 0
     gate = compare(report, "baseline", list(report.losses)[-1])
-    dropped = given.max_drop is not None and gate.difference.value < -given.max_drop
-    if dropped and gate.verdict != "worse":
-        print(f"worse: the pass rate fell by more than --max-drop {given.max_drop:g}")
-    return FAILED if dropped or gate.verdict == "worse" else 0
+    has_dropped = args.max_drop is not None and gate.difference.value < -args.max_drop
+    if has_dropped and gate.verdict != "worse":
+        print(f"worse: the pass rate fell by more than --max-drop {args.max_drop:g}")
+    return FAILED if has_dropped or gate.verdict == "worse" else 0
 
 
-def _tasks(config: Config, given: argparse.Namespace) -> int:
+def _run_tasks(config: Config, args: argparse.Namespace) -> int:
     from tunesmith.evals.tasks import run_tasks
 
-    print(run_tasks(config, given.tasks.split(","), base=given.compare or given.base, tuned=not given.base))
+    print(run_tasks(config, args.tasks.split(","), base=args.compare or args.base, tuned=not args.base))
     return 0
 
 
-def _share(text: str) -> float:
+def _parse_fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is no fraction from 0 to 1")
     return value
 
 

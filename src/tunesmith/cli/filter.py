@@ -1,4 +1,4 @@
-"""`tunesmith filter`: the rows to which assertions say nothing, and beside them the others with the reasons."""
+"""`tunesmith filter`: the rows that pass the assertions, and the rejected rows with their reasons."""
 
 import argparse
 import sys
@@ -12,71 +12,69 @@ from tunesmith.log import progress
 if TYPE_CHECKING:
     from tunesmith.data.formats.format import FormatSpec
 
-SUMMARY = "Write the rows that pass the assertions, and beside them those that do not, with the reasons."
+SUMMARY = "Write the rows that pass the assertions, and next to them the rejected rows with the reasons."
 EXAMPLES = """  tunesmith filter rows.jsonl --assertions assertions.py
   tunesmith filter rows.csv --assertions assertions.py:test_limit --output good.jsonl
   tunesmith filter lora.yml
   tunesmith filter lora.yml --assertions assertions.py --evaluation.assertion-seconds 30"""
 ABOUT = """FILE is a data file, or a config: any of its keys can be set here; its datasets[].filters are taken, unless
---assertions is given. The answer that is judged is the row's own, by its type. NAME.jsonl becomes NAME.kept.jsonl and
-NAME.dropped.jsonl in this folder; the latter has the columns `place` and `reasons` besides those of the row."""
+--assertions is args. The assertions get the row's own answer, by its type. NAME.jsonl becomes NAME.kept.jsonl and
+NAME.dropped.jsonl in this folder; the latter also has the columns `place` and `reasons`."""
 
 
 def filter_rows(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("filter", SUMMARY, EXAMPLES, ABOUT)
     options.add_argument("file", metavar="FILE", help="data file (.jsonl, .json, .csv, .parquet, ...), or YAML file")
-    options.add_argument("--assertions", metavar="PY", help="file.py or file.py:function, in place of `filters`")
-    options.add_argument("--type", help="layout of a data file, such as alpaca (default: as its columns tell)")
+    options.add_argument("--assertions", metavar="PY", help="file.py or file.py:function, instead of `filters`")
+    options.add_argument("--type", help="dataset type of a data file, such as alpaca (default: from its columns)")
     options.add_argument("--output", metavar="KEPT", help="file of the rows that pass, if there is one dataset")
-    given, overrides = options.parse_known_args(arguments)
+    args, overrides = options.parse_known_args(arguments)
 
     from tunesmith.data.filters import dropped_lines, filtered_rows, spec_of_file, write_filtered
     from tunesmith.data.source import SUFFIXES, kind_suffix
     from tunesmith.data.splits import set_names
     from tunesmith.references import resolve_file
 
-    if kind_suffix(Path(given.file)) in SUFFIXES:
+    if kind_suffix(Path(args.file)) in SUFFIXES:
         if overrides:
-            raise ConfigError(f"{overrides[0]}: keys can be set for a config, and {given.file} is a data file")
-        if not given.assertions:
-            raise ConfigError(f"{given.file} is a data file: give --assertions FILE.py")
-        specs, source, seconds = [spec_of_file(given.file, given.type, [given.assertions])], given.file, 5.0
+            raise ConfigError(f"{overrides[0]}: keys can be set for a config, and {args.file} is a data file")
+        if not args.assertions:
+            raise ConfigError(f"{args.file} is a data file: give --assertions FILE.py")
+        specs, source, seconds = [spec_of_file(args.file, args.type, [args.assertions])], args.file, 5.0
     else:
-        if given.type:
-            raise ConfigError("--type is for a data file; the config says it by `datasets[].type`")
-        specs, source, seconds = _specs_of_config(given, overrides)
-    if given.output and len(specs) > 1:
-        raise ConfigError(f"--output {given.output}: {len(specs)} datasets have filters; leave it out")
+        if args.type:
+            raise ConfigError("--type is for a data file; a config has `datasets[].type`")
+        specs, source, seconds = _specs_of_config(args, overrides)
+    if args.output and len(specs) > 1:
+        raise ConfigError(f"--output {args.output}: {len(specs)} datasets have filters; remove --output")
     for spec, name in zip(specs, set_names([spec.dataset for spec in specs]), strict=True):
-        kept = Path(given.output or f"{name}.kept.jsonl")
+        kept = Path(args.output or f"{name}.kept.jsonl")
         dropped = kept.with_name(f"{kept.stem.removesuffix('.kept')}.dropped.jsonl")
-        read = Path(resolve_file(spec.dataset.path, source)).resolve()
-        if read in (kept.resolve(), dropped.resolve()):
-            raise ConfigError(
-                f"--output {kept}: it would replace {spec.dataset.path}, which is read; name another file"
-            )
-        with progress(f"judging {spec.dataset.path}", unit="rows") as advance:
-            found = write_filtered(filtered_rows(spec, source, None, seconds), kept, dropped, advance)
-        print(f"{spec.dataset.path}: {found.rows:,} rows, {found.rows - found.dropped:,} kept in {kept}")
-        if found.dropped:
-            print("\n".join(dropped_lines(found.dropped, found.rows, found.tallies.values(), dropped)))
+        input_file = Path(resolve_file(spec.dataset.path, source)).resolve()
+        if input_file in (kept.resolve(), dropped.resolve()):
+            raise ConfigError(f"--output {kept}: it would replace the input {spec.dataset.path}; name another file")
+        with progress(f"filtering {spec.dataset.path}", unit="rows") as advance:
+            result = write_filtered(filtered_rows(spec, source, None, seconds), kept, dropped, advance)
+        print(f"{spec.dataset.path}: {result.rows:,} rows, {result.rows - result.dropped:,} kept in {kept}")
+        if result.dropped:
+            print("\n".join(dropped_lines(result.dropped, result.rows, result.tallies.values(), dropped)))
     return 0
 
 
-def _specs_of_config(given: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], str, float]:
+def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], str, float]:
     """Return the settings of the datasets that have filters, the config's file, and the time limit."""
-    config = read_config(given.file, overrides)
+    config = read_config(args.file, overrides)
 
     from tunesmith.data.formats.answers import answer_specs
     from tunesmith.data.formats.specs import format_specs
     from tunesmith.modeling.tokenizer import model_tokenizer
 
     datasets = [*config.data.datasets, *config.data.test_datasets]
-    if given.assertions:
-        datasets = [entry.model_copy(update={"filters": [given.assertions]}) for entry in datasets]
+    if args.assertions:
+        datasets = [entry.model_copy(update={"filters": [args.assertions]}) for entry in datasets]
     if not (datasets := [entry for entry in datasets if entry.filters]):
-        raise ConfigError(f"no entry of `datasets` in {given.file} has `filters`; set it, or give --assertions FILE.py")
+        raise ConfigError(f"no entry of `datasets` in {args.file} has `filters`; set it, or give --assertions FILE.py")
     make = answer_specs if config.data.rl else format_specs
     specs = make(datasets, config.data, config.model, model_tokenizer(config.model), config.source)
     return specs, config.source, config.evaluation.evaluation.assertion_seconds

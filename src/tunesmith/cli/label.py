@@ -1,4 +1,4 @@
-"""`tunesmith label`: say by keyboard which answers are good, to measure a judge against."""
+"""`tunesmith label`: label answers good or bad by keyboard, to measure the LLM judge."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from tunesmith.errors import RunError
 from tunesmith.log import note
 from tunesmith.references import resolve_file
 
-SUMMARY = "Label answers good or bad on a page of this machine; each label is on disk at once."
+SUMMARY = "Label answers good or bad on a local page; each label is saved at once."
 EXAMPLES = """  tunesmith label lora.yml                          # the answers of `tunesmith evaluate`
   tunesmith label lora.yml --answers rows.jsonl     # rows with the columns question and answer
   tunesmith judge lora.yml --against labels.csv     # what the labels are for"""
@@ -27,12 +27,12 @@ def label(arguments: list[str]) -> int:
     args, overrides = options.parse_known_args(arguments)
     config = read_config(args.file, overrides, quiet=True)
 
-    from tunesmith.evals.label_page import HOST, LabelServer, mixed
+    from tunesmith.evals.label_page import HOST, LabelServer, shuffle_items
     from tunesmith.evals.labels import LabelFile
 
     named = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
     file = Path(args.labels or resolve_file(named, config.source))
-    items = mixed(read_answers(args.answers, config))
+    items = shuffle_items(read_answers(args.answers, config))
     try:
         with FileLock(file.with_name(f".{file.name}.lock"), timeout=0):
             labels = LabelFile(file)
@@ -44,7 +44,7 @@ def label(arguments: list[str]) -> int:
                     marks = [labels.of(item).label for item in items]
                     print(f"{file}: {marks.count('good')} good, {marks.count('bad')} bad, of {len(items)}")
     except Timeout:
-        raise RunError(f"another page writes {file}; end that one first, or name another file with --labels") from None
+        raise RunError(f"another page writes {file}; end it first, or name another file with --labels") from None
     return 0
 
 

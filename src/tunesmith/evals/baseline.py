@@ -1,4 +1,4 @@
-"""An earlier report as a baseline: its answers are judged again beside the new ones, by the assertions of today."""
+"""An earlier report as a baseline: the current assertions judge its answers again, together with the new ones."""
 
 import json
 from collections import defaultdict
@@ -10,15 +10,15 @@ from tunesmith.errors import ConfigError, DataError
 from tunesmith.evals.items import REPORTS, report_of
 
 REPORT = Path(REPORTS[0])
-"""Where the report of a run lies in its folder."""
+"""The report of a run in its folder."""
 
 
 class Baseline(NamedTuple):
-    """The answers of one variant of an earlier report.
+    """The answers of one variant in an earlier report.
 
     Attributes:
         file: the report.
-        losses: loss, perplexity and tokens at that time; empty for a model that a server held.
+        losses: its loss, perplexity and tokens; empty for a served model.
         rows: question and answer of each row.
     """
 
@@ -27,36 +27,35 @@ class Baseline(NamedTuple):
     rows: list[tuple[str, str]]
 
     def answers(self, questions: Sequence[str]) -> list[str]:
-        """Return the earlier answer to each question; of rows that ask the same, the first has the first answer.
+        """Return the earlier answer to each question. Rows with equal questions are matched in their order.
 
         Raises:
-            DataError: the report is not about the same rows.
+            DataError: the report has other rows.
         """
-        left = defaultdict(list)
+        remaining = defaultdict(list)
         for question, text in reversed(self.rows):
-            left[question].append(text)
-        found = [left[question].pop() if left[question] else None for question in questions]
-        answers = [text for text in found if text is not None]
+            remaining[question].append(text)
+        answers = [remaining[question].pop() for question in questions if remaining[question]]
         if len(answers) < len(questions) or len(answers) < len(self.rows):
             raise DataError(
-                f"{self.file} is about other rows: {len(answers)} of its {len(self.rows)} rows are among the "
-                f"{len(questions)} of this evaluation. Set the same held-out rows and `evaluation.max_rows`, "
+                f"{self.file} has other rows: {len(answers)} of its {len(self.rows)} rows are among the "
+                f"{len(questions)} of this evaluation. Set the same eval rows and `evaluation.max_rows`, "
                 "or evaluate the baseline again on these"
             )
         return answers
 
 
 def read_baseline(name: str) -> Baseline:
-    """Return the baseline in a report, or in the folder of a run: its tuned model, or else its last.
+    """Return the tuned variant, or else the last one, of a report or of the report in a run's folder.
 
     Raises:
-        ConfigError: there is no report, or the file is none.
+        ConfigError: there is no report, or the file is not a report.
     """
     is_run = Path(name).is_dir()
     file = Path(report_of(name)) if is_run else Path(name)
     if not file.is_file():
-        cure = f"`tunesmith evaluate {name}` writes it" if is_run else "name a report of `tunesmith evaluate`, or a run"
-        raise ConfigError(f"--baseline {name}: there is no {file}; {cure}")
+        fix = f"`tunesmith evaluate {name}` writes it" if is_run else "name a report of `tunesmith evaluate`, or a run"
+        raise ConfigError(f"--baseline {name}: there is no {file}; {fix}")
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         variant = "tuned" if "tuned" in content["summary"] else list(content["summary"])[-1]

@@ -1,4 +1,4 @@
-"""Two models on the same rows: what the second fixed, what it broke, and whether that is more than chance."""
+"""Two model variants on the same rows: what the second fixed, what it broke, and whether that is significant."""
 
 from typing import Any, NamedTuple
 
@@ -10,13 +10,13 @@ class Comparison(NamedTuple):
     """The paired comparison of two variants.
 
     Attributes:
-        before: the variant that is compared with.
-        after: the variant that is judged.
-        fixed: places of the rows that only `after` answers well, the worst answers of `before` first.
-        broken: places of the rows that only `before` answers well, the worst answers of `after` first.
+        before: the reference variant.
+        after: the compared variant.
+        fixed: indexes of the rows that only `after` answers well, the worst answers of `before` first.
+        broken: indexes of the rows that only `before` answers well, the worst answers of `after` first.
         good: rows that both answer well.
         bad: rows that neither answers well.
-        difference: of the shares of good answers, with its paired bootstrap interval.
+        difference: of the pass rates, with its paired bootstrap interval.
         p: of McNemar's exact test.
     """
 
@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """How many rows are compared."""
+        """The number of compared rows."""
         return len(self.fixed) + len(self.broken) + self.good + self.bad
 
     @property
@@ -42,7 +42,7 @@ class Comparison(NamedTuple):
         return "better" if self.difference.value > 0 else "worse"
 
     def sentence(self) -> str:
-        """Return what the numbers say, so that noise is not called a win."""
+        """Return the result in words; a difference that is not significant is not called better or worse."""
         value, low, high = (100 * number for number in self.difference)
         measured = f"{value:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}, p = {self.p:.2g}"
         if self.verdict != "cannot tell":
@@ -53,30 +53,40 @@ class Comparison(NamedTuple):
             f"So many rows show a difference of {100 * detectable(self.rows, changed):.0f} points or more"
         )
         needed = rows_for(self.difference.value, changed)
-        return text + (f"; one of {abs(value):.1f} needs about {_round(needed):,} rows" if needed else "")
+        return text + (f"; one of {abs(value):.1f} needs about {_round_up(needed):,} rows" if needed else "")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data, with counts and places of rows."""
-        counts = {"fixed": len(self.fixed), "broken": len(self.broken), "good": self.good, "bad": self.bad}
-        said = {"verdict": self.verdict, "sentence": self.sentence(), "difference": self.difference._asdict()}
-        places = {"fixed_rows": self.fixed, "broken_rows": self.broken}
-        return {"before": self.before, "after": self.after, **counts, "p": self.p, **said, **places}
+        """Return the comparison as plain data for a JSON file."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "fixed": len(self.fixed),
+            "broken": len(self.broken),
+            "good": self.good,
+            "bad": self.bad,
+            "p": self.p,
+            "verdict": self.verdict,
+            "sentence": self.sentence(),
+            "difference": self.difference._asdict(),
+            "fixed_rows": self.fixed,
+            "broken_rows": self.broken,
+        }
 
 
 def compare(report: Report, before: str, after: str) -> Comparison:
     """Return the comparison of two variants of a report."""
     pairs = list(zip(report.passes(before), report.passes(after), strict=True))
-    fixed = [place for place, pair in enumerate(pairs) if pair == (False, True)]
-    broken = [place for place, pair in enumerate(pairs) if pair == (True, False)]
+    fixed = [index for index, pair in enumerate(pairs) if pair == (False, True)]
+    broken = [index for index, pair in enumerate(pairs) if pair == (True, False)]
     return Comparison(
         before,
         after,
-        report.worst_first(fixed, before),
-        report.worst_first(broken, after),
-        pairs.count((True, True)),
-        pairs.count((False, False)),
-        bootstrap([float(second) - float(first) for first, second in pairs]),
-        mcnemar(len(fixed), len(broken)),
+        fixed=report.worst_first(fixed, before),
+        broken=report.worst_first(broken, after),
+        good=pairs.count((True, True)),
+        bad=pairs.count((False, False)),
+        difference=bootstrap([float(second) - float(first) for first, second in pairs]),
+        p=mcnemar(len(fixed), len(broken)),
     )
 
 
@@ -86,7 +96,7 @@ def comparisons(report: Report) -> list[Comparison]:
     return [compare(report, variant, variants[-1]) for variant in variants[:-1]]
 
 
-def _round(count: int) -> int:
-    """Two digits of a number that is an estimate."""
+def _round_up(count: int) -> int:
+    """Round an estimate up to two digits."""
     unit: int = max(1, 10 ** (len(str(count)) - 2))
     return -(-count // unit) * unit

@@ -1,4 +1,4 @@
-"""The story of an evaluation: the loss on held-out rows, then answers to them and what the assertions say."""
+"""The top-level function of an evaluation: loss on the eval rows, then answers to them, metrics and assertions."""
 
 from transformers import PrinterCallback
 
@@ -17,22 +17,22 @@ from tunesmith.log import note, progress
 from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
-from tunesmith.sections import Config
+from tunesmith.sections import Config, Evaluation
 from tunesmith.training.arguments import plan_steps, training_arguments
 from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_logits_to_keep
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
 def check_evaluation(config: Config) -> list[Metric]:
-    """Look whether a config can be evaluated, and return its metrics.
+    """Check that a config can be evaluated, and return its metrics.
 
     Raises:
-        ConfigError: the config has no held-out rows, or names what is not there.
+        ConfigError: the config has no eval rows, or names something that does not exist.
     """
     if config.data.rl:
         raise ConfigError(
-            f"`rl: {config.data.rl}`: pairs of answers are not evaluated here; `train` reports their eval loss. "
-            "Take a file without `rl`, whose rows are questions with answers"
+            f"`rl: {config.data.rl}`: preference pairs are not evaluated here; `train` reports their eval loss. "
+            "Use a config without `rl`, whose rows are prompts with answers"
         )
     if not (config.data.test_datasets or config.data.val_set_size):
         raise ConfigError("there is nothing to evaluate on; set `val_set_size: 0.05` or `test_datasets`")
@@ -44,45 +44,47 @@ def check_evaluation(config: Config) -> list[Metric]:
 
 
 def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline: Baseline | None = None) -> Report:
-    """Return losses, and answers with verdicts, for the tuned model, if asked the base model, and an earlier report.
+    """Return losses and judged answers of the tuned model, on request of the base model, and of an earlier report.
 
     Raises:
-        ConfigError: the config has no held-out rows, or an assertion is at fault.
-        DataError: the earlier report is about other rows.
+        ConfigError: the config has no eval rows, or an assertion is at fault.
+        DataError: the earlier report has other rows.
     """
     metrics = check_evaluation(config)
     check_served(config, tuned=tuned)
+    section = config.evaluation.evaluation
     tokenizer = model_tokenizer(config.model)
     hardware = detect()
-    variants = _local_variants(config, hardware, tuned=tuned, base=base)
+    variants = _load_local_variants(config, hardware, tuned=tuned, base=base)
     splits = prepare_splits(config, tokenizer)
-    asked = list(held_out_questions(config, splits.held_out, tokenizer, config.evaluation.evaluation.max_rows))
+    eval_rows = list(held_out_questions(config, splits.held_out, tokenizer, section.max_rows))
     report = Report(metrics=[metric.name for metric in metrics])
     answers = {}
     if baseline:
-        answers["baseline"] = baseline.answers([item.question.text for item in asked])
+        answers["baseline"] = baseline.answers([row.question.text for row in eval_rows])
         report.losses["baseline"] = baseline.losses
     for variant in variants:
-        report.losses[variant.name] = held_out_loss(variant, splits, config, hardware)
+        report.losses[variant.name] = measure_eval_loss(variant, splits, config, hardware)
         note(f"{variant.name}: eval loss {report.losses[variant.name]['loss']:.4f}")
-    answers |= {variant.name: _answers(variant, asked, tokenizer, config) for variant in variants}
-    served = served_answers(config, hardware, asked, tokenizer, base=base, tuned=tuned)
+    for variant in variants:
+        answers[variant.name] = _generate_answers(variant, eval_rows, tokenizer, section)
+    served = served_answers(config, hardware, eval_rows, tokenizer, base=base, tuned=tuned)
     for name in served:
         report.losses[name] = {}
         note(f"{name}: no eval loss, because a server does not report it")
     answers |= served
-    report.assertions, failed = _failed(config, asked, answers)
-    for index, (row, found, _) in enumerate(asked):
-        said = {}
+    report.assertions, failed = _run_assertions(config, eval_rows, answers)
+    for index, (row, question, _) in enumerate(eval_rows):
+        judged = {}
         for name, texts in answers.items():
-            scores = {metric.name: metric.measure(row.values, texts[index], found.reference) for metric in metrics}
-            said[name] = Answer(texts[index], scores, failed[name][index])
-        report.rows.append(JudgedRow(row.file, row.number, found.text, found.reference, said))
+            scores = {metric.name: metric.measure(row.values, texts[index], question.reference) for metric in metrics}
+            judged[name] = Answer(texts[index], scores, failed[name][index])
+        report.rows.append(JudgedRow(row.file, row.number, question.text, question.reference, judged))
     return report
 
 
-def _local_variants(config: Config, hardware: Hardware, *, tuned: bool, base: bool) -> list[ModelVariant]:
-    """Return the models that are loaded here, which are those that no server holds."""
+def _load_local_variants(config: Config, hardware: Hardware, *, tuned: bool, base: bool) -> list[ModelVariant]:
+    """Return the variants that no server holds."""
     section = config.evaluation.evaluation
     if section.backend == "vllm":
         return []
@@ -91,26 +93,26 @@ def _local_variants(config: Config, hardware: Hardware, *, tuned: bool, base: bo
     return load_variants(config, hardware, tuned=tuned, base=base)
 
 
-def _failed(
-    config: Config, asked: list[Asked], answers: dict[str, list[str]]
+def _run_assertions(
+    config: Config, eval_rows: list[Asked], answers: dict[str, list[str]]
 ) -> tuple[list[str], dict[str, list[list[Verdict]]]]:
-    """Return the names of the assertions, and for each variant and each of its answers those that it fails."""
+    """Return the names of the assertions, and for each variant the failed verdicts of each answer."""
     section = config.evaluation.evaluation
     if not section.assertions:
-        return [], {name: [[] for _ in asked] for name in answers}
+        return [], {name: [[] for _ in eval_rows] for name in answers}
     failed = {}
     with open_assertions(section.assertions, config.source, section.assertion_seconds) as runner:
         for name, texts in answers.items():
             cases = (
                 Case(item.row.values, text, item.question.reference, f"{item.row.file}:{item.row.number}")
-                for item, text in zip(asked, texts, strict=True)
+                for item, text in zip(eval_rows, texts, strict=True)
             )
             failed[name] = [[verdict for verdict in verdicts if not verdict.ok] for verdicts in runner(cases)]
         return runner.names, failed
 
 
-def held_out_loss(variant: ModelVariant, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:
-    """Return loss per trained token, perplexity and the number of tokens, as training would report them."""
+def measure_eval_loss(variant: ModelVariant, splits: Splits, config: Config, hardware: Hardware) -> dict[str, float]:
+    """Return loss per token in the loss, perplexity and the number of tokens, as training reports them."""
     sequences = held_out_sequences(splits, config.data)
     schedule = plan_steps(config.training, 1, 1)
     precision = choose_precision(config.model, hardware)
@@ -126,18 +128,18 @@ def held_out_loss(variant: ModelVariant, splits: Splits, config: Config, hardwar
     return {key.removeprefix("eval_"): value for key, value in metrics.items()}
 
 
-def _answers(variant: ModelVariant, asked: list[Asked], tokenizer: Tokenizer, config: Config) -> list[str]:
-    section = config.evaluation.evaluation
-    if not asked:
+def _generate_answers(
+    variant: ModelVariant, eval_rows: list[Asked], tokenizer: Tokenizer, section: Evaluation
+) -> list[str]:
+    if not eval_rows:
         return []
-    ends = end_tokens(variant.model, tokenizer, asked[0].template)
-    with progress(f"answers of the {variant.name} model", total=len(asked), unit="rows") as advance:
+    with progress(f"answers of the {variant.name} model", total=len(eval_rows), unit="rows") as advance:
         return generate(
             variant,
-            [item.question.input_ids for item in asked],
+            [row.question.input_ids for row in eval_rows],
             tokenizer,
             Sampling(max_new_tokens=section.max_new_tokens),
-            ends=ends,
+            ends=end_tokens(variant.model, tokenizer, eval_rows[0].template),
             batch_size=section.batch_size,
             advance=advance,
         )

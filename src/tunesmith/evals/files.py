@@ -1,4 +1,4 @@
-"""The files of a report: JSON with every row, Markdown for reading, and a page that needs no network."""
+"""The files of a report: JSON with every row, Markdown for reading, and a self-contained HTML page."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tunesmith.pages.page import standalone
 
 
 def write_report(report: Report, compared: Sequence[Comparison], file: Path, title: str) -> list[Path]:
-    """Write the JSON report to `file`, and Markdown and page beside it under the same name; return the paths.
+    """Write the JSON report to `file`, with Markdown and page next to it under the same name; return the paths.
 
     The JSON is written last and by renaming, so that one that is there is whole.
     """

@@ -1,4 +1,4 @@
-"""Answers to be judged or labelled: those of an evaluation, or of a file of rows."""
+"""Answers to judge or label, from an evaluation or from a file of rows."""
 
 import json
 from collections.abc import Iterator
@@ -13,19 +13,18 @@ from tunesmith.sections import Dataset
 VARIANTS = ("answer", "base", "tuned")
 """Columns that hold answers: `tunesmith inference --prompt-file` writes one for each model."""
 
-
 REPORTS = ("evaluation/report.json", "run/evaluation.json")
-"""Where `tunesmith evaluate` puts its report in `output_dir`, and where earlier versions did."""
+"""The report of `tunesmith evaluate` in `output_dir`, and that of earlier versions."""
 
 
 class Item(NamedTuple):
     """An answer.
 
     Attributes:
-        id: where it stands: `eval.jsonl:7`, or what the column `id` says; of several models, with the model's name.
-        variant: who gave it: base, tuned, or just answer.
-        question: what was asked.
-        answer: what was said.
+        id: its location, as `eval.jsonl:7`, or the column `id`; with several variants, also the variant's name.
+        variant: base, tuned, or just `answer`.
+        question: the prompt.
+        answer: the text.
     """
 
     id: str
@@ -35,7 +34,7 @@ class Item(NamedTuple):
 
 
 def report_of(output_dir: str) -> str:
-    """Return the file of a run's evaluation; the usual one if there is none."""
+    """Return the file of a run's report; the default one if there is none."""
     files = [Path(output_dir) / name for name in REPORTS]
     return str(next((file for file in files if file.exists()), files[0]))
 
@@ -44,24 +43,24 @@ def read_items(file: str) -> list[Item]:
     """Return the answers in a report of `tunesmith evaluate`, or in rows with the columns question and answer.
 
     Raises:
-        DataError: the file is missing or holds none, or a row does not fit.
+        DataError: the file is missing, has no answers, or has an invalid row.
     """
     if not Path(file).is_file():
         raise DataError(
             f"{file}: no such file; `tunesmith evaluate` writes the answers of a model, --answers names them"
         )
-    report = _report(Path(file))
-    found = list(_of_report(report, file) if report is not None else _of_rows(file))
-    if not found:
-        raise DataError(f"{file} holds no answers")
-    return found
+    report = _read_report(Path(file))
+    items = list(_items_of_report(report, file) if report is not None else _items_of_rows(file))
+    if not items:
+        raise DataError(f"{file} has no answers")
+    return items
 
 
 def read_texts(file: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the place and the columns of each row of a file; what is no text is written out.
+    """Yield the location and the columns of each row of a file, with values as text.
 
     Raises:
-        DataError: a row cannot be read.
+        DataError: a row is invalid.
     """
     if not Path(file).is_file():
         raise DataError(f"{file}: no such file")
@@ -77,32 +76,32 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _report(file: Path) -> Any:
-    """Return what `tunesmith evaluate` wrote, or None for a file of rows."""
+def _read_report(file: Path) -> Any:
+    """Return the report of `tunesmith evaluate`, or None for a file of rows."""
     if file.suffix != ".json":
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        return None  # the reader of rows says what is wrong
+        return None  # the reader of rows reports the error
     return content if isinstance(content, dict) and "rows" in content and "summary" in content else None
 
 
-def _of_report(report: Any, file: str) -> Iterator[Item]:
+def _items_of_report(report: Any, file: str) -> Iterator[Item]:
     try:
         for row in report["rows"]:
             for variant, answer in row["answers"].items():
                 yield Item(f"{row['file']}:{row['row']}:{variant}", variant, row["question"], answer["text"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is no report of this version of `tunesmith evaluate`; make it again") from error
+        raise DataError(f"{file} is no report of this version of `tunesmith evaluate`; evaluate again") from error
 
 
-def _of_rows(file: str) -> Iterator[Item]:
-    for place, texts in read_texts(file):
+def _items_of_rows(file: str) -> Iterator[Item]:
+    for location, texts in read_texts(file):
         question = texts.get("question", texts.get("prompt"))
         variants = [variant for variant in VARIANTS if variant in texts]
         if question is None or not variants:
-            raise DataError(f"{place}: expected the columns question and answer, found {', '.join(texts)}")
+            raise DataError(f"{location}: expected the columns question and answer, found {', '.join(texts)}")
         for variant in variants:
-            name = texts.get("id") or place
+            name = texts.get("id") or location
             yield Item(name if len(variants) == 1 else f"{name}:{variant}", variant, question, texts[variant])

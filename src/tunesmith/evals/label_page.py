@@ -1,4 +1,4 @@
-"""A page on this machine to label answers: one at a time, by keyboard, each label on disk at once."""
+"""A local page to label answers: one at a time, by keyboard; each label is saved at once."""
 
 import json
 from collections.abc import Sequence
@@ -15,20 +15,17 @@ from tunesmith.pages.page import standalone
 HOST = "127.0.0.1"
 
 
-def mixed(items: Sequence[Item]) -> list[Item]:
-    """Return different answers in an order by chance, always the same: it tells nothing of who answered what.
-
-    So the first hundred are a fair sample of all.
-    """
-    different = {(item.question, item.answer): item for item in items}
-    return sorted(different.values(), key=lambda item: sha256(f"{item.question}\0{item.answer}".encode()).digest())
+def shuffle_items(items: Sequence[Item]) -> list[Item]:
+    """Return the distinct answers in a fixed random order, which hides the variant; any first part is a fair sample."""
+    distinct = {(item.question, item.answer): item for item in items}
+    return sorted(distinct.values(), key=lambda item: sha256(f"{item.question}\0{item.answer}".encode()).digest())
 
 
 class LabelServer(ThreadingHTTPServer):
-    """The server of the page, which the caller runs and closes."""
+    """The server of the page. The caller runs and closes it."""
 
     def __init__(self, items: Sequence[Item], labels: LabelFile, port: int) -> None:
-        """Take a port; 0 takes a free one.
+        """Bind a port; 0 selects a free one.
 
         Raises:
             ConfigError: the port is in use.
@@ -38,15 +35,15 @@ class LabelServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise ConfigError(f"--port {port}: {error}; name another one") from None
+            raise ConfigError(f"--port {port}: {error}; choose another one") from None
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: LabelServer
 
     def do_GET(self) -> None:
-        """Send the page, with the labels that there are."""
-        if self.path != "/" or not self._from_here():
+        """Send the page with the existing labels."""
+        if self.path != "/" or not self._has_own_host():
             self._reply(HTTPStatus.NOT_FOUND, "there is only one page")
             return
         labels = self.server.labels
@@ -55,16 +52,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(HTTPStatus.OK, page, "text/html")
 
     def do_POST(self) -> None:
-        """Keep a label."""
-        # Another site's page can send such a body only after asking first, which is not answered.
-        if not self._from_here() or self.headers.get("Content-Type") != "application/json":
+        """Save a label."""
+        # A page of another site needs a CORS preflight to send such a body, and this server answers none.
+        if not self._has_own_host() or self.headers.get("Content-Type") != "application/json":
             self._reply(HTTPStatus.FORBIDDEN, "this is not our page")
             return
         try:
-            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            index, label, why = int(given["index"]), str(given["label"]), str(given["why"])
+            values = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            index, label, why = int(values["index"]), str(values["label"]), str(values["why"])
             if label not in ("good", "bad", "") or not 0 <= index < len(self.server.items):
-                raise ValueError(given)
+                raise ValueError(values)
         except (ValueError, KeyError, TypeError):
             self._reply(HTTPStatus.BAD_REQUEST, "expected index, label and why")
             return
@@ -75,25 +72,25 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._reply(HTTPStatus.OK, "saved")
 
-    def _from_here(self) -> bool:
-        """Whether the page was asked for by its own name: another site's name may be made to lead here too."""
+    def _has_own_host(self) -> bool:
+        """Return whether the Host header names this server: a foreign name may resolve to it, too (DNS rebinding)."""
         host, _, port = self.headers.get("Host", "").rpartition(":")
         return host in (HOST, "localhost") and port == str(self.server.server_port)
 
-    def _reply(self, status: HTTPStatus, text: str, kind: str = "text/plain") -> None:
+    def _reply(self, status: HTTPStatus, text: str, content_type: str = "text/plain") -> None:
         content = text.encode()
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
+        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing of each request."""
+        """Log nothing for each request."""
 
 
 def _shown(item: Item, labels: LabelFile) -> dict[str, str]:
     label = labels.of(item)
-    place = item.id.removesuffix(f":{item.variant}")  # who answered is not told
-    return {"id": place, "question": item.question, "answer": item.answer, "label": label.label, "why": label.why}
+    location = item.id.removesuffix(f":{item.variant}")  # the page hides the variant
+    return {"id": location, "question": item.question, "answer": item.answer, "label": label.label, "why": label.why}

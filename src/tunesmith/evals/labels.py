@@ -1,4 +1,4 @@
-"""A person's labels: good or bad, and why, in a CSV file that a spreadsheet opens too."""
+"""Human labels: good or bad with a reason, in a CSV file."""
 
 import csv
 import os
@@ -16,13 +16,13 @@ Key = tuple[str, ...]
 
 
 class Label(NamedTuple):
-    """What a person says of an answer.
+    """A human label of an answer.
 
     Attributes:
-        id, question, answer: the answer; a file may name it by its id, or by question and answer.
+        id, question, answer: the answer. A file may name it by its id, or by question and answer.
         label: good, bad, or empty.
-        why: the reason, or empty.
-        more: other columns of the file, which are kept.
+        why: the reason; may be empty.
+        more: other columns of the file, which are written again.
     """
 
     id: str
@@ -34,45 +34,47 @@ class Label(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The text that was labelled: a label is not that of another answer to the same question."""
+        """Question and answer, or the id of a label that has only that."""
         return (self.question, self.answer) if self.question or self.answer else (self.id,)
 
 
 def read_labels(file: Path) -> dict[Key, Label]:
-    """Return the labels of a file by what they are of.
+    """Return the labels of a file by key.
 
     Raises:
-        DataError: it is missing, lacks a column, or holds another label.
+        DataError: it is missing, lacks a column, or has another label.
     """
-    found: dict[Key, Label] = {}
-    for place, texts in read_texts(str(file)):
+    labels: dict[Key, Label] = {}
+    for location, texts in read_texts(str(file)):
         if "label" not in texts or not ("id" in texts or {"question", "answer"} <= texts.keys()):
             raise DataError(
-                f"{place}: expected the columns label, and id or question and answer; found {', '.join(texts)}"
+                f"{location}: expected the columns label, and id or question and answer; found {', '.join(texts)}"
             )
-        word = texts["label"].strip().lower()
-        if word not in ("good", "bad", ""):
-            raise DataError(f"{place}: `label` is good or bad, found {texts['label']!r}")
+        mark = texts["label"].strip().lower()
+        if mark not in ("good", "bad", ""):
+            raise DataError(f"{location}: `label` is good or bad, found {texts['label']!r}")
         more = {column: text for column, text in texts.items() if column not in COLUMNS}
         name, question, answer, why = (texts.get(column, "") for column in ("id", "question", "answer", "why"))
-        label = Label(name, question, answer, word, why, more)
-        earlier = found.get(label.key)
-        if earlier and word and earlier.label not in ("", word):
-            raise DataError(f"{place}: the same answer is labelled {earlier.label} before, and {word} here; keep one")
-        if word or not earlier:
-            found[label.key] = label
-    return found
+        label = Label(name, question, answer, mark, why, more)
+        earlier = labels.get(label.key)
+        if earlier and mark and earlier.label not in ("", mark):
+            raise DataError(
+                f"{location}: the same answer is labelled {earlier.label} before, and {mark} here; use only one"
+            )
+        if mark or not earlier:
+            labels[label.key] = label
+    return labels
 
 
 class LabelFile:
-    """The file while it is worked on: each change is on disk before `put` returns. To be used from any thread."""
+    """The file while a person labels: each change is on disk before `put` returns. Usable from any thread."""
 
     def __init__(self, file: Path) -> None:
-        """Read what is there.
+        """Read the existing labels.
 
         Raises:
-            ConfigError: it is no CSV file.
-            DataError: it is no file of labels.
+            ConfigError: the name does not end in .csv.
+            DataError: the file has no valid labels.
         """
         if file.suffix != ".csv":
             raise ConfigError(f"{file}: labels are written as CSV; name a file that ends in .csv")
@@ -81,12 +83,12 @@ class LabelFile:
         self._labels = read_labels(file) if file.exists() and file.stat().st_size else {}
 
     def of(self, item: Item) -> Label:
-        """Return the label of an answer, which may be empty."""
+        """Return the label of an answer; may be empty."""
         content = Label(item.id, item.question, item.answer, "")
         return self._labels.get(content.key) or self._labels.get((item.id,)) or content
 
     def put(self, item: Item, label: str, why: str) -> None:
-        """Label an answer; an empty label takes its label back."""
+        """Label an answer; an empty label removes its label."""
         with self._lock:
             changed = Label(item.id, item.question, item.answer, label, why, self.of(item).more)
             labels = {key: value for key, value in self._labels.items() if key != (item.id,)} | {changed.key: changed}

@@ -1,4 +1,4 @@
-"""The learning curve: how good the model is after training on shares of the rows, and whether more would help."""
+"""The learning curve: quality against number of training rows, and whether more rows would help."""
 
 import json
 from collections.abc import Sequence
@@ -20,11 +20,12 @@ from tunesmith.training.record.run_record import RunRecord
 from tunesmith.training.sweep import table
 
 FOLDER = "learning-curve"
-"""Below `output_dir`: a trial for each share, and the curve."""
+"""In `output_dir`: a trial for each subset, and the curve."""
 FLAT = 0.05
-"""A curve is flat if its last step gains less than this share of the rows, with 95% confidence."""
+"""A curve is flat if its last step gains less than this fraction of the rows, with 95% confidence."""
 LOSS_HELPS, LOSS_FLAT = 0.02, 0.005
-"""Without assertions: the part by which the eval loss falls in the last step where more would help, or is flat."""
+"""Without assertions: the relative decrease of the eval loss in the last step from which more rows would help, and up
+to which the curve is flat."""
 
 
 class Point(NamedTuple):
@@ -33,8 +34,8 @@ class Point(NamedTuple):
     Attributes:
         rows: training rows; 0 for the base model.
         steps: training steps.
-        loss: on the held-out rows.
-        passes: whether the answer to each held-out row is good.
+        loss: on the eval rows.
+        passes: whether the answer to each eval row is good.
     """
 
     rows: int
@@ -44,27 +45,27 @@ class Point(NamedTuple):
 
     @property
     def rate(self) -> Interval:
-        """The share of good answers."""
+        """The fraction of good answers."""
         return wilson(sum(self.passes), len(self.passes))
 
 
-def curve_trials(file: str, config: Config, shares: Sequence[float], given: dict[KeyPath, Any]) -> list[Trial]:
-    """Return a trial for each share, the smallest first; `max_steps` shrinks with it, so that epochs are the same."""
+def curve_trials(file: str, config: Config, fractions: Sequence[float], overrides: dict[KeyPath, Any]) -> list[Trial]:
+    """Return a trial for each subset, the smallest first, with the same number of epochs also if `max_steps` is set."""
     combinations = []
-    for share in sorted(set(shares)):
-        settings = [Setting("train_share", share, "--shares")]
+    for fraction in sorted(set(fractions)):
+        settings = [Setting("train_share", fraction, "--shares")]
         if config.training.max_steps:
-            steps = max(1, round(config.training.max_steps * share))
+            steps = max(1, round(config.training.max_steps * fraction))
             settings.append(Setting("max_steps", steps, "--shares"))
         combinations.append(settings)
     output = str(Path(config.training.output_dir) / FOLDER)
-    return make_trials(file, combinations, {**given, ("output_dir",): output}, "--shares")
+    return make_trials(file, combinations, {**overrides, ("output_dir",): output}, "--shares")
 
 
 def measure(trials: Sequence[Trial]) -> tuple[list[Point], str]:
-    """Return the base model and the model of each trial as points, and what makes an answer good.
+    """Return a point for the base model and for each trial, and the criterion of a good answer.
 
-    A trial whose report is there and fresh is not evaluated again.
+    A trial with an up-to-date report is not evaluated again.
     """
     points: list[Point] = []
     criterion = ""
@@ -91,41 +92,42 @@ def _is_fresh(report: Path, trial: Trial) -> bool:
 
 
 def _point(content: dict[str, Any], variant: str, rows: int, steps: int) -> Point:
-    judged = content["criterion"] != "exact match"
+    has_assertions = content["criterion"] != "exact match"
     answers = [row["answers"][variant] for row in content["rows"]]
-    passes = [not answer["failed"] if judged else answer["exact"] for answer in answers]
+    passes = [not answer["failed"] if has_assertions else answer["exact"] for answer in answers]
     return Point(rows, steps, content["summary"][variant]["loss"], passes)
 
 
 def advice(points: Sequence[Point], criterion: str) -> str:
-    """Return in a sentence whether more data would help, by the last step of the curve."""
+    """Return a sentence on whether more data would help, from the last step of the curve."""
     before, after = points[-2:]
     step = f"from {before.rows:,} to {after.rows:,} rows"
     if criterion == "exact match" or not after.passes:
-        fall = 1 - after.loss / before.loss
-        said = f"{step} the eval loss changed by {-100 * fall:+.1f}%, and there are no assertions to judge by"
-        return _advice(fall >= LOSS_HELPS, fall <= LOSS_FLAT, said)
+        decrease = 1 - after.loss / before.loss
+        evidence = f"{step} the eval loss changed by {-100 * decrease:+.1f}%, and there are no assertions"
+        return _advise(decrease >= LOSS_HELPS, decrease <= LOSS_FLAT, evidence)
     changes = [float(now) - float(then) for then, now in zip(before.passes, after.passes, strict=True)]
     fixed, broken, rows = changes.count(1.0), changes.count(-1.0), len(changes)
     difference = bootstrap(changes)
     value, low, high = (100 * number for number in difference)
     p = mcnemar(fixed, broken)
-    said = (
-        f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} held-out rows"
+    evidence = (
+        f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} eval rows"
     )
     helps = p < SIGNIFICANT and value > 0
-    # A few rows that all fail, or all pass, change nothing and so have no width; Wilson's interval says how little
-    # such a number of rows can exclude.
+    # A few rows that do not change have a bootstrap interval of width 0; Wilson's interval is wide enough for them.
     flat = max(difference.high, wilson(fixed, rows).high if not broken else 0.0) < FLAT and after.rate.value > 0
     if not helps and not flat:
-        said += f"; so many show a difference of {100 * detectable(rows, (fixed + broken) / rows):.0f} points or more"
-    return _advice(helps, flat, said)
+        evidence += (
+            f"; so many show a difference of {100 * detectable(rows, (fixed + broken) / rows):.0f} points or more"
+        )
+    return _advise(helps, flat, evidence)
 
 
-def _advice(helps: bool, flat: bool, said: str) -> str:
+def _advise(helps: bool, flat: bool, evidence: str) -> str:
     if helps:
-        return f"more data would probably help: {said}"
-    return f"flat, more data of this kind is unlikely to help: {said}" if flat else f"cannot tell: {said}"
+        return f"more data would probably help: {evidence}"
+    return f"flat, more data of this kind is unlikely to help: {evidence}" if flat else f"cannot tell: {evidence}"
 
 
 def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
@@ -151,7 +153,9 @@ def _plot(points: Sequence[Point], criterion: str, file: Path) -> None:
             rates = [point.rate for point in points]
             spans = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
             left.errorbar(rows, [rate.value for rate in rates], yerr=spans, fmt="o-", capsize=4)
-        left.set(xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="held-out answers, 95% intervals")
+        left.set(
+            xlabel="training rows", ylabel=criterion, ylim=(-0.02, 1.02), title="answers to eval rows, 95% intervals"
+        )
         left.yaxis.set_major_formatter("{x:.0%}")
         right.plot(rows, [point.loss for point in points], "o-", color="C1")
         right.set(xlabel="training rows", ylabel="loss per token", ylim=(0, None), title="eval loss")

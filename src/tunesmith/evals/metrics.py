@@ -1,4 +1,4 @@
-"""What answers are measured by besides the assertions: plain functions of answer and reference, chosen by name."""
+"""Metrics of answers: plain functions of answer and reference answer, chosen by name."""
 
 import inspect
 import json
@@ -14,23 +14,23 @@ from tunesmith.errors import ConfigError
 from tunesmith.references import resolve
 
 Measure = Callable[[dict[str, Any], str, str], bool | float]
-"""(row, answer, reference) -> a verdict or a number."""
+"""(row, answer, reference) -> a boolean or a number."""
 
 
 class Metric(NamedTuple):
-    """A measure under the name that the config has for it."""
+    """A metric with its name in the config."""
 
     name: str
     measure: Measure
 
 
 def exact(answer: str, reference: str) -> bool:
-    """Return whether the answer is the row's own, spaces around it aside."""
+    """Return whether the answer equals the reference answer, without surrounding whitespace."""
     return answer.strip() == reference.strip()
 
 
 def is_json(answer: str) -> bool:
-    """Return whether the whole answer is JSON."""
+    """Return whether the complete answer is JSON."""
     try:
         json.loads(answer)
     except (ValueError, RecursionError):
@@ -39,9 +39,9 @@ def is_json(answer: str) -> bool:
 
 
 def similarity(answer: str, reference: str) -> float:
-    """Return the share of words and marks that two texts have in common in the same order: difflib's ratio, 0 to 1."""
-    words, expected = (re.findall(r"\w+|[^\w\s]", text) for text in (answer, reference))
-    return SequenceMatcher(None, words, expected, autojunk=False).ratio()
+    """Return difflib's ratio of the words and punctuation marks of two texts, from 0 to 1."""
+    words, reference_words = (re.findall(r"\w+|[^\w\s]", text) for text in (answer, reference))
+    return SequenceMatcher(None, words, reference_words, autojunk=False).ratio()
 
 
 def chrf(answer: str, reference: str) -> float:
@@ -60,44 +60,44 @@ NAMED: dict[str, Callable[[str, str], bool | float]] = {
 
 
 def load_metrics(names: Sequence[str], source: str) -> list[Metric]:
-    """Return the metrics that `evaluation.metrics` names, `exact` first in any case.
+    """Return the metrics of `evaluation.metrics`; `exact` always comes first.
 
     Raises:
         ConfigError: a function is missing, or a package.
     """
-    return [Metric(name, _measure(name, source)) for name in dict.fromkeys(["exact", *names])]
+    return [Metric(name, _find_measure(name, source)) for name in dict.fromkeys(["exact", *names])]
 
 
-def _measure(name: str, source: str) -> Measure:
+def _find_measure(name: str, source: str) -> Measure:
     if name.startswith("regex:"):
         pattern = re.compile(name.removeprefix("regex:").strip(), re.DOTALL)
         return lambda row, answer, reference: pattern.search(answer) is not None
     if name not in NAMED:
-        return _own(name, resolve(name, source))
+        return _call_by_names(name, resolve(name, source))
     if name == "chrf" and not find_spec("sacrebleu"):
         raise ConfigError(
-            "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; or take `similarity`"
+            "`evaluation.metrics: chrf` needs sacrebleu: pip install 'tunesmith[metrics]'; or use `similarity`"
         )
     return lambda row, answer, reference: NAMED[name](answer, reference)
 
 
-def _own(name: str, function: Callable[..., Any]) -> Measure:
-    """Return the measure that calls a user's function with the arguments that it names."""
-    wanted = inspect.signature(function).parameters
+def _call_by_names(name: str, function: Callable[..., Any]) -> Measure:
+    """Return a measure that calls a user's function with the arguments that its parameters name."""
+    parameters = inspect.signature(function).parameters
 
     def measure(row: dict[str, Any], answer: str, reference: str) -> bool | float:
-        known = {**row, "row": row, "answer": answer, "reference": reference}
-        missing = [key for key, item in wanted.items() if item.default is item.empty and key not in known]
+        available = {**row, "row": row, "answer": answer, "reference": reference}
+        missing = [key for key, item in parameters.items() if item.default is item.empty and key not in available]
         if missing:
-            raise ConfigError(f"`{name}` takes `{missing[0]}`; known here are {', '.join(known)}")
+            raise ConfigError(f"`{name}` takes `{missing[0]}`; available are {', '.join(available)}")
         try:
-            value = function(**{key: known[key] for key in wanted if key in known})
-        except Exception as error:  # it is the user's own code: it may raise anything
+            value = function(**{key: available[key] for key in parameters if key in available})
+        except Exception as error:  # the user's code may raise anything
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(frame.filename).name}:{frame.lineno}"
-            raise ConfigError(f"the metric `{name}` is at fault ({place}): {type(error).__name__}: {error}") from error
+            location = f"{Path(frame.filename).name}:{frame.lineno}"
+            raise ConfigError(f"the metric `{name}` failed ({location}): {type(error).__name__}: {error}") from error
         if not isinstance(value, bool | int | float):
-            raise ConfigError(f"the metric `{name}` returned {value!r}; it returns True, False or a number")
+            raise ConfigError(f"the metric `{name}` returned {value!r}; expected True, False or a number")
         return value
 
     return measure

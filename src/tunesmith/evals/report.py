@@ -1,4 +1,4 @@
-"""The evaluation of one or more models on the same rows, as data and in figures."""
+"""The evaluation of one or more model variants on the same rows: the data, and figures from it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,8 +15,8 @@ class Answer:
 
     Attributes:
         text: the answer.
-        scores: metric -> what it says of the answer, true, false or a number.
-        failed: the assertions that the answer fails.
+        scores: metric -> a boolean or a number.
+        failed: verdicts of the assertions that the answer fails.
     """
 
     text: str
@@ -26,13 +26,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class JudgedRow:
-    """A held-out row with the answer of each variant.
+    """An eval row with the answer of each variant.
 
     Attributes:
-        file: where the row stands.
-        row: its line.
-        question: what was asked, for reading.
-        reference: the row's own answer.
+        file: its file.
+        row: its number.
+        question: the prompt, for reading.
+        reference: the reference answer.
         answers: variant -> answer.
     """
 
@@ -45,10 +45,10 @@ class JudgedRow:
 
 @dataclass
 class Report:
-    """All that was measured.
+    """The results of an evaluation.
 
     Attributes:
-        losses: variant -> loss per trained token, perplexity and tokens; empty for a variant at a server.
+        losses: variant -> loss per token in the loss, perplexity and tokens; empty for a served model.
         rows: the judged rows; empty if no answers were generated.
         assertions: names of the assertions.
         metrics: names of the metrics.
@@ -61,11 +61,11 @@ class Report:
 
     @property
     def criterion(self) -> str:
-        """What makes an answer good."""
+        """The criterion of a good answer."""
         return "pass all assertions" if self.assertions else "exact match"
 
     def good(self, answer: Answer) -> bool:
-        """Return whether an answer passes every assertion; without assertions, whether it is the row's own."""
+        """Return whether an answer passes every assertion; without assertions, whether it is an exact match."""
         return not answer.failed if self.assertions else bool(answer.scores["exact"])
 
     def passes(self, variant: str) -> list[bool]:
@@ -73,7 +73,7 @@ class Report:
         return [self.good(row.answers[variant]) for row in self.rows]
 
     def pass_rate(self, variant: str) -> Interval:
-        """Return the share of good answers."""
+        """Return the fraction of good answers."""
         return wilson(sum(self.passes(variant)), len(self.rows))
 
     def failures(self, variant: str) -> dict[str, int]:
@@ -85,18 +85,18 @@ class Report:
         return counts
 
     def scores(self, variant: str, metric: str) -> list[bool | float]:
-        """Return what a metric says of each answer."""
+        """Return a metric of each answer."""
         return [row.answers[variant].scores[metric] for row in self.rows]
 
-    def worst_first(self, places: Sequence[int], variant: str) -> list[int]:
-        """Return places of rows, those first whose answer fails most assertions and is least like the row's own."""
+    def worst_first(self, indexes: Sequence[int], variant: str) -> list[int]:
+        """Sort row indexes: most failed assertions first, then least similar to the reference answer."""
 
-        def badness(place: int) -> tuple[int, float]:
-            row = self.rows[place]
+        def sort_key(index: int) -> tuple[int, float]:
+            row = self.rows[index]
             answer = row.answers[variant]
             return -len(answer.failed), similarity(answer.text, row.reference)
 
-        return sorted(places, key=badness)
+        return sorted(indexes, key=sort_key)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data for a JSON file."""
@@ -116,7 +116,7 @@ class Report:
 
 
 def measured(values: Sequence[bool | float]) -> Interval:
-    """Return the share of what a metric calls true, or the mean of its numbers."""
+    """Return the fraction of true scores, or the mean of numbers, with its interval."""
     if all(isinstance(value, bool) for value in values):
         return wilson(sum(map(bool, values)), len(values))
     return bootstrap(values)

@@ -1,6 +1,4 @@
-"""What a number of rows can tell: intervals, paired tests, and agreement. Closed forms with numpy; a test holds them
-against the values of statsmodels.
-"""
+"""Intervals, paired tests and agreement, in closed form with numpy. A test compares them with statsmodels."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +10,7 @@ import numpy as np
 Z95 = NormalDist().inv_cdf(0.975)
 """Standard errors on each side of a 95% interval."""
 Z80 = NormalDist().inv_cdf(0.80)
-"""Standard errors that make a test of 80% power."""
+"""Standard errors for a test of 80% power."""
 SIGNIFICANT = 0.05
 RESAMPLES, BLOCK = 10_000, 500
 
@@ -26,40 +24,40 @@ class Interval(NamedTuple):
 
 
 def wilson(passed: int, rows: int) -> Interval:
-    """Return a share with its Wilson score interval (Wilson 1927), which holds for few rows and near 0 and 1 too."""
+    """Return a fraction with its Wilson score interval (Wilson 1927), which is valid for few rows and near 0 and 1."""
     if not rows:
         return Interval(math.nan, 0.0, 1.0)
-    share, square = passed / rows, Z95**2
-    middle = (share + square / (2 * rows)) / (1 + square / rows)
-    half = Z95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    rate, square = passed / rows, Z95**2
+    middle = (rate + square / (2 * rows)) / (1 + square / rows)
+    half = Z95 * math.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2)) / (1 + square / rows)
+    return Interval(rate, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def mcnemar(fixed: int, broken: int) -> float:
-    """Return the p of McNemar's exact two-sided test: of the rows that changed, half should go each way by chance."""
+    """Return the p-value of McNemar's exact two-sided test of the rows that changed."""
     changed = fixed + broken
     tail = sum(math.comb(changed, count) for count in range(min(fixed, broken) + 1))
-    return float(min(1.0, 2 * tail / 2**changed))  # whole numbers, so that thousands of rows do not overflow
+    return float(min(1.0, 2 * tail / 2**changed))  # integers do not overflow with thousands of rows
 
 
 def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
-    """Return a mean with its percentile bootstrap interval; of differences of pairs, that of the paired difference."""
+    """Return a mean with its percentile bootstrap interval."""
     if not len(values):
         return Interval(math.nan, math.nan, math.nan)
-    # Resampling rows is drawing how often each value comes, so that few different values cost next to nothing.
-    kinds, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
+    # Resampling rows is the same as drawing how often each distinct value occurs, which is fast for few values.
+    distinct, counts = np.unique(np.asarray(values, dtype=float), return_counts=True)
     random, rows = np.random.default_rng(seed), len(values)
-    means = [random.multinomial(rows, counts / rows, size=BLOCK) @ kinds / rows for _ in range(RESAMPLES // BLOCK)]
+    means = [random.multinomial(rows, counts / rows, size=BLOCK) @ distinct / rows for _ in range(RESAMPLES // BLOCK)]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return Interval(float(kinds @ counts / rows), float(low), float(high))
+    return Interval(float(distinct @ counts / rows), float(low), float(high))
 
 
 def rows_for(difference: float, changed: float) -> int:
-    """Return how many rows show a difference of two shares with 80% power, by Connor's formula (1987) for McNemar.
+    """Return how many rows McNemar's test needs for a difference of two rates with 80% power (Connor 1987).
 
     Args:
-        difference: between the two shares.
-        changed: share of rows that pass with one model only; at least `difference`.
+        difference: of the two rates.
+        changed: fraction of rows that pass with one model only; at least `difference`.
     """
     changed = max(changed, abs(difference))
     root = Z95 * math.sqrt(changed) + Z80 * math.sqrt(max(0.0, changed - difference**2))
@@ -67,9 +65,9 @@ def rows_for(difference: float, changed: float) -> int:
 
 
 def detectable(rows: int, changed: float) -> float:
-    """Return the smallest difference of two shares that so many rows show with 80% power; 1 if they show none.
+    """Return the minimum detectable difference of two rates with 80% power; 1 if there is none.
 
-    Six rows that all change to the same side are the least that McNemar's test calls significant.
+    McNemar's test needs at least six rows that all change in the same direction.
     """
     low, high = 0.0, 1.0
     for _ in range(40):
@@ -81,7 +79,7 @@ def detectable(rows: int, changed: float) -> float:
 def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
     """Return Cohen's kappa of two raters of the same rows, with the interval of Fleiss, Cohen and Everitt (1969).
 
-    It is not a number where both give all rows one and the same label: there is no agreement beyond chance to measure.
+    It is NaN if both raters give all rows the same label.
     """
     labels = sorted({*first, *second})
     table = np.zeros((len(labels), len(labels)))
@@ -89,11 +87,11 @@ def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
         table[labels.index(one), labels.index(other)] += 1
     if len(labels) < 2:
         return Interval(math.nan, math.nan, math.nan)
-    shares = table / table.sum()
-    rows, columns, agreed = shares.sum(axis=1), shares.sum(axis=0), np.diag(shares)
+    rates = table / table.sum()
+    rows, columns, agreed = rates.sum(axis=1), rates.sum(axis=0), np.diag(rates)
     chance = float(rows @ columns)
     value = (float(agreed.sum()) - chance) / (1 - chance)
-    away = shares * (columns[:, None] + rows[None, :]) ** 2
+    away = rates * (columns[:, None] + rows[None, :]) ** 2
     spread = (
         agreed @ (1 - (rows + columns) * (1 - value)) ** 2
         + (1 - value) ** 2 * (away.sum() - np.trace(away))

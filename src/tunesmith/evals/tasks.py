@@ -1,4 +1,4 @@
-"""Tasks of lm-eval by name, with the models of a config; lm-eval is an optional package."""
+"""Tasks of lm-eval, an optional package, with the model variants of a config."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError
-from tunesmith.generation.served import check_here
+from tunesmith.generation.served import check_local
 from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
 from tunesmith.log import note
@@ -17,39 +17,39 @@ from tunesmith.training.sweep import table
 
 
 def run_tasks(config: Config, names: Sequence[str], *, base: bool, tuned: bool) -> str:
-    """Return a table of what lm-eval measures on tasks (names, groups, or YAML files); all of it is in tasks.json.
+    """Return a table of lm-eval's metrics on tasks (names, groups, or YAML files); tasks.json has all results.
 
     Raises:
-        ConfigError: lm-eval is not installed, or does not know a task; or a server is to answer.
+        ConfigError: lm-eval is not installed or does not have a task; or the answers come from a server.
     """
     if not find_spec("lm_eval"):
         raise ConfigError("--tasks needs lm-eval: pip install 'tunesmith[lm-eval]'")
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    check_here(config, "--tasks")
+    check_local(config, "--tasks")
     tokenizer, section = model_tokenizer(config.model), config.evaluation.evaluation
-    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    results: dict[str, dict[str, dict[str, Any]]] = {}
     for variant in load_variants(config, detect(), base=base, tuned=tuned):
         model = HFLM(pretrained=variant.model, tokenizer=tokenizer, batch_size=section.batch_size)
         try:
             with variant.activate():
-                found = simple_evaluate(model=model, tasks=list(names), limit=section.max_rows)
-        except (KeyError, ValueError, OSError) as error:  # no such task, or its data can't be fetched
+                evaluation = simple_evaluate(model=model, tasks=list(names), limit=section.max_rows)
+        except (KeyError, ValueError, OSError) as error:  # no such task, or its data could not be downloaded
             raise ConfigError(f"--tasks {','.join(names)}: lm-eval says: {error}") from error
-        measured[variant.name] = found["results"]
+        results[variant.name] = evaluation["results"]
     file = Path(config.training.output_dir) / "evaluation/tasks.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(measured, indent=1, default=str))
-    note(f"all of it: {file}")
-    return table(_rows(measured))
+    file.write_text(json.dumps(results, indent=1, default=str))
+    note(f"all results: {file}")
+    return table(_table_rows(results))
 
 
-def _rows(measured: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row for each metric of each task, with a column for each variant and its standard error."""
+def _table_rows(results: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return a row for each metric of each task, with a column for each variant and its standard error."""
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for variant, results in measured.items():
-        for task, values in results.items():
+    for variant, tasks in results.items():
+        for task, values in tasks.items():
             for metric, value in values.items():
                 if isinstance(value, float) and "stderr" not in metric:
                     name, _, kind = metric.partition(",")

@@ -1,1 +1,1 @@
-"""Export: tuned weights in the forms that other tools take."""
+"""Export: tuned weights in the formats of other tools."""

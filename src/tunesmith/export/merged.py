@@ -1,10 +1,10 @@
-"""An adapter put into its base model: a plain safetensors model with tokenizer and chat template."""
+"""Exporter `merged`: the adapter merged into its base, a safetensors model with tokenizer and chat template."""
 
 import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import yaml
@@ -24,30 +24,19 @@ PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2, and def f(x): r
 """Text on which the merged model is compared with the adapter."""
 
 
-class Merged(NamedTuple):
-    """Where the merged model is, and the largest difference of its logits from the adapter's on a probe text."""
+def export_merged(config: Config, folder: Path, dtype: Format) -> str:
+    """Write the base model with the adapter merged into it to `folder`, and compare its logits with the adapter's.
 
-    folder: Path
-    largest_difference: float
-
-
-def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
-    """Write the base model with the adapter merged into it, in `dtype`, to `folder`, and compare the two.
-
-    The sum is made in fp32 and rounded once. An adapter that was trained on a quantised base is merged into just that
-    base, dequantised, since that is the model it was trained to correct.
+    The sum is computed in fp32 and rounded once. An adapter that was trained on a quantized base is merged into that
+    base, dequantized, because it was trained to correct that model.
 
     Raises:
         ConfigError: the config has no adapter.
-        ModelError: tokenizer or template now make other prompts than those that were trained.
-        RunError: `folder` holds something already, or cannot be written.
+        ModelError: tokenizer or chat template now give other prompts than the trained ones.
+        RunError: `folder` cannot be written.
     """
     if not config.adapter.adapter:
         raise ConfigError("there is no `adapter` to merge: full fine-tuning wrote a whole model to output_dir")
-    if folder.is_file():
-        raise RunError(f"{folder} is a file; choose a folder with --output DIR")
-    if folder.exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is not empty; choose another with --output DIR")
     adapter = config.adapter.lora_model_dir or config.training.output_dir
     tokenizer = model_tokenizer(config.model)
     manifest = _trained_prompts(config, tokenizer, adapter)
@@ -58,13 +47,16 @@ def merge_adapter(config: Config, folder: Path, dtype: Format) -> Merged:
     with_adapter = load_adapter(model, adapter).eval()
     expected = _logits(with_adapter, probe)
     merged = with_adapter.merge_and_unload().to(getattr(torch, dtype))
-    align_special_tokens(merged, tokenizer)  # whoever serves it looks there for the end of an answer
+    align_special_tokens(merged, tokenizer)  # servers read the stop tokens there
     difference = (_logits(merged, probe) - expected).abs().max().item()
     try:
         _write(merged, tokenizer, config, manifest, folder)
     except (OSError, SafetensorError) as error:
         raise RunError(f"cannot write {folder}: {error}") from error
-    return Merged(folder, difference)
+    return (
+        f"merged model: {folder} ({dtype}); on a probe text its logits differ from the adapter's "
+        f"by at most {difference:.2g}"
+    )
 
 
 def _write(merged: Any, tokenizer: Any, config: Config, manifest: dict[str, Any], folder: Path) -> None:
@@ -85,18 +77,17 @@ def _write(merged: Any, tokenizer: Any, config: Config, manifest: dict[str, Any]
 
 
 def _trained_prompts(config: Config, tokenizer: Any, adapter: str) -> dict[str, Any]:
-    """Give the tokenizer the chat template that was trained, and return the manifest of the prompts.
+    """Give the tokenizer the trained chat template, and return the prompt manifest.
 
-    Others will serve what is written here without looking at a prompt, so that prompts other than the trained ones
-    are an error.
+    Other tools serve the exported model without a check of its prompts, so a changed prompt is an error here.
 
     Raises:
-        ModelError: they are.
+        ModelError: prompts differ from the trained ones.
     """
     try:
         manifest = served_as_trained(config, tokenizer)
-    except DataError as error:  # without `type`, the rows say what they are; the weights are whole without them
-        note(f"warning: whether prompts are as they were trained is not known: {error}")
+    except DataError as error:  # without `type`, the rows are needed; the weights do not depend on them
+        note(f"warning: prompts could not be compared with the trained ones: {error}")
         return {}
     change = changed_prompts(adapter, manifest, tokenizer)
     if change and change.prompts:
@@ -115,7 +106,7 @@ def _logits(model: Any, ids: Any) -> Any:
 
 
 def _save_record(config: Config, folder: Path) -> None:
-    """Keep the config beside the weights, so that `tunesmith inference FOLDER` renders the trained prompt."""
+    """Write the config, so that `tunesmith inference FOLDER` renders the trained prompt."""
     folder.mkdir()
     (folder / "config.yml").write_text(yaml.safe_dump(config.values, sort_keys=False, allow_unicode=True))
     (folder / "run.json").write_text(json.dumps({"source": config.source, "status": "merged"}))

@@ -1,4 +1,4 @@
-"""JSON in what a model wrote: with prose or a fence around it, as models write it, checked against a schema."""
+"""Structured output: the JSON value in a reply, also inside prose or a code fence, validated by a schema."""
 
 import json
 import re
@@ -11,22 +11,22 @@ from tunesmith.generation.exchange import whole
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 _BRACKET = re.compile(r"[{\[]")
-_LONGEST = 300
+_MAX_FAULT = 300
 """Characters of a fault that are shown."""
 
 
 class Fit(NamedTuple):
-    """The JSON value of a text, written anew, and what is wrong with it; `fault` is empty if nothing is."""
+    """The valid JSON value of a text, serialized again, or the fault why there is none."""
 
     text: str
     fault: str
 
 
 def fit(text: str, schema: dict[str, Any]) -> Fit:
-    """Return the first JSON value in a text that fits a schema; if none does, what is wrong with the first one.
+    """Return the first JSON value in a text that is valid by a schema; else the fault of the first value.
 
     Raises:
-        ConfigError: a part of the schema that it names is not there.
+        ConfigError: a `$ref` of the schema cannot be resolved.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
@@ -37,18 +37,18 @@ def fit(text: str, schema: dict[str, Any]) -> Fit:
     for number, value in enumerate(_values(_THOUGHT.sub("", text))):
         try:
             error = best_match(validator.iter_errors(value))
-        except Unresolvable as problem:
-            raise ConfigError(f"the JSON schema has a `$ref` that leads nowhere: {problem}") from None
+        except Unresolvable as reference_error:
+            raise ConfigError(f"the JSON schema has a `$ref` that leads nowhere: {reference_error}") from None
         if error is None:
             return Fit(whole(json.dumps(value, ensure_ascii=False)), "")
         if number == 0:
-            place = "" if error.json_path == "$" else f"{error.json_path}: "
-            fault = (place + error.message)[:_LONGEST]
+            path = "" if error.json_path == "$" else f"{error.json_path}: "
+            fault = (path + error.message)[:_MAX_FAULT]
     return Fit("", fault)
 
 
 def _values(text: str) -> Iterator[Any]:
-    """Yield the JSON values in a text: the whole of it, what stands in fences, and what begins with a bracket."""
+    """Yield the JSON values in a text: the complete text, the content of fences, and what starts with a bracket."""
     for part in (text, *_FENCE.findall(text)):
         try:
             yield json.loads(part)
