@@ -121,3 +121,15 @@ def inside(folder: Path) -> Any:
         yield
     finally:
         os.chdir(before)
+
+
+def stop_the_clock() -> None:
+    """Internal: let templates that write today's date write that of the day on which `frozen.json` was made."""
+    from transformers.utils import chat_template_utils
+
+    class RecordedDay(chat_template_utils.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls(2026, 11, 30, 12, tzinfo=tz)
+
+    chat_template_utils.datetime = RecordedDay

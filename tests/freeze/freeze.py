@@ -47,6 +47,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     parts = given.parts or list(PARTS)
+    importlib.import_module("adapters").stop_the_clock()
     if given.show:
         return _show(parts[0], given.show)
     frozen = _read()
