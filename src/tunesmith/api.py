@@ -5,9 +5,9 @@ from typing import Any
 
 from tunesmith.config.load import load_values
 from tunesmith.data.formats.detect import detected
+from tunesmith.data.formats.format import FormatSpec, Preferences
 from tunesmith.data.formats.specs import format_spec
-from tunesmith.data.masks import encode as encode_rendered
-from tunesmith.data.masks import format_of, preference_example_of, prompt_and_completion
+from tunesmith.data.masks import format_of
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError
@@ -54,8 +54,10 @@ def encode(
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
     if checked.data.rl:
-        example = preference_example_of(section.mask or checked.data.mask)
-        return [example(dict(row), section, checked.data.rl, checked.model, tokenizer, PLACE)]
+        preferences = Preferences(checked.data.rl, checked.model, PLACE, ())
+        mask = section.mask or checked.data.mask
+        spec = FormatSpec(section, mask=mask, tokenizer=tokenizer, preferences=preferences, source=PLACE)
+        return [format_of(spec, PLACE).read(dict(row), spec)]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)
@@ -65,12 +67,13 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: T
     if tokenizer is None:
         raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
-    found: list[Example] = []
-    for examples in encode_rendered(format_of(spec, PLACE)(row, spec), tokenizer, spec):
+    record = format_of(spec, PLACE)
+    samples: list[Example] = []
+    for examples in record.encode(record(row, spec), tokenizer, sequence_len=spec.sequence_len):
         if isinstance(examples, DataError):
             raise examples
-        found += examples
-    if section.kind == "prompt_completion":
-        prompt, completion = prompt_and_completion(row, spec)
-        return [example._replace(prompt=prompt, completion=completion) for example in found]
-    return found
+        samples += examples
+    if record.texts:
+        prompt, completion = record.texts(row, spec)
+        return [example._replace(prompt=prompt, completion=completion) for example in samples]
+    return samples

@@ -33,12 +33,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     file = metafunc.config.getoption("--rows")
     if not file:
         return
-    from tunesmith.assertions.verdict import Case, known_to
+    from tunesmith.assertions.verdict import Case, arguments_of
 
     if CASES not in metafunc.config.stash:
         metafunc.config.stash[CASES] = _cases(file, metafunc.config.getoption("--answers"))
     cases = metafunc.config.stash[CASES]
-    known = [known_to(case) if isinstance(case, Case) else {} for case in cases]
+    known = [arguments_of(case) if isinstance(case, Case) else {} for case in cases]
     taken = {"row", "answer", "reference"}.union(*known) & set(inspect.signature(metafunc.function).parameters)
     if taken:
         required = sorted(taken & set(metafunc.fixturenames))  # pytest passes over arguments with a default
@@ -54,13 +54,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not hasattr(pyfuncitem, "callspec") or CASE not in pyfuncitem.callspec.params:
         return None
 
-    from tunesmith.assertions.verdict import Fault, known_to, verdict_of
+    from tunesmith.assertions.verdict import Fault, arguments_of, verdict_of
     from tunesmith.data.types import BadRow
 
     case: Any = pyfuncitem.callspec.params[CASE]
     if isinstance(case, BadRow):
         pytest.fail(f"{case.file}:{case.number}: {case.reason}", pytrace=False)
-    given = {**pyfuncitem.funcargs, **known_to(deepcopy(case))}  # a test may change its row
+    given = {**pyfuncitem.funcargs, **arguments_of(deepcopy(case))}  # a test may change its row
     given = {name: given[name] for name in inspect.signature(pyfuncitem.obj).parameters if name in given}
     if absent := [name for name, value in given.items() if value is ABSENT]:
         pytest.fail(f"{case.place} has no column `{absent[0]}`; give it a default: `{absent[0]}=None`", pytrace=False)

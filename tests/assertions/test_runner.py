@@ -83,7 +83,7 @@ def test_every_fault_is_told_at_the_end_and_none_counts_as_a_verdict(tmp_path, c
     text = str(error.value)
     assert len(given) == 3  # up to the first fault
     assert all(verdict.ok for found in given for verdict in found)
-    assert "rules.py:19: test_key raised KeyError: 'no'; an assertion says no by `assert`, or returns" in text
+    assert "rules.py:19: test_key raised KeyError: 'no'; an assertion fails a case by `assert`, or returns" in text
     assert "(a.jsonl:3 and 1 more)" in text
     assert "rules.py:7: test_hangs took over 1 s, the limit (`evaluation.assertion_seconds`), and was ended" in text
     assert "rules.py:10: test_hangs_in_c took over 1 s" in text

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from tunesmith.assertions import Case, Fault, Verdict, load_assertions
-from tunesmith.assertions.verdict import judge_one, known_to
+from tunesmith.assertions.verdict import arguments_of, run_assertion
 from tunesmith.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ def rules(tmp_path):
 
 
 def judge(assertions, row, answer, reference=""):
-    return [judge_one(assertion, known_to(Case(row, answer, reference))) for assertion in assertions]
+    return [run_assertion(assertion, arguments_of(Case(row, answer, reference))) for assertion in assertions]
 
 
 def test_a_failed_assertion_gives_its_message_and_a_passed_one_none(rules):
@@ -69,10 +69,10 @@ def test_a_list_or_a_name_says_which_functions_count(rules):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return answer['a']", r"rules.py:2: test_x raised TypeError: string indices.*says no by `assert`"),
+        ("return answer['a']", r"rules.py:2: test_x raised TypeError: string indices.*fails a case by `assert`"),
         ("return int('x')", r"rules.py:2: test_x raised ValueError: invalid literal"),
         ("raise SystemExit(3)", r"rules.py:2: test_x raised SystemExit: 3"),
-        ("return False", r"rules.py:1: test_x returned False; say no by `assert`, or return `Verdict"),
+        ("return False", r"rules.py:1: test_x returned False; fail by `assert`, or return `Verdict"),
         ("return Verdict('x', 1, '')", r"`ok` is True or False"),
         ("yield 1", r"test_x returned <generator"),
     ],
@@ -85,7 +85,7 @@ def test_all_else_that_is_raised_or_returned_is_a_fault_with_its_line(rules, bod
 
 def test_an_argument_that_is_not_there_is_named_with_those_that_are(rules):
     found = rules("def test_x(colums):\n    pass\n")
-    with pytest.raises(Fault, match=r"takes `colums`; did you mean `columns`\?; known here are columns, row, answer"):
+    with pytest.raises(Fault, match=r"takes `colums`; did you mean `columns`\?; available are columns, row, answer"):
         judge(found, {"columns": []}, "")
 
 

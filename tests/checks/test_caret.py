@@ -1,7 +1,7 @@
 """The display of where tokens part."""
 
 from tunesmith.checks.caret import show_parting
-from tunesmith.data.formats.chat import parting
+from tunesmith.data.prefix import first_difference
 
 
 def ids(tokenizer, text):
@@ -9,9 +9,9 @@ def ids(tokenizer, text):
 
 
 def test_lists_part_at_the_first_difference_or_at_the_end_of_the_shorter_one():
-    assert parting([1, 2, 3], [1, 4, 3]) == 1
-    assert parting([1, 2], [1, 2, 3]) == 2
-    assert parting([], [1]) == 0
+    assert first_difference([1, 2, 3], [1, 4, 3]) == 1
+    assert first_difference([1, 2], [1, 2, 3]) == 2
+    assert first_difference([], [1]) == 0
 
 
 def test_the_first_token_that_differs_has_its_id_and_the_caret(tokenizer):

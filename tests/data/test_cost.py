@@ -4,8 +4,8 @@ from time import perf_counter
 
 import pytest
 
-from tunesmith.data.formats.chat import chat
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.sections import Dataset
@@ -37,6 +37,6 @@ def test_a_conversation_of_200_turns_costs_at_most_three_times_its_plain_text(to
     spec = FormatSpec(Dataset(path="x", type="chat_template"), template=template)
     turns = conversation()
     plain = quickest(lambda: tokenizer(template.render(turns), add_special_tokens=False))
-    masked = quickest(lambda: encode(chat({"messages": turns}, spec), tokenizer))
+    masked = quickest(lambda: encode(FORMATS["chat_template"]({"messages": turns}, spec), tokenizer))
     print(f"\n{name}: {TURNS} turns, {1000 * masked:.1f} ms; plain {1000 * plain:.1f} ms; {masked / plain:.2f} times")
     assert masked < 3 * plain

@@ -7,7 +7,7 @@ import pytest
 
 from tunesmith.config.load import load
 from tunesmith.data.filters import spec_of_file
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import question, reference_answer
 from tunesmith.data.splits import describe, prepare_splits
 from tunesmith.errors import ConfigError, DataError

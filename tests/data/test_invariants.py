@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tunesmith
 from tunesmith.data.formats import FORMATS, find_format
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.data.types import MASKED, Rendered

@@ -8,8 +8,8 @@ import pytest
 import tunesmith.data.formats
 from tunesmith.data import axolotl
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import CONVERSATIONS, format_of
+from tunesmith.data.formats.format import FormatSpec
+from tunesmith.data.masks import format_of
 from tunesmith.errors import ConfigError
 from tunesmith.sections import Dataset
 
@@ -22,7 +22,6 @@ def spec_of(kind, mask):
 
 def test_each_mask_has_its_own_formats_for_the_same_types():
     assert axolotl.FORMATS.keys() <= FORMATS.keys()
-    assert axolotl.CONVERSATIONS.keys() == CONVERSATIONS.keys()
     for name, format_function in axolotl.FORMATS.items():
         if name != "user_defined":  # a mapping in a config
             assert format_of(spec_of(name, "served"), "x") is FORMATS[name]

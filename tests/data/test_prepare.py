@@ -264,14 +264,14 @@ from tunesmith.data.tokenizer import load_tokenizer
 
 config = load(sys.argv[1])
 tokenizer = load_tokenizer(sys.argv[2])
-encode = samples.encode
+read = samples.filtered_rows
 
-def slowly(*rows, **settings):
+def slowly(*arguments):
     print("building", flush=True)
     time.sleep(float(sys.argv[3]))
-    return encode(*rows, **settings)
+    return read(*arguments)
 
-samples.encode = slowly
+samples.filtered_rows = slowly
 result = prepare.prepare(
     config.data.datasets, config.data, config.model, tokenizer=tokenizer, seed=1, source=config.source
 )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import encode, format_of
+from tunesmith.data.formats.format import FormatSpec
+from tunesmith.data.masks import format_of
 from tunesmith.data.question import conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError
@@ -34,7 +34,8 @@ def test_the_last_answer_is_asked_with_the_tokens_before_it(tokenizer, spec, tem
     settings = spec("chat_template", template)
     row = {"messages": TURNS[1:] if template == "gemma" else TURNS}  # Gemma knows no system turn
     asked = question(row, settings, tokenizer, "x")
-    ((example,),) = encode(format_of(settings, "x")(row, settings), tokenizer, settings)
+    record = format_of(settings, "x")
+    ((example,),) = record.encode(record(row, settings), tokenizer, sequence_len=settings.sequence_len)
     size = len(asked.input_ids)
     assert asked.reference == "It is 6."
     assert asked.input_ids == example.input_ids[:size]
@@ -105,7 +106,8 @@ def test_a_conversation_without_a_template_is_asked_as_it_was_trained(tokenizer,
     assert (asked.reference, asked.text) == ("It is 6.", "And 3+3?")
     typed = conversation_prompt(TURNS[:-1], settings, tokenizer, "x")
     assert typed == asked.input_ids
-    ((example,),) = encode(format_of(settings, "x")(row, settings), tokenizer, settings)
+    record = format_of(settings, "x")
+    ((example,),) = record.encode(record(row, settings), tokenizer, sequence_len=settings.sequence_len)
     assert example.input_ids[: len(typed)] == typed
     assert tokenizer.decode(example.input_ids[len(typed) :]).strip().startswith("It is 6.")
 

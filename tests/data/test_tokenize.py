@@ -9,7 +9,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import question
 from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import adds_bos, chat_template

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tunesmith.evals.statistics import bootstrap, detectable, kappa, mcnemar, rows_for, wilson
+from tunesmith.evals.statistics import bootstrap, kappa, mcnemar, min_detectable_effect, required_rows, wilson
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_bootstrap_takes_any_numbers():
 
 def test_so_many_rows_as_are_said_have_the_power_that_is_said():
     """Simulated: a fifth of the rows changes, ten points more to the one side."""
-    rows = rows_for(0.1, 0.2)
+    rows = required_rows(0.1, 0.2)
     assert rows == 155  # Connor's formula by hand
     random = np.random.default_rng(1)
     draws = random.multinomial(rows, [0.15, 0.05, 0.8], size=1000)
@@ -98,7 +98,7 @@ def test_so_many_rows_as_are_said_have_the_power_that_is_said():
 
 
 def test_what_rows_can_show_is_the_other_way_round():
-    assert detectable(155, 0.2) == pytest.approx(0.1, abs=1e-3)
-    assert detectable(1000, 0.2) < detectable(100, 0.2) < detectable(30, 0.2)
-    assert detectable(10, 0.0) >= 0.6  # fewer than six changed rows are never significant
-    assert detectable(3, 0.0) == 1
+    assert min_detectable_effect(155, 0.2) == pytest.approx(0.1, abs=1e-3)
+    assert min_detectable_effect(1000, 0.2) < min_detectable_effect(100, 0.2) < min_detectable_effect(30, 0.2)
+    assert min_detectable_effect(10, 0.0) >= 0.6  # fewer than six changed rows are never significant
+    assert min_detectable_effect(3, 0.0) == 1

@@ -10,7 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 from playwright.sync_api import TimeoutError
 
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
 from tunesmith.errors import ConfigError, RunError

@@ -6,7 +6,7 @@ import pytest
 
 from tunesmith.assertions import Case, open_assertions
 from tunesmith.cli.inference import main
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.generation.retry import retry_with_feedback

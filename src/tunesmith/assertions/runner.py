@@ -1,6 +1,6 @@
-"""Runs assertions in parallel, in processes of their own: a call that hangs or dies takes its worker with it, no more.
+"""Runs assertions in parallel worker processes: a call that hangs or crashes ends only its worker.
 
-The workers are started as new programs, so that they hold no torch and run nothing of the caller's main file again.
+Workers are started as new programs, so that they do not have torch and do not run the caller's main file again.
 """
 
 import os
@@ -26,18 +26,18 @@ from tunesmith.errors import ConfigError
 from tunesmith.references import code_file
 
 Outcome = list[Verdict | Fault]
-"""What each assertion makes of one case."""
+"""The result of each assertion on one case."""
 
 BATCH = 128
-"""Cases that a worker is given at once, at most."""
-FULL = 0.1
-"""Seconds of work that a batch should be: longer ones are halved, shorter ones doubled."""
-GATHER = 0.05
-"""Seconds in which cases are gathered for a batch; of a slow source one is judged as it comes."""
-NAMED = 5
-"""Faults that are told; and workers that may be lost before the rest is given up."""
-LOOK_ON = 1000
-"""Cases that are judged after one with a fault, to tell other faults together with it."""
+"""Most cases of a batch."""
+BATCH_SECONDS = 0.1
+"""Target time of a batch: much longer batches are halved, shorter ones doubled."""
+GATHER_SECONDS = 0.05
+"""Time in which cases are collected for a batch; a slow source gives batches of one."""
+MAX_FAULTS = 5
+"""Faults that are reported; and workers that may die before the run stops."""
+CASES_AFTER_FAULT = 1000
+"""Cases after the first fault, to report other faults together with it."""
 
 BOOT = (
     "import sys; sys.path[:] = sys.argv[3:]; from tunesmith.assertions.worker import serve; "
@@ -52,7 +52,7 @@ def open_assertions(
     """Yield a runner of the assertions in one or more files: `runner(cases)` gives the verdicts on each, in order.
 
     Args:
-        path: `file.py` or `file.py:function`, or several, as seen from here or from beside `source`.
+        path: `file.py` or `file.py:function`, or several, relative to the working directory or to `source`.
         source: the config's file.
         seconds: how long one call of one assertion may take.
         workers: how many processes; by default as many as there are cores.
@@ -70,7 +70,7 @@ def open_assertions(
 
 
 class AssertionRunner:
-    """Assertions, and the processes that run them, which are started as they are needed.
+    """Assertions and their worker processes, which are started when they are needed.
 
     Attributes:
         names: names of the assertions, in the order of their verdicts.
@@ -86,7 +86,7 @@ class AssertionRunner:
         self._size, self._lost, self._closed = 1, 0, False
 
     def open(self) -> None:
-        """Start the first worker, which tells whether the files can be used."""
+        """Start the first worker, which reports whether the files are usable."""
         worker = self._take()
         self.names = [name for name, _ in worker.assertions]
         self._idle.append(worker)
@@ -105,71 +105,73 @@ class AssertionRunner:
         """Yield the verdicts on each case, one of each assertion, in the order of the cases.
 
         Raises:
-            ConfigError: assertions are at fault. Verdicts on the cases before the first such one are given; some
-                further cases are judged, so that several faults are told at once.
+            ConfigError: assertions are at fault. The verdicts before the first faulty case are yielded; some
+                more cases are run to report several faults at once.
         """
         faults: dict[tuple[str, str], tuple[Fault, list[str]]] = {}
-        number = judged_on = 0
+        number = num_after_fault = 0
         for batch, outcomes in self._batches(iter(cases)):
             for case, outcome in zip(batch, outcomes, strict=True):
                 number += 1
                 for item in outcome:
                     if isinstance(item, Fault):
-                        faults.setdefault((item.name, item.where), (item, []))[1].append(case.place or f"case {number}")
+                        faults.setdefault((item.name, item.location), (item, []))[1].append(
+                            case.place or f"case {number}"
+                        )
                 if not faults:
                     yield [item for item in outcome if isinstance(item, Verdict)]
-            judged_on += len(batch) if faults else 0
-            if judged_on > LOOK_ON or self._lost >= NAMED:
+            num_after_fault += len(batch) if faults else 0
+            if num_after_fault > CASES_AFTER_FAULT or self._lost >= MAX_FAULTS:
                 break
         if faults:
-            raise ConfigError(_told(list(faults.values())))
+            raise ConfigError(_report_faults(list(faults.values())))
 
     def _batches(self, cases: Iterator[Case]) -> Iterator[tuple[list[Case], list[Outcome]]]:
-        """Yield batches with their outcomes, in order; two for each worker are under way, so that memory is flat."""
+        """Yield batches with their outcomes, in order; at most two for each worker are in memory."""
         running: deque[tuple[list[Case], Future[list[Outcome]]]] = deque()
-        ended = False
-        while running or not ended:
-            if ended or len(running) == 2 * self._count or (running and running[0][1].done()):
+        is_exhausted = False
+        while running or not is_exhausted:
+            if is_exhausted or len(running) == 2 * self._count or (running and running[0][1].done()):
                 batch, future = running.popleft()
                 yield batch, future.result()
                 continue
             batch, start = [], time.monotonic()
             for case in islice(cases, self._size):
                 batch.append(case)
-                if time.monotonic() > start + GATHER:
+                if time.monotonic() > start + GATHER_SECONDS:
                     break
-            ended = not batch
+            is_exhausted = not batch
             if batch:
                 running.append((batch, self._pool.submit(self._run, batch)))
 
     def _run(self, cases: list[Case]) -> list[Outcome]:
-        """Return the outcomes of a batch; a worker that is lost gives its case a fault, and another goes on."""
+        """Return the outcomes of a batch; if a worker dies, its case gets a fault and another worker continues."""
         start = time.monotonic()
-        found: list[Outcome | None] = [None] * len(cases)
-        while todo := [index for index, outcome in enumerate(found) if outcome is None]:
-            if self._lost >= NAMED:
-                given_up = Fault("and all others", self._files[0][0].name, f"are given up: {NAMED} workers were lost")
-                return [outcome or [given_up] for outcome in found]
+        outcomes: list[Outcome | None] = [None] * len(cases)
+        while missing := [index for index, outcome in enumerate(outcomes) if outcome is None]:
+            if self._lost >= MAX_FAULTS:
+                fault = Fault("and all others", self._files[0][0].name, f"are not run: {MAX_FAULTS} workers died")
+                return [outcome or [fault] for outcome in outcomes]
             worker = self._take()
             try:
-                for index, outcome in zip(todo, worker.judge([cases[index] for index in todo]), strict=True):
-                    found[index] = outcome
+                for index, outcome in zip(missing, worker.run([cases[index] for index in missing]), strict=True):
+                    outcomes[index] = outcome
                 self._idle.append(worker)
             except (EOFError, OSError):
-                number, fault = worker.last_words()
-                found[todo[number]] = [fault]
+                number, fault = worker.read_death()
+                outcomes[missing[number]] = [fault]
                 with self._lock:
                     self._lost += 1
                     self._all.discard(worker)
-        took = time.monotonic() - start
-        if took < FULL:
+        seconds = time.monotonic() - start
+        if seconds < BATCH_SECONDS:
             self._size = min(max(self._size, 2 * len(cases)), BATCH)
-        elif took > 2 * FULL:
+        elif seconds > 2 * BATCH_SECONDS:
             self._size = max(1, len(cases) // 2)
-        return [outcome for outcome in found if outcome is not None]
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def _take(self) -> "_Worker":
-        """Return a worker that is idle, or a new one."""
+        """Return an idle worker, or a new one."""
         with self._lock:
             if self._closed:
                 raise InterruptedError("the assertion runner is closed")
@@ -186,13 +188,13 @@ class _Worker:
 
     def __init__(self, files: list[tuple[Path, str]], seconds: float) -> None:
         self.files, self.seconds = files, seconds
-        self.assertions: list[tuple[str, str]] = []  # name and place of each
+        self.assertions: list[tuple[str, str]] = []  # name and location of each
         self.mark = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
-        os.lseek(self.mark.fileno(), MARK.size, os.SEEK_SET)  # a traceback is written behind the mark
+        os.lseek(self.mark.fileno(), MARK.size, os.SEEK_SET)  # a traceback is written after the mark
         self.channel, other = Pipe()
         with other:
             numbers = (other.fileno(), self.mark.fileno())
-            # -B: a file that was edited within a second must not be found as it was before.
+            # -B: bytecode of a file that was edited within the same second would be stale.
             self.process = subprocess.Popen(
                 [sys.executable, "-B", "-c", BOOT, *map(str, numbers), *map(str, sys.path)],
                 stdin=subprocess.DEVNULL,
@@ -200,7 +202,7 @@ class _Worker:
                 pass_fds=numbers,
                 env={key: value for key, value in os.environ.items() if key != "PYTHONOPTIMIZE"}  # it drops `assert`
                 | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,  # Ctrl-C is ours to handle, and what it starts ends with it
+                start_new_session=True,  # the parent handles Ctrl-C, and ends child processes with the worker
             )
 
     def load(self) -> None:
@@ -211,19 +213,19 @@ class _Worker:
         """
         try:
             self.channel.send((self.files, self.seconds))
-            found = self._receive()
+            message = self._receive()
         except (EOFError, OSError):
-            _, fault = self.last_words(loading=True)
-            raise ConfigError(f"{', '.join(str(file) for file, _ in self.files)}: loading it {fault.what}") from None
-        if isinstance(found, str):
-            raise ConfigError(found)
-        self.assertions = found
+            _, fault = self.read_death(loading=True)
+            raise ConfigError(f"{', '.join(str(file) for file, _ in self.files)}: loading it {fault.reason}") from None
+        if isinstance(message, str):
+            raise ConfigError(message)
+        self.assertions = message
 
-    def judge(self, cases: list[Case]) -> Iterator[Outcome]:
+    def run(self, cases: list[Case]) -> Iterator[Outcome]:
         """Yield the outcome of each case.
 
         Raises:
-            EOFError, OSError: the process is gone.
+            EOFError, OSError: the process has died.
         """
         os.pwrite(self.mark.fileno(), MARK.pack(0, -1), 0)
         self.channel.send(cases)
@@ -234,14 +236,14 @@ class _Worker:
             yield from outcomes
 
     def _receive(self) -> Any:
-        """Return the next message. A process that the assertion started may hold the channel open after the end."""
+        """Return the next message. A child process of an assertion may keep the channel open after the worker's end."""
         while not self.channel.poll(1.0):
             if self.process.poll() is not None and not self.channel.poll(0):
                 raise EOFError
         return self.channel.recv()
 
-    def last_words(self, *, loading: bool = False) -> tuple[int, Fault]:
-        """Return the case on which the process was lost, and how, as a fault of the assertion that ran."""
+    def read_death(self, *, loading: bool = False) -> tuple[int, Fault]:
+        """Return the case during which the process died, and a fault of the running assertion."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.kill()
@@ -249,28 +251,29 @@ class _Worker:
         number, index = MARK.unpack(content[: MARK.size])
         dump = content[MARK.size :].decode(errors="replace")
         frames = re.findall(r'File "(.+)", line (\d+) in', dump)
-        own = {str(file) for file, _ in self.files}
-        name, home = self.assertions[index] if index >= 0 else ("an assertion", self.files[0][0].name)
-        where = next((f"{Path(file).name}:{line}" for file, line in frames if file in own), home)
+        assertion_files = {str(file) for file, _ in self.files}
+        name, default = self.assertions[index] if index >= 0 else ("an assertion", self.files[0][0].name)
+        locations = (f"{Path(file).name}:{line}" for file, line in frames if file in assertion_files)
+        location = next(locations, default)
         code = self.process.wait()
         if dump.startswith("Timeout"):
             limit = "60 s" if loading else f"{self.seconds:g} s, the limit (`evaluation.assertion_seconds`),"
-            what = f"took over {limit} and was ended"
+            reason = f"took over {limit} and was ended"
         elif dump:
-            what = f"crashed: {dump.splitlines()[0].removeprefix('Fatal Python error: ')}"
+            reason = f"crashed: {dump.splitlines()[0].removeprefix('Fatal Python error: ')}"
         else:
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            what = f"ended its process {how}; an assertion says no by `assert`"
+            reason = f"ended its process {how}; an assertion fails a case by `assert`"
         self.close()
-        return number, Fault(name, where, what)
+        return number, Fault(name, location, reason)
 
     def kill(self) -> None:
-        """End the process, and those that it started."""
+        """Kill the process and its children."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Free what the process held; it has ended, or is ended."""
+        """Kill the process if it still runs, and free its resources."""
         if not self.mark.closed:
             self.kill()
             self.process.wait()
@@ -278,12 +281,12 @@ class _Worker:
             self.mark.close()
 
 
-def _told(faults: list[tuple[Fault, list[str]]]) -> str:
-    """Return the first faults in words, each with the first case that shows it."""
+def _report_faults(faults: list[tuple[Fault, list[str]]]) -> str:
+    """Return the first faults as text, each with the first case that shows it."""
     lines = []
-    for fault, places in faults[:NAMED]:
-        more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
-        lines.append(f"{fault} ({places[0]}{more})")
-    if len(faults) > NAMED:
-        lines.append(f"and {len(faults) - NAMED} more faults")
+    for fault, locations in faults[:MAX_FAULTS]:
+        more = f" and {len(locations) - 1:,} more" if len(locations) > 1 else ""
+        lines.append(f"{fault} ({locations[0]}{more})")
+    if len(faults) > MAX_FAULTS:
+        lines.append(f"and {len(faults) - MAX_FAULTS} more faults")
     return "assertions are at fault:\n  " + "\n  ".join(lines)

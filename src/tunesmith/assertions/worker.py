@@ -1,7 +1,7 @@
-"""The process in which a user's assertions run: takes cases, answers with verdicts, and ends itself when a call hangs.
+"""A worker process: receives cases, returns verdicts, and exits when a call of an assertion hangs.
 
-What the user's code prints goes to standard error; standard input is empty. The two files that it is given are a
-channel to the runner, and a mark: which call is running, and behind it the traceback of how it ended.
+Output of the user's code goes to standard error; standard input is empty. The worker gets two open files: a channel to
+the runner, and a mark file with the running call, followed by the traceback if the process dies.
 """
 
 import faulthandler
@@ -19,88 +19,90 @@ from tunesmith.assertions.verdict import (
     Case,
     Fault,
     Verdict,
+    arguments_of,
     assertions_in,
-    home,
-    judge_one,
-    known_to,
+    location_of,
     require_different,
+    run_assertion,
 )
 from tunesmith.errors import ConfigError
 
 MARK = struct.Struct("ii")
 """Number of the case in its batch, and number of the assertion; -1: none is running."""
 LOADING = 60.0
-"""Seconds that the file may take to load."""
-TELL = 0.1
-"""Seconds after which verdicts are told before the batch is done, so that little is lost with the process."""
+"""Seconds for loading the files."""
+SEND_SECONDS = 0.1
+"""Seconds after which verdicts are sent before the batch is finished, so that a dead worker loses few."""
 
 
-class _Clock:
-    """Ends this process when a call takes too long, also in C code: the thread of faulthandler needs no Python.
+class _Watchdog:
+    """Ends this process when a call takes too long, also in C code: faulthandler's thread needs no Python.
 
-    It is costly to wind up, so that it is wound up for a tenth longer than the limit, and not again within that tenth.
+    Setting it is slow, so it is set to 110% of the limit, and not again within the next 10%.
     """
 
     def __init__(self, mark: int, seconds: float) -> None:
-        self.mark, self.seconds, self.wound = mark, seconds, 0.0
+        self.mark, self.seconds, self.set_at = mark, seconds, 0.0
 
-    def begin(self, case: int, assertion: int) -> None:
+    def start(self, case: int, assertion: int) -> None:
         os.pwrite(self.mark, MARK.pack(case, assertion), 0)
-        if (now := time.monotonic()) > self.wound + self.seconds / 10:
+        if (now := time.monotonic()) > self.set_at + self.seconds / 10:
             faulthandler.dump_traceback_later(self.seconds * 1.1, exit=True, file=self.mark)
-            self.wound = now
+            self.set_at = now
 
     def stop(self) -> None:
         faulthandler.cancel_dump_traceback_later()
-        self.wound = 0.0
+        self.set_at = 0.0
 
 
 def serve(channel_number: int, mark: int) -> None:
-    """Load the assertions that the first message names, then judge batches of cases until the channel closes."""
+    """Load the assertions that the first message names, then run them on batches of cases until the channel closes."""
     channel: Connection[Any, Any] = Connection(channel_number)
     files, seconds = channel.recv()
     faulthandler.enable(mark)
-    loading = _Clock(mark, LOADING)
-    loading.begin(0, -1)
+    loading = _Watchdog(mark, LOADING)
+    loading.start(0, -1)
     try:
         assertions = _load(files)
     except ConfigError as error:
         channel.send(str(error))
         return
     loading.stop()
-    channel.send([(assertion.__name__, home(assertion)) for assertion in assertions])
-    clock = _Clock(mark, seconds)
+    channel.send([(assertion.__name__, location_of(assertion)) for assertion in assertions])
+    watchdog = _Watchdog(mark, seconds)
     while True:
         try:
             cases = channel.recv()
         except EOFError:
             return
-        _judge(cases, assertions, clock, channel)
-        clock.stop()
+        _run_batch(cases, assertions, watchdog, channel)
+        watchdog.stop()
 
 
 def _load(files: list[tuple[Path, str]]) -> list[Assertion]:
     for file, _ in files:
-        sys.path.insert(0, str(file.absolute().parent))  # as pytest does: the file may import what lies beside it
-    found = [assertion for file in files for assertion in assertions_in(*file)]
-    require_different(assertion.__name__ for assertion in found)
-    return found
+        sys.path.insert(0, str(file.absolute().parent))  # as pytest does: the file may import its neighbors
+    assertions = [assertion for file in files for assertion in assertions_in(*file)]
+    require_different(assertion.__name__ for assertion in assertions)
+    return assertions
 
 
-def _judge(cases: list[Case], assertions: list[Assertion], clock: _Clock, channel: "Connection[Any, Any]") -> None:
-    found: list[list[Verdict | Fault]] = []
-    told = time.monotonic()
+def _run_batch(
+    cases: list[Case], assertions: list[Assertion], watchdog: _Watchdog, channel: "Connection[Any, Any]"
+) -> None:
+    outcomes: list[list[Verdict | Fault]] = []
+    sent_at = time.monotonic()
     for number, case in enumerate(cases):
-        as_sent = pickle.dumps(case)  # each assertion gets the row as it was: another one may have changed it
+        pickled = pickle.dumps(case)  # each assertion gets a fresh row, because another one may have changed it
         outcome: list[Verdict | Fault] = []
         for index, assertion in enumerate(assertions):
-            clock.begin(number, index)
+            watchdog.start(number, index)
             try:
-                outcome.append(judge_one(assertion, known_to(pickle.loads(as_sent))))
+                outcome.append(run_assertion(assertion, arguments_of(pickle.loads(pickled))))
             except Fault as fault:
                 outcome.append(fault)
-        found.append(outcome)
-        if time.monotonic() > told + TELL:
-            channel.send(found)
-            found, told = [], time.monotonic()
-    channel.send(found)
+        outcomes.append(outcome)
+        if time.monotonic() > sent_at + SEND_SECONDS:
+            channel.send(outcomes)
+            outcomes, sent_at = [], time.monotonic()
+    channel.send(outcomes)

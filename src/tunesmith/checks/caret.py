@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from tunesmith.checks.text import masked_pieces
-from tunesmith.data.formats.chat import parting
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.tokenizer import Tokenizer
 
 BEFORE, AFTER = 4, 2
@@ -19,7 +19,7 @@ def show_parting(left: tuple[str, Sequence[int]], right: tuple[str, Sequence[int
 
     Secrets and addresses are blotted out.
     """
-    place = parting(left[1], right[1])
+    place = first_difference(left[1], right[1])
     first = max(0, place - BEFORE)
     width = max(len(left[0]), len(right[0])) + 1
     lines, column = [], 0

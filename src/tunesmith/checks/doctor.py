@@ -18,12 +18,12 @@ from tunesmith.checks.template import injected_system, layout, shown_marks, temp
 from tunesmith.checks.terminal import one_line
 from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
 from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
-from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.messages import Turn
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_spec
+from tunesmith.data.messages import Message
 from tunesmith.data.pack import pack
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import NOTHING_TRAINED, EncodedRow, encoded_rows, fitted
 from tunesmith.data.source import read_rows
 from tunesmith.data.splits import held_out_count
@@ -155,7 +155,7 @@ class Examination:
         self.looks.append(look)
         self.figures.append(figures)
         self.packed, kept, bad = [], Counter[str](), 0
-        limit = self.limit or (STREAM_ROWS if look.family == "pretrain" else None)
+        limit = self.limit or (STREAM_ROWS if look.spec.dataset.kind == "pretrain" else None)
         with progress(f"checking {name}", unit="rows") as advance:
             seconds = self.config.evaluation.evaluation.assertion_seconds
             for batch in encoded_rows(spec, self.tokenizer, self.config.source, limit, seconds=seconds):
@@ -276,11 +276,11 @@ class Examination:
 
     def _parting(self, wanted: Sequence[int], ours: Sequence[int], before: int) -> str:
         """Say at which token two texts part; `before` tokens stand before them."""
-        place = parting(wanted, ours)
+        place = first_difference(wanted, ours)
         pieces = self.tokenizer.convert_ids_to_tokens([*wanted[place : place + 1], *ours[place : place + 1]])
         return f"token {place + before} is {' for one text, '.join(map(repr, pieces))} as trained"
 
-    def _remember(self, item: EncodedRow, turns: Sequence[Turn], look: Look) -> None:
+    def _remember(self, item: EncodedRow, turns: Sequence[Message], look: Look) -> None:
         """Keep the hashes of a row."""
         if self.quick:
             return
@@ -297,7 +297,7 @@ class Examination:
             "near-duplicate": prints.hits(prints.near_duplicates(), "nearly as"),
         }
         held_out: Sequence[int] = range(trained, len(prints.samples["row"]))
-        streamed = any(look.family == "pretrain" for look in self.looks)
+        streamed = any(look.spec.dataset.kind == "pretrain" for look in self.looks)
         if data.val_set_size and trained > 1 and self.limit is None and not streamed:
             held_out = self._held_out(trained)
         found["leaked-prompt"] = prints.hits(prints.leaked_prompts(held_out), "the prompt is that of")

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from tunesmith.checks.caret import show_parting
 from tunesmith.checks.tokenizer import read_json
-from tunesmith.data.formats.chat import parting
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_spec
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.errors import DataError
@@ -153,7 +153,7 @@ def changed_prompts(weights: str, now: dict[str, Any], tokenizer: Tokenizer) -> 
                 verb = "refuses or ignores" if ids is None else "takes"
                 return Change(f"the chat template {verb} the probe `{name}`, other than in training", True)
         elif before != ids:
-            place = parting(before, ids)
+            place = first_difference(before, ids)
             shown = show_parting(("training", before), ("now", ids), tokenizer)
             return Change(f"the probe `{name}` differs at token {place}\n{shown}", True)
     what = [key for key in ("template", "special_tokens", "dataset") if saved.get(key) != now[key]]

@@ -19,9 +19,10 @@ from tunesmith.checks.report import Finding, Hit
 from tunesmith.checks.server import Request, Server, server_at, transformers_serve
 from tunesmith.checks.text import masked
 from tunesmith.checks.tokenizer import folder_of
-from tunesmith.data.formats.chat import parting, trained_turns
-from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.chat import read_chat, trained_turns
+from tunesmith.data.formats.format import FormatSpec
+from tunesmith.data.formats.prompt_completion import to_wire
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.samples import EncodedRow, encoded_rows, fitted
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
@@ -188,7 +189,7 @@ class _Proof:
                 )
         elif (trained := prompt.differs(found)) is not None:
             shown = show_parting(("training", trained), (name, found), self.tokenizer)
-            place = parting(trained, found)
+            place = first_difference(trained, found)
             self._hit(code, prompt.file, prompt.row, f"differs at token {place} (training vs {name})\n{shown}")
 
     def _hit(self, code: str, file: str, row: int, detail: str) -> None:
@@ -209,7 +210,8 @@ def _chat_prompts(
     with `train_on_inputs` or flags of parts, the sample must go on as the prompt does.
     """
     row = item.row
-    turns, tools = turns_of(row.values, spec.dataset), tools_of(row.values, spec.dataset)
+    turns, tools, _ = read_chat(row.values, spec)
+    wire = to_wire(turns, spec.dataset)
     trained = trained_turns(turns, spec)
     asked = [i for i, what in trained.items() if turns[i].role == "assistant" and what.content and i > 0]
     last = max(i for i, turn in enumerate(turns) if turn.role == "assistant")
@@ -218,7 +220,7 @@ def _chat_prompts(
     alone = dict(zip(trained, pieces, strict=True)) if len(pieces) == len(trained) else {}
     for number, index in enumerate(asked):
         piece, place = stretches[number] if paired else (alone.get(index, pieces[0]), None)
-        messages = [turn.message for turn in turns[:index]]
+        messages = wire[:index]
         fed: list[int] | None = None
         if index == last and (found := question(row.values, spec, tokenizer, source)):
             fed = found.input_ids

@@ -11,18 +11,16 @@ from tunesmith.checks.catalogue import Tally
 from tunesmith.checks.report import Figures
 from tunesmith.checks.text import strings
 from tunesmith.checks.tokenizer import TokenFacts
-from tunesmith.data.formats.chat import parting, trained_turns
-from tunesmith.data.formats.messages import THINKING, Turn, turns_of
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.chat import trained_turns
+from tunesmith.data.formats.format import Format, FormatSpec
+from tunesmith.data.formats.messages import THINKING, read_messages
+from tunesmith.data.masks import format_of
+from tunesmith.data.messages import Message
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import EncodedRow
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
-
-WITH_ROLES = ("chat_template", "sharegpt")
-"""Types whose rows hold turns of roles."""
-FREE = ("completion", "pretrain", "input_output", "pretokenized")
-"""Types whose rows write their tokens, begin and end themselves."""
 
 _THOUGHT = re.compile("|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in THINKING), re.DOTALL)
 
@@ -52,9 +50,9 @@ class Look:
     used: set[int] = field(default_factory=set)
 
     @property
-    def family(self) -> str:
-        """The type, without its style."""
-        return self.spec.dataset.kind.partition(":")[0].partition(".")[0]
+    def record(self) -> Format:
+        """The record of the type."""
+        return format_of(self.spec, self.spec.source)
 
     def end_of(self, ids: Sequence[int], last: int) -> int | None:
         """Return the end token at place `last`, or before the whitespace there; None if there is none."""
@@ -66,8 +64,8 @@ class Look:
     def wants_end(self) -> bool:
         """Whether each trained turn is meant to end with a trained end token."""
         dataset = self.spec.dataset
-        chat = self.family not in WITH_ROLES or (dataset.train_on_eot or dataset.train_on_eos) in ("turn", "all")
-        return chat and self.family not in FREE and ".py" not in dataset.kind
+        chat = not self.record.roles or (dataset.train_on_eot or dataset.train_on_eos) in ("turn", "all")
+        return chat and not self.record.writes_ends and ".py" not in dataset.kind
 
 
 def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_system: str | None) -> Look:
@@ -78,7 +76,7 @@ def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_syste
     return Look(spec, tokenizer, facts, frozenset(single), texts, own_system)
 
 
-def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally, figures: Figures) -> None:
+def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally, figures: Figures) -> None:
     """Count what is to be found in a row, in `tally` and `figures`; `turns` are those of `turns_in`."""
     texts = [rendered.text for rendered in item.rendered]
     if turns:
@@ -88,7 +86,7 @@ def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally,
         if texts and texts[0]:
             for code, detail in _contents(turns, look, texts):
                 tally.add(code, detail)
-    if look.family not in FREE:
+    if not look.record.writes_ends:
         _control_tokens(item, turns, look, tally)
     for rendered, examples in zip(item.rendered, item.examples, strict=True):
         if isinstance(examples, str):
@@ -102,20 +100,20 @@ def check_row(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally,
                 tally.add(code, detail)
 
 
-def turns_in(values: dict[str, Any], look: Look) -> list[Turn]:
+def turns_in(values: dict[str, Any], look: Look) -> list[Message]:
     """Return the turns of a row; none of a type without roles."""
-    if look.family not in WITH_ROLES:
+    if not look.record.roles:
         return []
     dataset = look.spec.dataset
-    if dataset.field_messages is None and look.family == "sharegpt":
+    if dataset.field_messages is None and dataset.kind.startswith("sharegpt"):
         dataset = dataset.model_copy(update={"field_messages": "conversations"})
     try:
-        return turns_of(values, dataset)
+        return list(read_messages(values, dataset))
     except DataError:
         return []
 
 
-def _count_roles(turns: Sequence[Turn], look: Look, figures: Figures) -> None:
+def _count_roles(turns: Sequence[Message], look: Look, figures: Figures) -> None:
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
         count, length, on = figures.by_role.get(turn.role, (0, 0, 0))
@@ -123,7 +121,7 @@ def _count_roles(turns: Sequence[Turn], look: Look, figures: Figures) -> None:
         figures.by_role[turn.role] = (count + 1, length + len(turn.content), on + is_trained)
 
 
-def _conversation(turns: Sequence[Turn], look: Look) -> Iterator[tuple[str, str]]:
+def _conversation(turns: Sequence[Message], look: Look) -> Iterator[tuple[str, str]]:
     """Yield what the roles and contents tell by themselves."""
     roles = [turn.role for turn in turns]
     for number, (role, before) in enumerate(zip(roles, ["", *roles], strict=False), 1):
@@ -138,14 +136,13 @@ def _conversation(turns: Sequence[Turn], look: Look) -> Iterator[tuple[str, str]
     if look.own_system and roles[0] != "system":
         yield "default-system", repr(look.own_system[:60])
     for number, turn in enumerate(turns, 1):
-        thought = turn.message.get(look.spec.dataset.template_thinking_key)
-        if not turn.content.strip() and not turn.message.get("tool_calls") and not thought:
+        has_thinking = bool(turn.thinking and turn.thinking.text)
+        if not turn.content.strip() and not turn.tool_calls and not has_thinking:
             yield "empty-turn", f"turn {number}, {turn.role}"
 
 
-def _contents(turns: Sequence[Turn], look: Look, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _contents(turns: Sequence[Message], look: Look, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what of the turns does not stand in the text, and what stands at the edges of answers."""
-    key = look.spec.dataset.template_thinking_key
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
         where = f"turn {index + 1}, {turn.role}"
@@ -155,8 +152,8 @@ def _contents(turns: Sequence[Turn], look: Look, texts: Sequence[str]) -> Iterat
                 yield "content-dropped", f"{where}: {turn.content.strip()[:40]!r}"
             elif index in trained:
                 yield "reasoning-dropped", f"{where}: {turn.content.strip()[:40]!r}"
-        thought = turn.message.get(key)
-        if index in trained and isinstance(thought, str) and thought.strip() and not _stands(thought, texts):
+        thought = turn.thinking.text if turn.thinking else ""
+        if index in trained and thought.strip() and not _stands(thought, texts):
             yield "reasoning-dropped", f"{where}: {thought.strip()[:40]!r}"
         if index in trained and turn.content.strip():
             yield from _answer(turn.content, look, where, any(turn.content in text for text in texts))
@@ -184,7 +181,7 @@ def _answer(content: str, look: Look, where: str, shown: bool) -> Iterator[tuple
             yield "end-in-answer", f"{where} holds {end} after {content[:inside][-20:]!r}"
 
 
-def _control_tokens(item: EncodedRow, turns: Sequence[Turn], look: Look, tally: Tally) -> None:
+def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally) -> None:
     """Count texts that hold the name of a control token; ends of answers are told apart."""
     if look.facts.control is None:
         return
@@ -207,7 +204,7 @@ def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first
     if first and facts.bos is not None:
         if ids[:2] == [facts.bos, facts.bos]:
             yield "bos-doubled", f"{look.tokenizer.bos_token} {look.tokenizer.bos_token}"
-        own = look.family == "input_output"
+        own = look.spec.dataset.kind == "input_output"
         if facts.adds_bos and ids[:1] != [facts.bos] and not own:
             yield "bos-missing", f"the first token is {look.tokenizer.convert_ids_to_tokens(ids[0]) if ids else 'none'}"
     if facts.unk is not None and facts.unk in ids and str(look.tokenizer.unk_token) not in example.text:
@@ -250,14 +247,14 @@ def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[s
     if wanted != found:
         wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
     if wanted != found:
-        place = parting(wanted, found)
+        place = first_difference(wanted, found)
         shown = f"{wanted[place : place + 20]!r} comes back as {found[place : place + 20]!r}"
         yield "roundtrip-differs", f"after {wanted[:place][-15:]!r}, {shown}"
 
 
 def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
     """Yield what is wrong where the prompt ends and the answer begins, of texts tokenised in parts."""
-    if rendered.joint or look.family in ("completion", "pretrain"):
+    if rendered.joint or look.record.splits:
         return
     for before, span in zip(rendered.spans, rendered.spans[1:], strict=False):
         prompt, answer = before.text + span.head, span.text[len(span.head) :]
@@ -268,7 +265,7 @@ def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str
             yield "prompt-ends-in-space", repr(prompt[-20:])
         elif prompt[-1] == ":" and answer[0].isalnum() and glued in decoded:
             yield "answer-glued", repr(glued)
-    if look.family == "input_output" or look.family in WITH_ROLES:
+    if look.spec.dataset.kind == "input_output" or look.record.roles:
         return
     for span in rendered.spans:
         if span.train and span.text.strip():

@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from tunesmith.checks.catalogue import finding
 from tunesmith.checks.report import Finding, Severity
-from tunesmith.data.formats.chat import difference, template_of
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.format import FormatSpec, template_of
+from tunesmith.data.prefix import describe_difference, prompt_is_prefix
 from tunesmith.data.samples import EncodedRow
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
@@ -58,10 +59,10 @@ def probe(template: ChatTemplate, turns: Sequence[dict[str, str]] = TURNS) -> Pr
             continue
         served = template.render(turns[:index], add_generation_prompt=True)
         alone = template.render(turns[: index + 1])
-        if not alone.startswith(served):
-            return Probe("unservable", difference(served, alone))
-        if not full.startswith(alone) and found.kind == "stable":
-            found = Probe("rewritten", difference(alone, full))
+        if not prompt_is_prefix(served, alone):
+            return Probe("unservable", describe_difference(served, alone))
+        if not prompt_is_prefix(alone, full) and found.kind == "stable":
+            found = Probe("rewritten", describe_difference(alone, full))
     return found
 
 
@@ -151,12 +152,11 @@ def _marks(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Finding]:
 
     They may differ in what the prompt ends with and in a newline after the end: nothing is lost by either.
     """
-    from tunesmith.data.formats.chat import chat
-
     template = template_of(spec)
     for turns in (TURNS[:2], TURNS):
         try:
-            rendered = chat({spec.dataset.field_messages or "messages": turns}, replace(spec, dataset=_plain(spec)))
+            plain = replace(spec, dataset=_plain(spec))
+            rendered = FORMATS["chat_template"]({spec.dataset.field_messages or "messages": turns}, plain)
         except DataError:
             return
         (examples, *rest) = encode(rendered, tokenizer)

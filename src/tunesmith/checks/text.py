@@ -1,11 +1,12 @@
-"""What a text alone tells: broken encodings, invisible characters, secrets and addresses.
+"""Checks of single texts: broken encodings, invisible characters, secrets and e-mail addresses.
 
-Secrets are never shown: `masked` stands before everything that is printed or written to a page.
+Secrets are never shown: `masked` is applied to everything that is printed or written to a page.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 SECRETS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -20,10 +21,10 @@ SECRETS: dict[str, tuple[tuple[str, ...], str]] = {
     "JSON web token": (("eyJ",), r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     "private key": (("PRIVATE KEY",), r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*"),
 }
-"""Kind of secret -> texts of which one stands in it, which are quick to look for, and its pattern."""
+"""Type of secret -> substrings of which it has one, for a fast search, and its pattern."""
 
 _SECRETS = {name: (hints, re.compile(pattern)) for name, (hints, pattern) in SECRETS.items()}
-_BEGUN = re.compile(
+_SECRET_START = re.compile(
     r"\b(?:AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|hf_|sk-|[sr]k_live_|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{6,}"
 )
 _EMAIL = re.compile(
@@ -42,7 +43,7 @@ _MOJIBAKE = re.compile(
 
 
 def strings(value: Any, *, skip: str = "") -> Iterator[str]:
-    """Yield all texts in a row's values, however deep; `skip` names a key whose value is left out."""
+    """Yield all strings in a row's values, at any depth, except below the key `skip`."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -55,10 +56,10 @@ def strings(value: Any, *, skip: str = "") -> Iterator[str]:
 
 
 def text_findings(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the code and detail of what is suspicious in a text."""
-    if found := _CONTROL.search(text):
-        yield "control-character", f"U+{ord(found[0]):04X} {_around(text, found.start())}"
-    for name, secret in _secrets(text):
+    """Yield the code and detail of each suspicious finding in a text."""
+    if match := _CONTROL.search(text):
+        yield "control-character", f"U+{ord(match[0]):04X} {_around(text, match.start())}"
+    for name, secret in _find_secrets(text):
         yield "secret", f"{name} {secret[:4]}..., {len(secret)} characters"
         break
     if "@" in text and (email := _EMAIL.search(text)):
@@ -67,46 +68,43 @@ def text_findings(text: str) -> Iterator[tuple[str, str]]:
         return
     if "\ufffd" in text:
         yield "replacement-character", _around(text, text.index("\ufffd"))
-    if found := _INVISIBLE.search(text):
-        yield "invisible-character", f"U+{ord(found[0]):04X} {_around(text, found.start())}"
-    if found := next((item for item in _MOJIBAKE.finditer(text) if _repaired(item[0])), None):
-        yield "mojibake", f"{found[0]} for {_repaired(found[0])}: {_around(text, found.start())}"
-    for found in _DECOMPOSED.finditer(text):
-        if len(unicodedata.normalize("NFC", found[0])) == 1:
-            yield "decomposed-letters", _around(text, found.start())
+    if match := _INVISIBLE.search(text):
+        yield "invisible-character", f"U+{ord(match[0]):04X} {_around(text, match.start())}"
+    if match := next((item for item in _MOJIBAKE.finditer(text) if _repair(item[0])), None):
+        yield "mojibake", f"{match[0]} for {_repair(match[0])}: {_around(text, match.start())}"
+    for match in _DECOMPOSED.finditer(text):
+        if len(unicodedata.normalize("NFC", match[0])) == 1:
+            yield "decomposed-letters", _around(text, match.start())
             break
 
 
 def masked(text: str, *, strict: bool = False) -> str:
-    """Return the text with all but the beginning of secrets and e-mail addresses blotted out, as long as it was.
+    """Return the text with secrets and e-mail addresses masked except for their start; the length stays the same.
 
-    What only begins like a secret, since the text is cut off, is blotted out too, unless `strict`.
+    Unless `strict`, what only starts like a secret is masked, too, because the text may be truncated.
     """
-    for _, secret in _secrets(text):
+    for _, secret in _find_secrets(text):
         text = text.replace(secret, secret[:4] + "•" * (len(secret) - 4))
     if "@" in text:
-        text = _EMAIL.sub(lambda found: found[0][0] + "•" * (len(found[0]) - 1), text)
-    return text if strict else _BEGUN.sub(lambda found: found[0][:4] + "•" * (len(found[0]) - 4), text)
+        text = _EMAIL.sub(lambda match: match[0][0] + "•" * (len(match[0]) - 1), text)
+    return text if strict else _SECRET_START.sub(lambda match: match[0][:4] + "•" * (len(match[0]) - 4), text)
 
 
 def masked_pieces(pieces: list[str]) -> list[str]:
-    """Return the pieces of one text with its secrets and addresses blotted out, each piece as long as it was."""
+    """Return the pieces of one text with secrets and addresses masked; their lengths stay the same."""
     text = masked("".join(pieces), strict=True)
-    found, place = [], 0
-    for piece in pieces:
-        found.append(text[place : place + len(piece)])
-        place += len(piece)
-    return found
+    ends = accumulate(map(len, pieces))
+    return [text[end - len(piece) : end] for piece, end in zip(pieces, ends, strict=True)]
 
 
-def _secrets(text: str) -> Iterator[tuple[str, str]]:
+def _find_secrets(text: str) -> Iterator[tuple[str, str]]:
     for name, (hints, pattern) in _SECRETS.items():
         if any(hint in text for hint in hints):
-            yield from ((name, found[0]) for found in pattern.finditer(text))
+            yield from ((name, match[0]) for match in pattern.finditer(text))
 
 
-def _repaired(broken: str) -> str:
-    """Return what was meant by a text that was decoded as Windows-1252 (or Latin-1, where that has no character)."""
+def _repair(broken: str) -> str:
+    """Return the original of a text that was decoded as Windows-1252, or Latin-1 where that has no character."""
     codes = [letter.encode("latin-1" if letter <= "\xff" else "cp1252") for letter in broken]
     try:
         return b"".join(codes).decode("utf-8")
@@ -114,5 +112,5 @@ def _repaired(broken: str) -> str:
         return ""
 
 
-def _around(text: str, place: int) -> str:
-    return repr(masked(text, strict=True)[max(0, place - 15) : place + 15])
+def _around(text: str, offset: int) -> str:
+    return repr(masked(text, strict=True)[max(0, offset - 15) : offset + 15])

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.report import Finding, Hit
-from tunesmith.data.formats.chat import parting
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.sentencepiece import sentencepiece_disagreements
 from tunesmith.data.tokenizer import Tokenizer, adds_bos, bos_disagrees
 from tunesmith.sections import AdapterSection, ModelSection
@@ -155,7 +155,7 @@ def _sentencepiece(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Findi
     found = sentencepiece_disagreements(Path(tokenizer.name_or_path), tokenizer, islice(texts, 1000))
     hits = []
     for text, ours, theirs in found[:HITS]:
-        place = parting(ours, theirs)
+        place = first_difference(ours, theirs)
         hits.append(Hit("", 0, f"{text[:40]!r}: token {place} is {ours[place:][:1]}, should be {theirs[place:][:1]}"))
     if hits:
         yield finding("sentencepiece-differs", hits[0].detail, count=len(found), hits=hits)

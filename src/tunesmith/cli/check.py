@@ -30,10 +30,10 @@ def check(arguments: list[str]) -> int:
     options.add_argument("--rows", type=int, metavar="N", help="look at the first N rows of each dataset")
     options.add_argument("--parity", action="store_true", help="prove that every way to serve feeds the same tokens")
     options.add_argument("--server", metavar="URL", help="--parity against this OpenAI-compatible server, not our own")
-    given, overrides = options.parse_known_args(arguments)
-    if given.rows is not None and given.rows < 1:
-        raise ConfigError(f"--rows {given.rows}: expected a number above 0")
-    config = read_config(given.file, overrides)
+    args, overrides = options.parse_known_args(arguments)
+    if args.rows is not None and args.rows < 1:
+        raise ConfigError(f"--rows {args.rows}: expected a number above 0")
+    config = read_config(args.file, overrides)
 
     from tunesmith.checks.doctor import run_checks
     from tunesmith.modeling.builtin import local_base_model
@@ -41,15 +41,15 @@ def check(arguments: list[str]) -> int:
 
     tokenizer = model_tokenizer(config.model)
     folder = local_base_model(config.model.base_model)
-    report = run_checks(config, tokenizer, limit=given.rows, model_folder=folder)
+    report = run_checks(config, tokenizer, limit=args.rows, model_folder=folder)
     try:
-        if given.parity or given.server:
+        if args.parity or args.server:
             from tunesmith.checks.parity import check_parity
 
-            report.findings += check_parity(config, tokenizer, server=given.server or True, model_folder=folder)
+            report.findings += check_parity(config, tokenizer, server=args.server or True, model_folder=folder)
     finally:  # a server that does not answer takes nothing from the report
-        page = Path(given.html or Path(config.data.dataset_prepared_path) / "check.html")
-        _show(report, page, given.json)
+        page = Path(args.html or Path(config.data.dataset_prepared_path) / "check.html")
+        _show(report, page, args.json)
     return DataError.exit_code if any(item.severity == "error" for item in report.findings) else 0
 
 

@@ -26,11 +26,11 @@ def config(arguments: list[str]) -> int:
     options = parser("config", SUMMARY, EXAMPLES)
     options.add_argument("file", metavar="FILE", help="YAML file, - for standard input, or the folder of a run")
     options.add_argument("--all", action="store_true", help="every other key too, with its default, as a comment")
-    given, overrides = options.parse_known_args(arguments)
-    found = read_recorded(given.file, overrides)
+    args, overrides = options.parse_known_args(arguments)
+    found = read_recorded(args.file, overrides)
     values = _from_here(found.values, (), found.source)
     rows = [(text, _origin(found, path)) for text, path in _lines(values, (), "")]
-    if given.all:
+    if args.all:
         unset = {key: value for key, value in found.settings().items() if key not in found.values}
         rows += [("", ""), *((f"# {key}: {flow(value)}", "default") for key, value in unset.items())]
     width = min(max(len(text) for text, _ in rows), 60)

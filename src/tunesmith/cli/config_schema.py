@@ -19,13 +19,13 @@ def config_schema(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("config-schema", SUMMARY, EXAMPLES, ABOUT)
     options.add_argument("--output", metavar="FILE", help="write it to this file, not to standard output")
-    given = options.parse_args(arguments)
+    args = options.parse_args(arguments)
     text = json.dumps(schema(), indent=1, ensure_ascii=False)
-    if given.output:
+    if args.output:
         try:
-            Path(given.output).write_text(text + "\n", encoding="utf-8")
+            Path(args.output).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"--output {given.output}: {error.strerror}") from None
+            raise ConfigError(f"--output {args.output}: {error.strerror}") from None
     else:
         print(text, flush=True)
     return 0

@@ -22,16 +22,16 @@ def diff(arguments: list[str]) -> int:
     options.add_argument("a", metavar="A", help="YAML file, address, or the folder of a run")
     options.add_argument("b", metavar="B", help="the other one")
     options.add_argument("--json", action="store_true", help="as JSON: {key: {a: value, b: value}}")
-    given, overrides = options.parse_known_args(arguments)
-    configs = [read_recorded(file, overrides) for file in (given.a, given.b)]
+    args, overrides = options.parse_known_args(arguments)
+    configs = [read_recorded(file, overrides) for file in (args.a, args.b)]
     a, b = (dict(_flat(config.settings())) for config in configs)
     asked = {key for config in configs for key, _ in _flat(config.settings(exclude_unset=True))}
     changed = [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in asked)]
-    if given.json:
+    if args.json:
         sides = {key: {side: of[key] for side, of in (("a", a), ("b", b)) if key in of} for key in changed}
         print(json.dumps(sides, indent=1, ensure_ascii=False), flush=True)
     elif changed:
-        rows = [("key", given.a, given.b), *((key, _cell(a, key), _cell(b, key)) for key in changed)]
+        rows = [("key", args.a, args.b), *((key, _cell(a, key), _cell(b, key)) for key in changed)]
         print(aligned(rows, left=range(3)), flush=True)
     return 1 if changed else 0
 

@@ -53,19 +53,19 @@ def examples(arguments: list[str]) -> int:
     options.add_argument("name", metavar="NAME", nargs="?", help="the example to show or copy")
     options.add_argument("folder", metavar="FOLDER", nargs="?", help="where to copy it")
     options.add_argument("--overwrite", action="store_true", help="copy over files that are there")
-    given = options.parse_args(arguments)
-    if given.action == "list":
+    args = options.parse_args(arguments)
+    if args.action == "list":
         print(_table())
         return 0
-    if given.action not in ("show", "copy"):
-        raise ConfigError(f"examples {given.action}: expected list, show NAME or copy NAME")
-    if given.name is None:
-        raise ConfigError(f"examples {given.action}: name one of {', '.join(item.name for item in every_example())}")
-    example = _find(given.name)
-    if given.action == "show":
+    if args.action not in ("show", "copy"):
+        raise ConfigError(f"examples {args.action}: expected list, show NAME or copy NAME")
+    if args.name is None:
+        raise ConfigError(f"examples {args.action}: name one of {', '.join(item.name for item in every_example())}")
+    example = _find(args.name)
+    if args.action == "show":
         print(example.file.read_text(encoding="utf-8"), end="", flush=True)
     else:
-        _copy(example, Path(given.folder or example.file.parent.name), overwrite=given.overwrite)
+        _copy(example, Path(args.folder or example.file.parent.name), overwrite=args.overwrite)
     return 0
 
 

@@ -10,7 +10,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.log import progress
 
 if TYPE_CHECKING:
-    from tunesmith.data.formats.spec import FormatSpec
+    from tunesmith.data.formats.format import FormatSpec
 
 SUMMARY = "Write the rows that pass the assertions, and next to them the rejected rows with the reasons."
 EXAMPLES = """  tunesmith filter rows.jsonl --assertions assertions.py

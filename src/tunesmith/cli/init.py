@@ -32,14 +32,14 @@ def init(arguments: list[str]) -> int:
     options.add_argument("--adapter", help=f"{', '.join(ADAPTERS)} (default lora)")
     options.add_argument("--output", metavar="FILE", help="the same as FILE")
     options.add_argument("--overwrite", action="store_true", help="write over a file that is there")
-    given = options.parse_args(arguments)
-    if given.file and given.output:
-        raise ConfigError(f"{given.file} and --output {given.output}: use only one")
-    given.output = given.output or given.file
+    args = options.parse_args(arguments)
+    if args.file and args.output:
+        raise ConfigError(f"{args.file} and --output {args.output}: use only one")
+    args.output = args.output or args.file
 
     from tunesmith.planning.draft import Answers, draft, fitting, measure
 
-    answers = Answers(**_answers(given))
+    answers = Answers(**_answers(args))
     print(answers.data)
     tokenizer = _tokenizer(answers.model)
     length = fitting(measure(answers, tokenizer) if tokenizer else [], answers)
@@ -54,9 +54,9 @@ def init(arguments: list[str]) -> int:
     return 0
 
 
-def _answers(given: argparse.Namespace) -> dict[str, Any]:
+def _answers(args: argparse.Namespace) -> dict[str, Any]:
     """Return what flags say; the rest is asked for where there is no data and a terminal, else a default."""
-    asks = given.data is None and sys.stdin.isatty()
+    asks = args.data is None and sys.stdin.isatty()
     questions: dict[str, tuple[str, Callable[[], str], Callable[[str], Any]]] = {
         "model": ("model: built-in, Hub repository or folder", lambda: MODEL, _model),
         "data": ("data: file, folder or Hub dataset", _some_file, _data),
@@ -66,10 +66,10 @@ def _answers(given: argparse.Namespace) -> dict[str, Any]:
             lambda text: _one_of("hardware", text, HARDWARE),
         ),
         "adapter": (f"adapter: {', '.join(ADAPTERS)}", lambda: "lora", lambda text: _one_of("adapter", text, ADAPTERS)),
-        "output": ("file to write", lambda: "finetune.yml", lambda text: _output(text, given.overwrite)),
+        "output": ("file to write", lambda: "finetune.yml", lambda text: _output(text, args.overwrite)),
     }
-    flags = vars(given)
-    if not asks and given.data is None:
+    flags = vars(args)
+    if not asks and args.data is None:
         raise ConfigError("--data is missing: the file to train on; --help shows examples")
     found = {name: take(flags[name]) for name, (_, _, take) in questions.items() if flags[name] is not None}
     for name, (text, default, take) in questions.items():

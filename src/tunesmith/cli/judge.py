@@ -9,10 +9,12 @@ from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
 from tunesmith.references import resolve_file
-from tunesmith.sections import Config, Judge
+from tunesmith.sections import Config
 
 if TYPE_CHECKING:
+    from tunesmith.evals.agreement import Labelled
     from tunesmith.evals.items import Item
+    from tunesmith.evals.judge import Judgment, LLMJudge
 
 SUMMARY = "Let another model judge answers by the rubric of the block `judge:`, or measure it against your labels."
 EXAMPLES = """  tunesmith judge lora.yml                                  # the answers of `tunesmith evaluate`
@@ -39,19 +41,22 @@ def judge(arguments: list[str]) -> int:
     section = config.evaluation.judge
     if section is None:
         raise ConfigError(f"{args.file} has no block `judge`, such as\n{BLOCK}")
-    if args.against is not None:
-        return _compare_with_labels(args, config, section)
+
     from tunesmith.evals.judge import judge_items, load_judge, table
     from tunesmith.generation.endpoint import open_endpoint
 
     llm_judge = load_judge(section, config.source)
-    items = read_answers(args.answers, config)
-    output = Path(args.output or Path(config.training.output_dir) / "run/judged.jsonl")
+    labelled = None if args.against is None else _read_labelled(args, config, llm_judge)
+    items = labelled.items if labelled else read_answers(args.answers, config)
+    name = "judged_labels.jsonl" if labelled else "judged.jsonl"
+    output = Path(args.output or Path(config.training.output_dir) / "run" / name)
     with open_endpoint(section.endpoint, config.source) as endpoint:
         judgments, stopped = judge_items(items, llm_judge, endpoint, output)
-        if judgments:
-            print(table(items, judgments))
-        note(f"{endpoint.spent}; critiques: {output}")
+    if labelled:
+        _print_agreement(labelled, judgments, args.show)
+    elif judgments:
+        print(table(items, judgments))
+    note(f"{endpoint.spent}; critiques: {output}")
     if stopped:
         raise stopped
     return 0
@@ -64,33 +69,27 @@ def read_answers(file: str | None, config: Config) -> "list[Item]":
     return read_items(file or report_of(config.training.output_dir))
 
 
-def _compare_with_labels(args: argparse.Namespace, config: Config, section: Judge) -> int:
-    """Judge the labelled answers, and show how far the judgments agree with the labels."""
-    from tunesmith.evals.agreement import advice, compare, disagreements, labelled_items, report
-    from tunesmith.evals.judge import judge_items, load_judge
+def _read_labelled(args: argparse.Namespace, config: Config, llm_judge: "LLMJudge") -> "Labelled":
+    """Return the labelled answers of --against, by default of `judge.labels`."""
+    from tunesmith.evals.agreement import labelled_items
     from tunesmith.evals.labels import read_labels
-    from tunesmith.generation.endpoint import open_endpoint
 
-    llm_judge = load_judge(section, config.source)
-    file = args.against or resolve_file(section.labels, config.source)
+    file = args.against or resolve_file(llm_judge.section.labels, config.source)
     labels = read_labels(Path(file))
-    by_id = any(len(key) == 1 for key in labels)
-    labelled = labelled_items(labels, llm_judge, read_answers(args.answers, config) if by_id else [], file)
-    output = Path(args.output or Path(config.training.output_dir) / "run/judged_labels.jsonl")
-    with open_endpoint(section.endpoint, config.source) as endpoint:
-        judgments, stopped = judge_items(labelled.items, llm_judge, endpoint, output)
-        spent = endpoint.spent
+    needs_answers = any(len(key) == 1 for key in labels)
+    return labelled_items(labels, llm_judge, read_answers(args.answers, config) if needs_answers else [], file)
+
+
+def _print_agreement(labelled: "Labelled", judgments: "list[Judgment]", num_shown: int) -> None:
+    """Print how far the judgments agree with the labels."""
+    from tunesmith.evals.agreement import advice, compare, disagreements, report
+
     pairs = compare(labelled, judgments)
     if pairs:
-        shown = disagreements(pairs, args.show)
-        print(f"{shown}\n" if shown else "all labels and judgments agree\n")
-        print(f"{report(pairs)}\n\n{advice(pairs)}")
+        blocks = disagreements(pairs, num_shown) or "all labels and judgments agree"
+        print(f"{blocks}\n\n{report(pairs)}\n\n{advice(pairs)}")
     if labelled.num_examples:
         note(f"excluded, because they are in `judge.examples`: {labelled.num_examples} of the labels")
-    note(f"{spent}; critiques: {output}")
-    if stopped:
-        raise stopped
-    return 0
 
 
 main = entry(judge)

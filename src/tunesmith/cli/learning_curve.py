@@ -32,7 +32,7 @@ def learning_curve(arguments: list[str]) -> int:
     from tunesmith.generation.served import check_local
     from tunesmith.training.sweep import run_sweep
 
-    check_local(config, "learning-curve")
+    check_local(config.evaluation.evaluation, "learning-curve")
     check_evaluation(config)  # errors should appear before hours of training
     trials = curve_trials(args.file, config, fractions, overrides.parse(rest))
     if code := run_sweep(trials, train_one):

@@ -1,4 +1,4 @@
-"""The `tunesmith` command: a table of commands, each imported only when it is asked for."""
+"""The `tunesmith` command: a table of commands, each imported only when it is used."""
 
 import importlib
 import os
@@ -18,13 +18,13 @@ COMMANDS = {
     "preprocess": "tokenise the data and look at the tokens that train",
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
-    "evaluate": "loss, perplexity and your assertions on held-out rows",
-    "learning-curve": "would more data help? trains on shares of the rows",
+    "evaluate": "loss, perplexity and your assertions on eval rows",
+    "learning-curve": "would more data help? trains on subsets of the rows",
     "label": "say by keyboard which answers are good",
     "judge": "another model judges answers by a rubric; does it agree with you?",
     "runs": "the runs on this disk: their curves, losses and differences",
     "merge-lora": "put an adapter into its base model",
-    "bench": "how fast this machine trains, beside TRL",
+    "bench": "benchmark against TRL",
     "explain": "what a key means, what it takes, and an example",
     "config": "what a file says once all is resolved, with origins",
     "diff": "the settings in which two configs or runs differ",
@@ -62,16 +62,16 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the first argument names and return its exit code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in {"-h", "--help", "help"}:
+    args = list(sys.argv[1:] if arguments is None else arguments)
+    if not args or args[0] in {"-h", "--help", "help"}:
         _say(usage())
-        return 0 if given else 2
-    if given[0] in {"-V", "--version"}:
+        return 0 if args else 2
+    if args[0] in {"-V", "--version"}:
         print(f"tunesmith {__version__}")
         return 0
-    name = given[0].replace("_", "-")
+    name = args[0].replace("_", "-")
     if name not in COMMANDS:
         print(f"error: no command `{name}`{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"tunesmith.cli.{name.replace('-', '_')}")
-    return int(module.main(given[1:]))
+    return int(module.main(args[1:]))

@@ -20,17 +20,17 @@ def preprocess(arguments: list[str]) -> int:
     options.add_argument("--debug-num-examples", type=int, metavar="N", default=1, help="how many (default 1)")
     options.add_argument("--debug-row", metavar="ROW", help="which: a line of the file, or FILE:LINE")
     options.add_argument("--debug-text-only", action="store_true", help="print the text without labels and ids")
-    given, overrides = options.parse_known_args(arguments)
-    config = read_config(given.file, overrides)
+    args, overrides = options.parse_known_args(arguments)
+    config = read_config(args.file, overrides)
 
     from tunesmith.data.splits import describe, prepare_splits
     from tunesmith.modeling.tokenizer import model_tokenizer
 
     tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(config, tokenizer, rebuild=True)
-    if given.debug or given.debug_text_only or given.debug_row:
-        indices = _rows(splits.train, given.debug_row, given.debug_num_examples)
-        _show(splits.train, indices, tokenizer, text_only=given.debug_text_only)
+    if args.debug or args.debug_text_only or args.debug_row:
+        indices = _rows(splits.train, args.debug_row, args.debug_num_examples)
+        _show(splits.train, indices, tokenizer, text_only=args.debug_text_only)
     print("\n".join(describe(splits.parts)))
     if splits.held_out is not None:
         print(f"training on {len(splits.train):,} samples, holding out {len(splits.held_out):,}")

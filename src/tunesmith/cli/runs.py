@@ -33,11 +33,11 @@ def runs(arguments: list[str]) -> int:
     options.add_argument("--sort", action="store_true", help="the lowest held-out loss first, not the oldest run")
     options.add_argument("--json", action="store_true", help="print JSON")
     options.add_argument("--page", metavar="FILE", help="write an HTML page with the curves of all of them")
-    given = options.parse_args(arguments)
+    args = options.parse_args(arguments)
 
     from tunesmith.training.record.runs import find_runs, write_page
 
-    folders = [Path(name) for name in given.folders] or [Path("outputs") if Path("outputs").is_dir() else Path(".")]
+    folders = [Path(name) for name in args.folders] or [Path("outputs") if Path("outputs").is_dir() else Path(".")]
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
@@ -45,12 +45,12 @@ def runs(arguments: list[str]) -> int:
     if not found:
         names = ", ".join(map(str, folders))
         raise ConfigError(f"no runs in {names}; a run is a folder that `tunesmith train` wrote, with run/run.json")
-    if given.sort:
+    if args.sort:
         found.sort(key=lambda item: (item.summary["eval_loss"] is None, item.summary["eval_loss"] or 0))
-    if given.page:
-        write_page(found, Path(given.page))
-        print(f"{len(found)} runs: {given.page}")
-    elif given.json:
+    if args.page:
+        write_page(found, Path(args.page))
+        print(f"{len(found)} runs: {args.page}")
+    elif args.json:
         print(json.dumps([item.as_dict() for item in found], indent=1, ensure_ascii=False, default=str))
     elif len(found) == 1 and folders[0].resolve() == found[0].folder.resolve():
         print("\n".join(_in_full(found[0])))

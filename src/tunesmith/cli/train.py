@@ -24,19 +24,19 @@ def train(arguments: list[str]) -> int:
     options.add_argument("--overwrite", action="store_true", help="move a run that is in output_dir aside")
     options.add_argument("--sweep", metavar="SWEEP", help="YAML file with lists of values: a run for each combination")
     options.add_argument("--dry-run", action="store_true", help="say what would be trained, and train nothing")
-    given, overrides = options.parse_known_args(arguments)
-    if given.resume and given.overwrite:
+    args, overrides = options.parse_known_args(arguments)
+    if args.resume and args.overwrite:
         raise ConfigError("--resume and --overwrite: use only one")
-    if given.sweep:
-        return _sweep(given, overrides)
-    config = read_config(given.file, overrides)
-    if given.dry_run:
+    if args.sweep:
+        return _sweep(args, overrides)
+    config = read_config(args.file, overrides)
+    if args.dry_run:
         from tunesmith.training.record.output import starting_point
 
-        start = starting_point(config.training, resume=given.resume, overwrite=given.overwrite)
+        start = starting_point(config.training, resume=args.resume, overwrite=args.overwrite)
         print(f"would train {config.model.base_model} into {config.training.output_dir}: {start or 'from the start'}")
         return 0
-    return 0 if train_one(config, resume=given.resume, overwrite=given.overwrite) else INTERRUPTED
+    return 0 if train_one(config, resume=args.resume, overwrite=args.overwrite) else INTERRUPTED
 
 
 def train_one(config: Config, *, resume: bool, overwrite: bool) -> bool:
@@ -48,17 +48,17 @@ def train_one(config: Config, *, resume: bool, overwrite: bool) -> bool:
     return train_config(config, resume=resume, overwrite=overwrite).finished
 
 
-def _sweep(given: argparse.Namespace, overrides: list[str]) -> int:
-    if given.overwrite:
+def _sweep(args: argparse.Namespace, overrides: list[str]) -> int:
+    if args.overwrite:
         raise ConfigError("--overwrite and --sweep: finished trials are kept; set another --output-dir to train anew")
 
     from tunesmith.config.trials import read_sweep
     from tunesmith.training.sweep import run_sweep, standings, table
 
-    trials = read_sweep(given.file, given.sweep, overrides)
+    trials = read_sweep(args.file, args.sweep, overrides)
     for text in dict.fromkeys(text for trial in trials for text in trial.config.notes):
         note(f"note: {text}")
-    if not given.dry_run:
+    if not args.dry_run:
         return run_sweep(trials, train_one)
     states = zip(trials, standings(trials), strict=True)
     print(table([{"trial": trial.name, **trial.values, "status": state} for trial, state in states]))

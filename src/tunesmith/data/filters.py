@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TextIO
 from tunesmith.assertions import AssertionRunner, Case, open_assertions
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import reference_answer
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row

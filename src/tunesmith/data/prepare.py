@@ -22,7 +22,7 @@ from filelock import FileLock
 from tunesmith.data import source as data_source
 from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
 from tunesmith.data.formats.answers import answer_specs
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer

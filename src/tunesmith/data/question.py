@@ -1,7 +1,7 @@
 """Prompts: the part of a row, or of a person's words, that inference feeds the model.
 
-The formats' own code renders them and stops where training begins, so that the prompt that is served is the prompt
-that was trained.
+The record of the dataset type renders them and stops where training begins, so that the prompt that is served is the
+prompt that was trained.
 """
 
 from collections.abc import Sequence
@@ -10,31 +10,25 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from tunesmith.data import source as data_source
-from tunesmith.data.formats.chat import chat_prompt, require_answer
-from tunesmith.data.formats.conversation import Message
-from tunesmith.data.formats.instruct import INSTRUCT, instruct_prompt
-from tunesmith.data.formats.messages import Turn as ChatTurn
-from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import require_template
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import CONVERSATIONS, conversation_of, encode, format_of, turns_of_pair
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.chat import require_answer
+from tunesmith.data.formats.format import Document, Format, FormatSpec
+from tunesmith.data.formats.prompt_completion import ask as ask_pair
+from tunesmith.data.formats.prompt_completion import holds_messages
+from tunesmith.data.formats.raw import ask_text, ask_without_bos
+from tunesmith.data.masks import format_of
+from tunesmith.data.messages import Conversation, Message, find_answer, text_message
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import Rendered, Row, Span
+from tunesmith.data.types import Rendered, Row
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
 Turn = dict[str, str]
 """A message: role and content."""
 
-PLAIN_TEXT = ("completion", "pretrain", "input_output", "prompt_completion")
-"""Types without a layout: what is asked is gone on with."""
-
-MESSAGES = {
-    "user": Message("human", "", 0),
-    "assistant": Message("gpt", "", 1),
-    "system": Message("system", ""),
-}
+STAND_IN = text_message("assistant", "(the answer)")
+"""Stands for the answer that the model is asked for."""
 
 
 class Question(NamedTuple):
@@ -43,7 +37,7 @@ class Question(NamedTuple):
     Attributes:
         input_ids: the prompt, token for token as it stands in the training sample.
         reference: the row's own answer.
-        text: what is asked, for reading: the user's last words, or the whole prompt of types without turns.
+        text: the question, for reading: the last user message, or the whole prompt of types with one turn.
     """
 
     input_ids: list[int]
@@ -61,31 +55,41 @@ def question(
         spec: settings of its dataset.
         tokenizer: the model's.
         source: the config's file.
-        said: turns that follow the prompt, an answer and what is said to it by turns, before the next answer.
+        said: turns that follow the prompt, an answer and a turn of the user by turns, before the next answer.
 
     Raises:
         DataError: the row does not fit its type.
     """
-    if (turns := _chat_turns(values, spec)) is not None:
-        last = _last_answer(turns)
-        if last == 0:
-            return None
-        require_template(spec)
-        messages = [turn.message for turn in turns[:last]]
-        rendered = chat_prompt([*messages, *said], spec, tools_of(values, spec.dataset))
-        words = [turn.content for turn in turns[:last] if turn.role == "user"]
-        return Question(prompt_ids(rendered, tokenizer), turns[last].content, words[-1] if words else "")
-    if spec.dataset.kind in CONVERSATIONS:
-        spoken, last = _conversation(values, spec)
-        if last == 0:
-            return None
-        words = [message.text for message in spoken[:last] if message.speaker == 0]
-        fed = _fed(spoken[: last + 1], said, spec, tokenizer, source)
-        return Question(fed, spoken[last].text, words[-1] if words else "")
-    if (found := _asked_text(values, spec, source)) is None:
+    record = format_of(spec, source)
+    spec = replace(spec, train_on_inputs=False)
+    content = record.read(values, spec)
+    if isinstance(content, Document):
+        return _document_question(content, record, spec, tokenizer, source, said)
+    index = _answer_index(content, record)
+    if index == 0:
         return None
-    prompt, answer = found
-    ids = _gone_on(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
+    before, answer = content.until(index), content.messages[index]
+    if record.templated or record.turns:
+        before = before._replace(messages=(*before.messages, *map(_message, said)))
+        said = ()
+    prompt = _prompt(before, answer, record, spec)
+    if not prompt.spans:
+        return None
+    ids = _continue(_encode_prompt(prompt, record, spec, tokenizer), said, spec, tokenizer, source)
+    users = [message.content for message in content.messages[:index] if message.role == "user"]
+    if record.ask and not record.templated:
+        return Question(ids, answer.content, prompt.text)
+    return Question(ids, answer.content, users[-1] if users else "")
+
+
+def _document_question(
+    document: Document, record: Format, spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn]
+) -> Question | None:
+    parts = _split_document(document)
+    if parts is None:
+        return None
+    prompt, answer = parts
+    ids = _continue(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
     return Question(ids, answer, prompt.text)
 
 
@@ -99,44 +103,43 @@ def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> s
     """
     if spec.preferences or spec.dataset.kind == "pretokenized":
         return ""
-    if (turns := _chat_turns(values, spec)) is not None:
-        return turns[_last_answer(turns)].content
-    if spec.dataset.kind in CONVERSATIONS:
-        messages, last = _conversation(values, spec)
-        return messages[last].text
-    found = _asked_text(values, spec, source)
-    return found[1] if found else ""
+    record = format_of(spec, source)
+    values = {name: value for name, value in values.items() if name != spec.dataset.field_tools}  # not in an answer
+    content = record.read(values, replace(spec, train_on_inputs=False))
+    if isinstance(content, Document):
+        parts = _split_document(content)
+        return parts[1] if parts else ""
+    return str(content.messages[_answer_index(content, record)].content)
 
 
-def _chat_turns(values: dict[str, Any], spec: FormatSpec) -> list[ChatTurn] | None:
-    """Return the turns of a row that a chat template renders, or None."""
-    if spec.dataset.type == "chat_template":
-        turns = turns_of(values, spec.dataset)
-    elif spec.dataset.kind == "prompt_completion" and isinstance(values.get("prompt"), list):
-        turns = turns_of_pair(values, spec)[0]
-    else:
-        return None
-    require_answer(turns)
-    return turns
-
-
-def _last_answer(turns: Sequence[ChatTurn]) -> int:
-    return max(index for index, turn in enumerate(turns) if turn.role == "assistant")
-
-
-def _conversation(values: dict[str, Any], spec: FormatSpec) -> tuple[list[Message], int]:
-    """Return the messages of a conversation without a chat template, and which is its last answer."""
-    messages = conversation_of(spec).read(values, spec)
-    answers = [index for index, said in enumerate(messages) if said.speaker == 1 and said.weight and said.text.strip()]
-    if not answers:
+def _answer_index(conversation: Conversation, record: Format) -> int:
+    """Return the index of the answer that is asked for."""
+    if record.templated:
+        require_answer(conversation.messages)
+        return max(index for index, turn in enumerate(conversation.messages) if turn.role == "assistant")
+    index = find_answer(conversation.messages)
+    if index is None:
         raise DataError("no turn of the model has content and a weight: there is nothing to ask for")
-    return messages, answers[-1]
+    return index
 
 
-def _asked_text(values: dict[str, Any], spec: FormatSpec, source: str) -> tuple[Rendered, str] | None:
-    """Return the prompt and the answer of a row of another type; None if it is trained from its first token on."""
-    samples = format_of(spec, source)(values, replace(spec, train_on_inputs=False))
-    texts = [sample for sample in samples if isinstance(sample, Rendered) and any(span.train for span in sample.spans)]
+def _prompt(before: Conversation, answer: Message, record: Format, spec: FormatSpec) -> Rendered:
+    """Return the prompt of a conversation for its next answer."""
+    if record.prompt:
+        return record.prompt(before, spec)
+    answered = before._replace(messages=(*before.messages, answer))
+    sample = record.render(answered, spec)[0]
+    assert isinstance(sample, Rendered)
+    return sample.prompt(last=True)
+
+
+def _split_document(document: Document) -> tuple[Rendered, str] | None:
+    """Return prompt and answer of a row that is no conversation; None if it is trained from its first token on."""
+    texts = [
+        sample
+        for sample in document.samples
+        if isinstance(sample, Rendered) and any(span.train for span in sample.spans)
+    ]
     if not texts or not texts[0].prompt().spans:
         return None
     prompt = texts[0].prompt(last=True)
@@ -144,11 +147,18 @@ def _asked_text(values: dict[str, Any], spec: FormatSpec, source: str) -> tuple[
 
 
 def _message(turn: Turn) -> Message:
-    return MESSAGES[turn["role"]]._replace(text=turn["content"])
+    return text_message(turn["role"], turn["content"])
 
 
-def _gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
-    """Return a prompt of a type that knows one turn, gone on with: the answer, a blank line, the next turn's prompt."""
+def _encode_prompt(prompt: Rendered, record: Format, spec: FormatSpec, tokenizer: Tokenizer) -> list[int]:
+    (examples,) = record.encode([prompt], tokenizer, sequence_len=spec.sequence_len)
+    if isinstance(examples, DataError):
+        raise examples
+    return examples[0].input_ids
+
+
+def _continue(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+    """Return a prompt of a type with one turn, continued: the answer, a blank line, the next turn's prompt."""
     for turn in said:
         if turn["role"] == "assistant":
             more = tokenizer(turn["content"] + "\n\n", add_special_tokens=False)["input_ids"]
@@ -159,23 +169,14 @@ def _gone_on(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: 
     return ids
 
 
-def _fed(
-    messages: Sequence[Message], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str
-) -> list[int]:
-    """Return the tokens of a conversation up to its last message, an answer; with the turns that are said before it."""
-    if said and keeps_history(spec.dataset):
-        messages, said = [*messages[:-1], *map(_message, said), messages[-1]], ()
-    rendered = conversation_of(spec).render(messages, replace(spec, train_on_inputs=False))
-    prompt = rendered.prompt(last=True)
-    (found,) = encode([prompt], tokenizer, spec)
-    if isinstance(found, DataError):
-        raise found
-    return _gone_on(found[0].input_ids, said, spec, tokenizer, source)
-
-
 def keeps_history(dataset: Dataset) -> bool:
-    """Whether a chat in this type goes on from earlier turns; other types know one turn."""
-    return dataset.kind == "chat_template" or (dataset.kind in CONVERSATIONS and dataset.kind != "instruct")
+    """Whether a chat in this type continues from earlier turns; other types have one turn."""
+    return dataset.kind in FORMATS and FORMATS[dataset.kind].turns
+
+
+def continues_text(dataset: Dataset) -> bool:
+    """Whether a question to a model of this type is a text to continue."""
+    return dataset.kind in FORMATS and FORMATS[dataset.kind].ask in (ask_text, ask_without_bos, ask_pair)
 
 
 def conversation_prompt(
@@ -183,35 +184,19 @@ def conversation_prompt(
 ) -> list[int]:
     """Return the tokens that the model is fed after `turns`, the last of which is the user's.
 
-    Types that know one turn take the last one as the instruction, or as the text to go on with. What is `said` since,
-    an answer and a turn of the user by turns, follows as in `question`.
+    Types with one turn take the last one as the instruction, or as the text to continue. What is `said` since, an
+    answer and a turn of the user by turns, follows as in `question`.
     """
-    text = turns[-1]["content"]
-    kind = spec.dataset.kind
-    if kind in CONVERSATIONS:
-        messages = [*map(_message, turns), MESSAGES["assistant"]._replace(text="(the answer)")]
-        return _fed(messages, said, spec, tokenizer, source)
-    if kind == "chat_template" or (kind == "prompt_completion" and spec.template and _holds_messages(spec, source)):
-        return prompt_ids(chat_prompt([*turns, *said], spec), tokenizer)
-    if kind in INSTRUCT:
-        system = [turn["content"] for turn in turns if turn["role"] == "system"]
-        rendered = instruct_prompt(text, system[0] if system else "", spec)
-    elif kind in PLAIN_TEXT:
-        rendered = Rendered((Span(text, False),), bos="never" if kind == "input_output" else "own")
-    elif kind in ("stepwise_supervised", "pretokenized"):
-        raise DataError(f"a model is not asked in words with type {kind}; set `type` to the layout of its prompts")
+    record = format_of(spec, source)
+    spec = replace(spec, source=source, train_on_inputs=False)
+    if record.turns or (record.templated and spec.template and holds_messages(spec)):
+        turns, said = [*turns, *said], ()
+    if record.ask:
+        ids = prompt_ids(record.ask(turns, spec), tokenizer)
     else:
-        row = {spec.dataset.field_instruction: text, spec.dataset.field_output: "(the answer)"}
-        answered = format_of(spec, source)(row, spec)[0]
-        assert isinstance(answered, Rendered)
-        rendered = answered.prompt(last=True)
-    return _gone_on(prompt_ids(rendered, tokenizer), said, spec, tokenizer, source)
-
-
-def _holds_messages(spec: FormatSpec, source: str) -> bool:
-    """Whether prompts of the dataset are messages, by its first row."""
-    rows = (row for row in data_source.read_rows(spec.dataset, source) if isinstance(row, Row))
-    return isinstance(next((row.values.get("prompt") for row in rows), None), list)
+        conversation = Conversation(tuple(map(_message, turns)))
+        ids = _encode_prompt(_prompt(conversation, STAND_IN, record, spec), record, spec, tokenizer)
+    return _continue(ids, said, spec, tokenizer, source)
 
 
 def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | None:
@@ -221,19 +206,13 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
     """
     if not keeps_history(spec.dataset):
         return None
-    found: set[str | None] = set()
+    record = format_of(spec, source)
+    systems: set[str | None] = set()
     try:
         for row in islice(data_source.read_rows(spec.dataset, source), rows):
             if isinstance(row, Row):
-                found.add(_system_turn(row.values, spec))
+                first = record.read(row.values, spec).messages[0]
+                systems.add(first.content if first.role == "system" else None)
     except DataError:
         return None
-    return found.pop() if len(found) == 1 else None
-
-
-def _system_turn(values: dict[str, Any], spec: FormatSpec) -> str | None:
-    if spec.dataset.kind in CONVERSATIONS:
-        messages = conversation_of(spec).read(values, spec)
-        return messages[0].text if messages and messages[0].name == "system" else None
-    first = turns_of(values, spec.dataset)[0]
-    return first.content if first.role == "system" else None
+    return systems.pop() if len(systems) == 1 else None

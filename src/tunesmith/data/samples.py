@@ -6,11 +6,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tunesmith.data.filters import Dropped, filtered_rows
-from tunesmith.data.formats.spec import FormatSpec
-from tunesmith.data.masks import encode, format_of
+from tunesmith.data.formats.format import Format, FormatSpec
+from tunesmith.data.masks import format_of
 from tunesmith.data.parallel import in_batches, on_all_cores
 from tunesmith.data.source import is_stream
 from tunesmith.data.tokenizer import Tokenizer
@@ -57,9 +57,9 @@ def encoded_rows(
         seconds: how long a call of an assertion in `filters` may take.
         drop: called with each row that they leave out.
     """
-    render = format_of(spec, source)
+    record = format_of(spec, source)
     batches = in_batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
-    work = partial(_encoded, render, spec, tokenizer)
+    work = partial(_encoded, record, spec, tokenizer)
     # A stream is read no further than it takes.
     yield from map(work, batches) if is_stream(spec.dataset) else on_all_cores(work, batches)
 
@@ -73,7 +73,7 @@ def _kept(rows: Iterable[Row | BadRow | Dropped], drop: Callable[[Dropped], obje
 
 
 def _encoded(
-    render: Callable[..., Any], spec: FormatSpec, tokenizer: Tokenizer, batch: list[Row | BadRow]
+    record: Format, spec: FormatSpec, tokenizer: Tokenizer, batch: list[Row | BadRow]
 ) -> list[EncodedRow | BadRow]:
     """Return the rows of a batch, rendered and tokenised."""
     found: list[EncodedRow | BadRow] = []
@@ -82,12 +82,12 @@ def _encoded(
             found.append(row)
             continue
         try:
-            found.append(EncodedRow(row, list(render(row.values, spec)), []))
+            found.append(EncodedRow(row, list(record(row.values, spec)), []))
         except DataError as error:
             found.append(BadRow(row.file, row.number, str(error)))
     good = [item for item in found if isinstance(item, EncodedRow)]
     texts = [rendered for item in good for rendered in item.rendered]
-    encoded = iter(encode(texts, tokenizer, spec))
+    encoded = iter(record.encode(texts, tokenizer, sequence_len=spec.sequence_len))
     for item in good:
         own = islice(encoded, len(item.rendered))
         item.examples.extend([_joined(own)] if spec.preferences else map(_usable, own))

@@ -1,1 +1,1 @@
-"""Evaluation: loss on held-out rows, and a user's assertions over generated answers."""
+"""Evaluation: loss on eval rows, metrics, assertions and an LLM judge on generated answers."""

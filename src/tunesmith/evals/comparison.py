@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tunesmith.evals.report import Report
-from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detectable, mcnemar, rows_for
+from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, required_rows
 
 
 class Comparison(NamedTuple):
@@ -50,9 +50,9 @@ class Comparison(NamedTuple):
         changed = (len(self.fixed) + len(self.broken)) / max(self.rows, 1)
         text = (
             f"cannot tell from {self.rows} rows: {self.after} against {self.before}, {measured}. "
-            f"So many rows show a difference of {100 * detectable(self.rows, changed):.0f} points or more"
+            f"So many rows show a difference of {100 * min_detectable_effect(self.rows, changed):.0f} points or more"
         )
-        needed = rows_for(self.difference.value, changed)
+        needed = required_rows(self.difference.value, changed)
         return text + (f"; one of {abs(value):.1f} needs about {_round_up(needed):,} rows" if needed else "")
 
     def as_dict(self) -> dict[str, Any]:

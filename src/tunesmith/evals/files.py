@@ -13,7 +13,7 @@ from tunesmith.pages.page import standalone
 def write_report(report: Report, compared: Sequence[Comparison], file: Path, title: str) -> list[Path]:
     """Write the JSON report to `file`, with Markdown and page next to it under the same name; return the paths.
 
-    The JSON is written last and by renaming, so that one that is there is whole.
+    The JSON is written last and atomically, so that an existing one is complete.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     content = report.as_dict() | {"comparisons": [item.as_dict() for item in compared], "title": title}

@@ -1,9 +1,9 @@
-// The page of labels. Every change is sent at once.
+// The label page. Every change is sent at once.
 
 const {file, items} = report;
-const undone = [];  // what each change replaced: {index, label, why}
+const undone = [];  // the replaced state of each change: {index, label, why}
 let current = 0;
-let saving = Promise.resolve();  // one after the other, so that the last word stays
+let saving = Promise.resolve();  // one after the other, so that the last change stays
 let waiting = null;  // timer of a reason that is being written
 
 const open = (from, step = 1) => {
@@ -121,5 +121,5 @@ $("undo").addEventListener("click", undo);
 $("previous").addEventListener("click", () => go(current - 1));
 $("next").addEventListener("click", () => go(current + 1));
 
-const asked = Number(location.hash.slice(1)) - 1;
-show(asked >= 0 && asked < items.length ? asked : Math.max(0, open(0)));
+const linked = Number(location.hash.slice(1)) - 1;
+show(linked >= 0 && linked < items.length ? linked : Math.max(0, open(0)));

@@ -96,7 +96,7 @@ class LabelFile:
             self._labels = labels
 
     def _write(self, labels: dict[Key, Label]) -> None:
-        """Write a file beside it and put that in its place, so that a kill leaves the old one or the new one."""
+        """Replace the file atomically."""
         columns = dict.fromkeys([*COLUMNS, *(column for label in labels.values() for column in label.more)])
         unfinished = self.file.with_name(f".{self.file.name}.unfinished")
         with unfinished.open("w", encoding="utf-8", newline="") as stream:

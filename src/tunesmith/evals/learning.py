@@ -10,7 +10,7 @@ from tunesmith.evals.baseline import REPORT
 from tunesmith.evals.comparison import comparisons
 from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
-from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, detectable, mcnemar, wilson
+from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, wilson
 from tunesmith.log import note
 from tunesmith.pages.plot import drawn
 from tunesmith.references import code_file
@@ -118,9 +118,8 @@ def advice(points: Sequence[Point], criterion: str) -> str:
     # A few rows that do not change have a bootstrap interval of width 0; Wilson's interval is wide enough for them.
     flat = max(difference.high, wilson(fixed, rows).high if not broken else 0.0) < FLAT and after.rate.value > 0
     if not helps and not flat:
-        evidence += (
-            f"; so many show a difference of {100 * detectable(rows, (fixed + broken) / rows):.0f} points or more"
-        )
+        effect = min_detectable_effect(rows, (fixed + broken) / rows)
+        evidence += f"; so many show a difference of {100 * effect:.0f} points or more"
     return _advise(helps, flat, evidence)
 
 

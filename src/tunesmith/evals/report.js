@@ -2,7 +2,7 @@
 
 const variants = Object.keys(report.summary), last = variants[variants.length - 1];
 const judged = report.criterion === "pass all assertions";
-const STEP = 25;  // rows that are drawn at once
+const STEP = 25;  // rows drawn at once
 const KINDS = [["all", "All", "a"], ["fixed", "Fixed", "f"], ["broken", "Broken", "b"], ["failed", "Failing", "x"]];
 const PARTS = [["fixed", "Fixed"], ["good", "Unchanged, good"], ["bad", "Unchanged, bad"], ["broken", "Broken"]];
 const state = {kind: "all", pair: report.comparisons.length - 1, drawn: STEP};
@@ -27,7 +27,7 @@ function drawHead() {
   $("facts").append(...facts(figures));
 }
 
-// A bar for each comparison: how the rows fall into fixed, unchanged and broken.
+// A bar for each comparison: fixed, unchanged and broken rows.
 function drawChanges() {
   const width = $("changes").clientWidth, bar = item => {
     const total = sum(PARTS.map(([name]) => item[name])), text = `${item.before} → ${item.after}`, drawn = [];
@@ -44,20 +44,20 @@ function drawChanges() {
   $("changes").replaceChildren(...report.comparisons.map(bar));
 }
 
-// What was measured on the rows: its name, its interval in a variant's summary, and whether it is a share, or a mean.
+// The measures of a variant: name, interval in its summary, and whether it is a fraction or a mean.
 function measures() {
   if (!report.rows.length) return [];
   const {assertions = {}, metrics = {}} = report.summary[last];
   const isShare = name => report.rows.every(row => typeof row.answers[last].scores[name] === "boolean");
-  const found = judged ? [["Pass all assertions", item => item.pass_rate, true]] : [];
-  for (const name of Object.keys(assertions)) found.push([name, item => item.assertions[name], true]);
-  for (const name of Object.keys(metrics)) found.push([name === "exact" ? "Exact match" : name, item => item.metrics[name], isShare(name)]);
-  return found;
+  const measures = judged ? [["Pass all assertions", item => item.pass_rate, true]] : [];
+  for (const name of Object.keys(assertions)) measures.push([name, item => item.assertions[name], true]);
+  for (const name of Object.keys(metrics)) measures.push([name === "exact" ? "Exact match" : name, item => item.metrics[name], isShare(name)]);
+  return measures;
 }
 
 // A line for each assertion and each metric that is true or false; a dot with its interval for each variant.
 function drawRates() {
-  const width = $("rates").clientWidth, narrow = width < 600;  // where the names stand above their lines
+  const width = $("rates").clientWidth, narrow = width < 600;  // names are above their lines
   const lines = measures().filter(([, , share]) => share);
   const left = narrow ? 16 : 260, above = narrow ? 20 : 0, height = above + 14 + 11 * variants.length, end = 4 + height * lines.length;
   const x = share => left + share * (width - 24 - left), drawn = [];
@@ -66,8 +66,8 @@ function drawRates() {
   }
   lines.forEach(([name, of], index) => {
     const top = 4 + index * height, short = name.length > 36 ? `${name.slice(0, 35)}…` : name;
-    const place = narrow ? {x: 0, y: top + 20} : {x: left - 16, y: top + height / 2 + 4, "text-anchor": "end"};
-    drawn.push(svg("text", {class: "name", ...place}, short, svg("title", {}, name)));
+    const position = narrow ? {x: 0, y: top + 20} : {x: left - 16, y: top + height / 2 + 4, "text-anchor": "end"};
+    drawn.push(svg("text", {class: "name", ...position}, short, svg("title", {}, name)));
     variants.forEach((variant, number) => {
       const y = top + above + 12 + 11 * number, {value, low, high} = of(report.summary[variant]);
       drawn.push(svg("line", {x1: x(low), x2: x(high), y1: y, y2: y, stroke: color(variant), "stroke-width": 3, opacity: .45, "stroke-linecap": "round"}));
@@ -83,41 +83,41 @@ function drawPlots() {
 }
 
 function drawFigures() {
-  const figure = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";  // a server tells none
+  const figure = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";  // a served model has no loss
   const written = ({value, low, high}, form) => `${form(value)} (${form(low)} to ${form(high)})`, precise = value => value.toPrecision(3);
   const lines = [["Held-out loss", figure("loss", 4)], ["Perplexity", figure("perplexity", 3)],
     ...measures().map(([name, of, share]) => [name, item => written(of(item), share ? percent : precise)])];
   $("figures").append(table(["", ...variants], lines.map(([name, cell]) => [name, ...variants.map(variant => cell(report.summary[variant]))])));
 }
 
-function placesOf(kind) {
-  if (kind === "all") return report.rows.map((row, place) => place);
-  if (kind === "failed") return report.rows.map((row, place) => place).filter(place => !good(report.rows[place].answers[last]))
+function indexesOf(kind) {
+  if (kind === "all") return report.rows.map((row, index) => index);
+  if (kind === "failed") return report.rows.map((row, index) => index).filter(index => !good(report.rows[index].answers[last]))
     .sort((a, b) => Object.keys(report.rows[b].answers[last].failed).length - Object.keys(report.rows[a].answers[last].failed).length);
   return pair() ? pair()[`${kind}_rows`] : [];
 }
 
 function chosen() {
   const text = $("text").value.toLowerCase(), assertion = $("assertion").value;
-  return placesOf(state.kind).filter(place => {
-    const row = report.rows[place], answers = Object.values(row.answers);
-    const said = [row.question, row.reference, ...answers.map(answer => answer.text)].join("\n").toLowerCase();
-    return said.includes(text) && (!assertion || answers.some(answer => assertion in answer.failed));
+  return indexesOf(state.kind).filter(index => {
+    const row = report.rows[index], answers = Object.values(row.answers);
+    const words = [row.question, row.reference, ...answers.map(answer => answer.text)].join("\n").toLowerCase();
+    return words.includes(text) && (!assertion || answers.some(answer => assertion in answer.failed));
   });
 }
 
-// One broken answer fails many assertions for one reason: reason and the names of those that give it.
+// One answer may fail many assertions for one reason: the reason and the names of its assertions.
 function byReason(failed) {
-  const found = {};
-  for (const [name, reason] of Object.entries(failed)) (found[reason] ||= []).push(name);
-  return Object.entries(found).map(([reason, names]) => [reason, names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(", ")]);
+  const names = {};
+  for (const [name, reason] of Object.entries(failed)) (names[reason] ||= []).push(name);
+  return Object.entries(names).map(([reason, list]) => [reason, list.length > 2 ? `${list[0]} and ${list.length - 1} more` : list.join(", ")]);
 }
 
-// What is asked stands at the end, after what is given; only a heading such as `### Response:` may follow.
+// The question is usually the last line; only a heading such as `### Response:` may follow.
 function drawQuestion(text) {
   const lines = text.trim().split("\n"), last = lines.findLast(line => line && !line.endsWith(":")) ?? lines.at(-1);
-  const asked = el("p", {class: "question"}, el("b", null, last));
-  return lines.length > 1 ? [asked, el("details", null, el("summary", {class: "small"}, `all ${lines.length} lines of the question`), el("div", {class: "question"}, text))] : [asked];
+  const question = el("p", {class: "question"}, el("b", null, last));
+  return lines.length > 1 ? [question, el("details", null, el("summary", {class: "small"}, `all ${lines.length} lines of the question`), el("div", {class: "question"}, text))] : [question];
 }
 
 function drawAnswer(name, answer) {
@@ -130,8 +130,8 @@ function drawAnswer(name, answer) {
     scores.length ? el("p", {class: "scores"}, scores.join(" · ")) : null);
 }
 
-function drawRow(place) {
-  const row = report.rows[place], kind = ["fixed", "broken"].find(name => pair() && pair()[`${name}_rows`].includes(place));
+function drawRow(index) {
+  const row = report.rows[index], kind = ["fixed", "broken"].find(name => pair() && pair()[`${name}_rows`].includes(index));
   return el("article", {class: "card row", tabindex: "0", "aria-label": `${row.file} row ${row.row}`},
     el("p", {class: "small bar"}, `${row.file}:${row.row}`, kind ? el("span", {class: `badge ${kind === "fixed" ? "good" : "bad"}`}, kind) : null),
     ...drawQuestion(row.question),
@@ -140,12 +140,12 @@ function drawRow(place) {
 }
 
 function drawRows() {
-  const places = chosen();
+  const indexes = chosen();
   $("kinds").replaceChildren(...KINDS.filter(([kind]) => pair() || kind === "all" || kind === "failed").map(([kind, title]) =>
-    button(`${title} ${placesOf(kind).length}`, () => show(kind), {"aria-pressed": String(kind === state.kind)})), el("span", {class: "end small", role: "status"}, `${places.length} of ${report.rows.length} rows`));
-  $("rows").replaceChildren(...places.slice(0, state.drawn).map(drawRow));
-  if (!places.length) $("rows").append(empty("No row is like this."));
-  $("more").hidden = places.length <= state.drawn;
+    button(`${title} ${indexesOf(kind).length}`, () => show(kind), {"aria-pressed": String(kind === state.kind)})), el("span", {class: "end small", role: "status"}, `${indexes.length} of ${report.rows.length} rows`));
+  $("rows").replaceChildren(...indexes.slice(0, state.drawn).map(drawRow));
+  if (!indexes.length) $("rows").append(empty("No row is like this."));
+  $("more").hidden = indexes.length <= state.drawn;
 }
 
 function show(kind) {

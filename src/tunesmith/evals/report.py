@@ -111,11 +111,11 @@ class Report:
         if self.assertions:
             rates = {name: wilson(count - failed, count)._asdict() for name, failed in failures.items()}
             figures |= {"passed": sum(self.passes(variant)), "failures": failures, "assertions": rates}
-        metrics = {name: measured(self.scores(variant, name))._asdict() for name in self.metrics}
+        metrics = {name: summarize_scores(self.scores(variant, name))._asdict() for name in self.metrics}
         return figures | {"pass_rate": self.pass_rate(variant)._asdict(), "metrics": metrics}
 
 
-def measured(values: Sequence[bool | float]) -> Interval:
+def summarize_scores(values: Sequence[bool | float]) -> Interval:
     """Return the fraction of true scores, or the mean of numbers, with its interval."""
     if all(isinstance(value, bool) for value in values):
         return wilson(sum(map(bool, values)), len(values))

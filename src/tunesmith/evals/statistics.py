@@ -52,7 +52,7 @@ def bootstrap(values: Sequence[float], seed: int = 0) -> Interval:
     return Interval(float(distinct @ counts / rows), float(low), float(high))
 
 
-def rows_for(difference: float, changed: float) -> int:
+def required_rows(difference: float, changed: float) -> int:
     """Return how many rows McNemar's test needs for a difference of two rates with 80% power (Connor 1987).
 
     Args:
@@ -64,7 +64,7 @@ def rows_for(difference: float, changed: float) -> int:
     return math.ceil(root**2 / difference**2) if difference else 0
 
 
-def detectable(rows: int, changed: float) -> float:
+def min_detectable_effect(rows: int, changed: float) -> float:
     """Return the minimum detectable difference of two rates with 80% power; 1 if there is none.
 
     McNemar's test needs at least six rows that all change in the same direction.
@@ -72,7 +72,7 @@ def detectable(rows: int, changed: float) -> float:
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (low, middle) if rows_for(middle, changed) <= rows else (middle, high)
+        low, high = (low, middle) if required_rows(middle, changed) <= rows else (middle, high)
     return min(1.0, max(high, 6 / max(rows, 1)))
 
 

@@ -27,8 +27,9 @@ def run_tasks(config: Config, names: Sequence[str], *, base: bool, tuned: bool) 
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
-    check_local(config, "--tasks")
-    tokenizer, section = model_tokenizer(config.model), config.evaluation.evaluation
+    section = config.evaluation.evaluation
+    check_local(section, "--tasks")
+    tokenizer = model_tokenizer(config.model)
     results: dict[str, dict[str, dict[str, Any]]] = {}
     for variant in load_variants(config, detect(), base=base, tuned=tuned):
         model = HFLM(pretrained=variant.model, tokenizer=tokenizer, batch_size=section.batch_size)

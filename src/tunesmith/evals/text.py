@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tunesmith.evals.comparison import Comparison
-from tunesmith.evals.report import JudgedRow, Report, measured
+from tunesmith.evals.report import JudgedRow, Report, summarize_scores
 from tunesmith.evals.statistics import Interval, wilson
 from tunesmith.log import aligned, shortened
 
@@ -30,9 +30,11 @@ def _summary_lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
         scores = [report.scores(variant, name) for variant in variants]
         title = "exact match" if name == "exact" else name
         if all(isinstance(score, bool) for column in scores for score in column):
-            lines.append([f"{title}, of {count}", *(_format_rate(measured(column), count) for column in scores)])
+            lines.append(
+                [f"{title}, of {count}", *(_format_rate(summarize_scores(column), count) for column in scores)]
+            )
         else:
-            lines.append([f"{title}, mean", *(_format_mean(measured(column)) for column in scores)])
+            lines.append([f"{title}, mean", *(_format_mean(summarize_scores(column)) for column in scores)])
     return lines
 
 

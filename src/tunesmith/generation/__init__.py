@@ -1,1 +1,1 @@
-"""Generation: the tuned model and its base, asked with the prompt that was trained."""
+"""Generation: answers of the tuned model and its base, from the trained prompt; local, endpoint or served models."""

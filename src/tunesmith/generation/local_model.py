@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from tunesmith.config.folder import load_folder
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.generation.budget import Budget, Stopped
 from tunesmith.generation.exchange import Completion, Refused, Request

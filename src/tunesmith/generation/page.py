@@ -10,7 +10,7 @@ from html import escape
 from threading import Lock
 from typing import Any, NamedTuple
 
-from tunesmith.data.question import PLAIN_TEXT, Turn, keeps_history
+from tunesmith.data.question import Turn, continues_text, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.session import GenerationSession
@@ -243,7 +243,7 @@ def _layout(
     gr: Any, variants: Sequence[ModelVariant], dataset: Dataset, system: str | None, sampling: Sampling
 ) -> _Widgets:
     """Create the components from top to bottom."""
-    words = "Text to continue" if dataset.kind in PLAIN_TEXT else "Your question"
+    words = "Text to continue" if continues_text(dataset) else "Your question"
     conversation = gr.State(())
     with gr.Row():
         chats = [_chat(gr, variant) for variant in variants]

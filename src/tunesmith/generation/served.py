@@ -24,7 +24,7 @@ from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.generate import end_tokens
 from tunesmith.modeling.precision import choose_precision
-from tunesmith.sections import Config, EndpointSection
+from tunesmith.sections import Config, EndpointSection, Evaluation
 
 START_SECONDS = 1800
 """vLLM must have loaded its model by then; it may download the weights first."""
@@ -40,9 +40,8 @@ class Launch(NamedTuple):
     names: list[str]
 
 
-def check_local(config: Config, user: str) -> None:
+def check_local(section: Evaluation, user: str) -> None:
     """Raise a ConfigError if the answers of an evaluation come from a server, which `user` cannot use."""
-    section = config.evaluation.evaluation
     if section.endpoint or section.backend == "vllm":
         key = "endpoint" if section.endpoint else "backend: vllm"
         raise ConfigError(f"{user} needs the model itself, not a server: remove `evaluation.{key}`")

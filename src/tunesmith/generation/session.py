@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tunesmith.assertions import AssertionRunner, Case
 from tunesmith.checks.manifest import changed_prompts, prompt_manifest
 from tunesmith.data import source as data_source
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_specs
 from tunesmith.data.question import Question, Turn, conversation_prompt, keeps_history, question, shared_system_turn
 from tunesmith.data.tokenizer import Tokenizer

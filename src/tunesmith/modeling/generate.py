@@ -1,4 +1,4 @@
-"""Generates text from token prompts: in batches, or streamed. Ends at the end tokens that training used."""
+"""Generates text from token ids: in batches, or streamed. Stops at the stop tokens that training used."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,16 +14,16 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 
 CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
-"""What this version of transformers calls the states that a model keeps."""
+"""The argument of this version of transformers for the KV cache."""
 PLAIN_LAYERS: tuple[type, ...] = (DynamicLayer, DynamicSlidingWindowLayer)
-"""Layers of what a model keeps that are keys and values alone, of which rows can be taken out."""
+"""Cache layers with only keys and values, from which rows can be removed."""
 STAGE = 32
-"""Tokens after which answers that have ended leave their batch."""
+"""Tokens after which finished answers are dropped from the batch."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen. `temperature` 0 takes the likeliest."""
+    """How the next token is chosen. `temperature` 0 is greedy decoding."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0
@@ -47,17 +47,17 @@ class ModelVariant:
 
 
 def end_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
-    """Return the tokens that end an answer: the tokenizer's and the model's end token, and the template's turn end.
+    """Return the stop tokens: EOS of the tokenizer and of the model, and the template's end-of-turn token.
 
-    A model at a server, for which `model` is None, ends at its own end token anyway.
+    A served model, for which `model` is None, stops at its own EOS anyway.
     """
-    found = {tokenizer.eos_token_id}
+    token_ids = {tokenizer.eos_token_id}
     if model is not None:
         configured = model.generation_config.eos_token_id
-        found |= set(configured if isinstance(configured, list) else [configured])
+        token_ids |= set(configured if isinstance(configured, list) else [configured])
     if template and (text := template.turn_end()):
-        found.add(tokenizer.convert_tokens_to_ids(text))
-    return sorted(found - {None})
+        token_ids.add(tokenizer.convert_tokens_to_ids(text))
+    return sorted(token_ids - {None})
 
 
 def generate(
@@ -70,18 +70,18 @@ def generate(
     batch_size: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> list[str]:
-    """Return the answer to each prompt. Prompts of like length go together, so that little is padded.
+    """Return the answer to each prompt. Prompts of similar length form a batch, to pad little.
 
-    The longest come first: if memory is short, that is known at once.
+    The longest come first, so that a lack of memory shows at once.
 
     Args:
         variant: the model.
         prompts: token ids of each prompt.
-        tokenizer: turns ids into text.
+        tokenizer: decodes the answers.
         sampling: how tokens are chosen.
-        ends: ids of tokens that end an answer; they are not part of it.
-        batch_size: answers made at once.
-        advance: called with the number of answers made.
+        ends: stop tokens; they are not part of an answer.
+        batch_size: answers generated at once.
+        advance: called with the number of new answers.
     """
     answers = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
@@ -96,61 +96,61 @@ def generate(
             [[pad] * left + list(prompts[i]) for i, left in zip(chosen, padding, strict=True)], device=device
         )
         mask = torch.tensor([[0] * left + [1] * (width - left) for left in padding], device=device)
-        with variant.activate(), torch.no_grad(), _states_in_one_piece(variant.model):
-            for row, tokens in _completed(variant.model, ids, mask, sampling, ends, pad):
+        with variant.activate(), torch.no_grad(), _contiguous_last_states(variant.model):
+            for row, tokens in _complete_batch(variant.model, ids, mask, sampling, ends, pad):
                 answers[chosen[row]] = tokenizer.decode(_until_end(tokens, ends), skip_special_tokens=True)
                 advance(1)
     return answers
 
 
-def _completed(
+def _complete_batch(
     model: Any, ids: torch.Tensor, mask: torch.Tensor, sampling: Sampling, ends: list[int], pad: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Yield rows of a batch and their new tokens as they end; a row that has ended takes no more time.
+    """Yield rows of a batch with their new tokens as they finish; finished rows are dropped from the batch.
 
-    After each `STAGE` tokens the others go on from what the model has kept of them. If that is more than keys and
-    values, as with linear attention, they are done anew after the first stage, and to their end.
+    After each `STAGE` tokens the other rows continue from the KV cache. If it has more than keys and values, as with
+    linear attention, they are generated again after the first stage, without further stages.
     """
     width, rows = ids.shape[1], list(range(len(ids)))
-    kept: Any = None
+    cache: Any = None
     while rows:
         length = sampling.max_new_tokens - (ids.shape[1] - width)
-        if kept is not None or ids.shape[1] == width:
+        if cache is not None or ids.shape[1] == width:
             length = min(STAGE, length)
-        made = model.generate(
+        output = model.generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=_settings(replace(sampling, max_new_tokens=length), ends, pad),
-            **({} if kept is None else {CACHE: kept}),
+            **({} if cache is None else {CACHE: cache}),
         )
-        ids, kept = made.sequences, _divisible(made.get(CACHE))
+        ids, cache = output.sequences, _divisible(output.get(CACHE))
         is_last = ids.shape[1] - width >= sampling.max_new_tokens
-        going: list[int] = []
-        for place, tokens in enumerate(ids[:, width:].tolist()):
+        unfinished: list[int] = []
+        for index, tokens in enumerate(ids[:, width:].tolist()):
             if is_last or not set(ends).isdisjoint(tokens):
-                yield rows[place], tokens
+                yield rows[index], tokens
             else:
-                going.append(place)
+                unfinished.append(index)
         mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)
-        if len(going) < len(rows):
-            chosen = torch.tensor(going, dtype=torch.long, device=ids.device)
-            rows, ids, mask = [rows[place] for place in going], ids[chosen], mask[chosen]
-            if kept is not None and rows:
-                kept.batch_select_indices(chosen)
+        if len(unfinished) < len(rows):
+            chosen = torch.tensor(unfinished, dtype=torch.long, device=ids.device)
+            rows, ids, mask = [rows[index] for index in unfinished], ids[chosen], mask[chosen]
+            if cache is not None and rows:
+                cache.batch_select_indices(chosen)
 
 
-def _divisible(kept: Any) -> Any:
-    """Return what a model has kept if rows can be taken out of it, else None."""
-    plain = isinstance(kept, DynamicCache) and all(type(layer) in PLAIN_LAYERS for layer in kept.layers)
-    return kept if plain else None
+def _divisible(cache: Any) -> Any:
+    """Return a cache if rows can be removed from it, else None."""
+    is_plain = isinstance(cache, DynamicCache) and all(type(layer) in PLAIN_LAYERS for layer in cache.layers)
+    return cache if is_plain else None
 
 
 @contextmanager
-def _states_in_one_piece(model: Any) -> Iterator[None]:
-    """Give the head the last states of a batch in memory of their own while the context lasts.
+def _contiguous_last_states(model: Any) -> Iterator[None]:
+    """Make the last hidden states of a batch contiguous before the LM head.
 
-    transformers passes a slice of all states, for which torch on a CPU copies the head's weights once for each row:
-    measured for 16 rows of the built-in model in bf16, 1.6 seconds and 800 MB in place of 7 milliseconds.
+    transformers passes a slice of all states, for which torch on a CPU copies the head's weights for each row: for 16
+    rows of the built-in model in bf16 that takes 1.6 s and 800 MB instead of 7 ms.
     """
     head = model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda module, inputs: (inputs[0].contiguous(), *inputs[1:]))
@@ -163,7 +163,7 @@ def _states_in_one_piece(model: Any) -> Iterator[None]:
 def stream(
     variant: ModelVariant, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
-    """Yield the answer to one prompt piece by piece, as it is made. Who stops reading stops the model too."""
+    """Yield the answer to one prompt piece by piece. Closing the iterator stops the generation."""
     texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     ids = torch.tensor([list(prompt)], device=variant.model.device)
     closed = Event()
@@ -180,7 +180,7 @@ def stream(
                     stopping_criteria=[lambda tokens, scores: closed.is_set()],
                     streamer=texts,
                 )
-        except BaseException as error:  # raised again in the thread that reads
+        except BaseException as error:  # raised again in the reading thread
             failure.append(error)
             texts.end()
 
@@ -196,14 +196,14 @@ def stream(
 
 
 def _settings(sampling: Sampling, ends: list[int], pad: int) -> GenerationConfig:
-    """Return transformers' settings; those of the model's own file are left out, so that ours are all there is."""
-    random = sampling.temperature > 0
+    """Return transformers' settings, without those of the model's generation_config.json."""
+    samples = sampling.temperature > 0
     return GenerationConfig(
         max_new_tokens=sampling.max_new_tokens,
-        do_sample=random,
-        temperature=sampling.temperature if random else None,
-        top_p=sampling.top_p if random else None,
-        top_k=sampling.top_k if random else None,
+        do_sample=samples,
+        temperature=sampling.temperature if samples else None,
+        top_p=sampling.top_p if samples else None,
+        top_k=sampling.top_k if samples else None,
         repetition_penalty=sampling.repetition_penalty,
         eos_token_id=ends,
         pad_token_id=pad,

@@ -11,8 +11,9 @@ import yaml
 
 from tunesmith.config.load import load_values
 from tunesmith.config.yaml_source import flow
+from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.answers import answer_specs
-from tunesmith.data.formats.detect import COLUMNS, detected
+from tunesmith.data.formats.detect import KNOWN, detected
 from tunesmith.data.formats.preference import STYLES
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import EncodedRow, encoded_rows
@@ -30,8 +31,6 @@ MEASURED = 1000
 """Rows that are tokenised to choose `sequence_len`."""
 COUNTED = 100_000
 """Rows that are counted."""
-CUT = ("completion", "pretrain")
-"""Types whose long texts are cut into pieces, so that none is lost."""
 
 
 class Look(NamedTuple):
@@ -108,7 +107,7 @@ def _preference_entry(values: Mapping[str, Any], rl: str) -> dict[str, Any]:
 
 
 def _unknown(path: str, columns: Sequence[str]) -> str:
-    known = "; ".join(f"{' + '.join(names)} ({keys['type']})" for names, keys in COLUMNS)
+    known = "; ".join(f"{' + '.join(columns.names)} ({name})" for columns, name in KNOWN)
     one, other = [*columns, "question", "answer"][:2] if len(columns) > 1 else ("question", "answer")
     return (
         f"{path}: no type is known for the columns {', '.join(columns)}. Known are {known}; prompt + chosen + rejected "
@@ -150,7 +149,8 @@ def fitting(sizes: Sequence[int], answers: Answers) -> Length:
         return (min(2048, limit), "not measured, the tokenizer is not on this machine")
     longest, most = sizes[-1], sizes[int(0.95 * (len(sizes) - 1))]
     chosen = next(size for size in (2**power for power in range(8, 40)) if size >= min(longest, limit))
-    if answers.data.entry.get("type") in CUT:
+    kind = answers.data.entry.get("type")
+    if kind in FORMATS and FORMATS[kind].splits:
         return (chosen, f"the longest text has {longest} tokens; a longer one than this is cut into pieces")
     chosen = max(chosen, 2 ** (most - 1).bit_length())
     if chosen >= longest:

@@ -1,1 +1,1 @@
-"""Data that is made or sorted out: which rows are worth training on, and rows that a model writes."""
+"""Synthetic data: rows that a model writes after seed rows, validated and with provenance."""

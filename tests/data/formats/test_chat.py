@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tunesmith.data.formats.chat import chat
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError
@@ -26,7 +26,9 @@ def render_all(tokenizer):
 
     def call(row, jinja=None, template=None, **keys):
         dataset = Dataset.model_validate({"path": "x", "type": "chat_template"} | keys)
-        return chat(row, FormatSpec(dataset, False, chat_template(tokenizer, template, jinja, "config.yml")))
+        return FORMATS["chat_template"](
+            row, FormatSpec(dataset, False, chat_template(tokenizer, template, jinja, "config.yml"))
+        )
 
     return call
 
@@ -93,7 +95,7 @@ def test_a_generation_prompt_that_is_no_prefix_is_refused_with_both_texts(render
     with pytest.raises(DataError) as caught:
         render(PAIR, jinja=jinja)
     assert str(caught.value).startswith(
-        "the prompt that a server feeds before turn 2 is not how the training text goes on: after '<user>hi<' it has "
+        "the prompt that a server feeds before turn 2 is not how the training text starts: after '<user>hi<' it has "
         "'model>', the training text 'assistant>yo'. Choose another `chat_template`; trl has some made for training"
     )
 
@@ -292,9 +294,9 @@ def test_what_was_learnt_of_one_row_serves_the_next_without_more_renders(render_
 
     counting = Counting(template.tokenizer, template.text, template.stops)
     row = turns(*[("user", f"q{n}") if n % 2 == 0 else ("assistant", f"a{n}") for n in range(200)])
-    chat(row, replace(spec, template=counting))
+    FORMATS["chat_template"](row, replace(spec, template=counting))
     assert len(renders) < 15
     renders.clear()
-    (rendered,) = chat(row, replace(spec, template=counting))
+    (rendered,) = FORMATS["chat_template"](row, replace(spec, template=counting))
     assert renders == [200, 200, 199]
     assert len(rendered.prompts) == 100

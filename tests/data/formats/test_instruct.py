@@ -3,8 +3,8 @@
 import pytest
 
 import tunesmith
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.layouts import LAYOUTS
-from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.data.masks import format_of
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.types import Rendered, Span

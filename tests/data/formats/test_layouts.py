@@ -7,16 +7,16 @@ token is tested in tests/data/test_oracle.py.
 import os
 from pathlib import Path
 
-from tunesmith.data.formats.instruct import instruct
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.layouts import LAYOUTS
-from tunesmith.data.formats.spec import FormatSpec
 from tunesmith.sections import Dataset
 
 FILE = Path(__file__).parent / "instruct_layouts.txt"
 
 
 def written(kind, row):
-    prompt, answer = instruct(row, FormatSpec(Dataset(path="x", type=kind)))[0].spans
+    prompt, answer = FORMATS[kind](row, FormatSpec(Dataset(path="x", type=kind)))[0].spans
     assert (prompt.train, answer.train, answer.ends) == (False, True, 3 if kind.startswith("metharme") else 1)
     return f"{prompt.text}[[{answer.text}]]"
 

@@ -147,7 +147,7 @@ def test_the_system_text_of_a_row_is_not_dropped(texts):
 def test_a_prompt_that_a_server_feeds_otherwise_is_refused(texts):
     row = {"messages": said("q"), "chosen": "a", "rejected": "b"}
     own = {"type": "chat_template", "chat_template": "jinja", "chat_template_jinja": PARTS_WAYS}
-    with pytest.raises(DataError, match=r"is not how the training text goes on.*<think>"):
+    with pytest.raises(DataError, match=r"is not how the training text starts.*<think>"):
         texts(row, **own)
     assert texts(row, mask="axolotl", **own)["prompt"].endswith("<think>\n")
 
@@ -159,7 +159,7 @@ def test_an_answer_whose_words_stand_in_the_prompt_too_is_cut_at_the_right_place
     row = {"messages": said("q"), "chosen": "user", "rejected": "b"}
     own = {"type": "chat_template", "chat_template": "jinja", "chat_template_jinja": template}
     assert texts(row, mask="axolotl", **own)["chosen"] == "user: [[dummy_message]]\nassistant: user"
-    with pytest.raises(DataError, match="is not how the training text goes on"):
+    with pytest.raises(DataError, match="is not how the training text starts"):
         texts(row, **own)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import tunesmith
 from tunesmith.config.load import load_values
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.tokenizer import chat_template
@@ -95,7 +95,7 @@ def test_an_answer_at_the_end_of_the_prompt_is_gone_on_with(tokenizer, qwen3):
     (example,) = tunesmith.encode(row, tokenizer=tokenizer)
     assert example.prompt.endswith("assistant\na1")
     assert trained(example, tokenizer) == "a2<|im_end|>"
-    with pytest.raises(DataError, match="is not how the training text goes on"):
+    with pytest.raises(DataError, match="is not how the training text starts"):
         tunesmith.encode(row, tokenizer=qwen3)
     (as_trl,) = tunesmith.encode(row, config={"mask": "axolotl"}, tokenizer=qwen3)
     assert as_trl.prompt.endswith("assistant\n")

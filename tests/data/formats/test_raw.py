@@ -4,7 +4,7 @@ import pytest
 
 import tunesmith
 from tunesmith.data.formats import find_format
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.types import Span
 from tunesmith.errors import DataError

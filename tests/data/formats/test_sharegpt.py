@@ -8,7 +8,7 @@ import tunesmith
 from tunesmith.data.debug import token_view
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.fastchat import LAYOUTS
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import question
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset

@@ -4,24 +4,19 @@ Each file has the types of one family that Axolotl treats in another way. They u
 `formats`, which do not know them; `data/masks.py` chooses between the two.
 """
 
-from tunesmith.data.axolotl.chat import chat
-from tunesmith.data.axolotl.dialogue import DIALOGUE, DIALOGUE_TYPES
+from dataclasses import replace
+
+from tunesmith.data.axolotl.chat import CHAT
+from tunesmith.data.axolotl.dialogue import DIALOGUE
 from tunesmith.data.axolotl.instruct import INSTRUCT
 from tunesmith.data.axolotl.raw import RAW
-from tunesmith.data.axolotl.sharegpt import SHAREGPT, SHAREGPT_TYPES
-from tunesmith.data.axolotl.trl import prompt_completion
-from tunesmith.data.formats.conversation import Conversation
-from tunesmith.data.formats.spec import Format
+from tunesmith.data.axolotl.sharegpt import SHAREGPT
+from tunesmith.data.axolotl.tokens import encode
+from tunesmith.data.axolotl.trl import PROMPT_COMPLETION
+from tunesmith.data.formats.format import Format
 
 FORMATS: dict[str, Format] = {
-    "chat_template": chat,
-    "prompt_completion": prompt_completion,
-    **INSTRUCT,
-    **RAW,
-    **DIALOGUE,
-    **SHAREGPT,
+    name: replace(record, encode=encode)
+    for name, record in (CHAT | PROMPT_COMPLETION | INSTRUCT | RAW | DIALOGUE | SHAREGPT).items()
 }
-"""Value of `type` -> its function, for the types of which Axolotl makes something else."""
-
-CONVERSATIONS: dict[str, Conversation] = SHAREGPT_TYPES | DIALOGUE_TYPES
-"""Types that lay out a conversation without a chat template."""
+"""Value of `type` -> its record."""

@@ -8,10 +8,12 @@ cost is quadratic in the turns. The rules are those of its `prompt_strategies/ch
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tunesmith.data.formats.messages import joined_parts, message_list, split_thinking, tool_calls, tools_of
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats import chat as served
+from tunesmith.data.formats.format import FormatSpec
+from tunesmith.data.formats.messages import message_list, read_texts, read_tool_calls, read_tools, split_thinking
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, template_properties
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError, DataError
@@ -29,7 +31,7 @@ Message = dict[str, Any]
 Detail = dict[str, Any]
 
 
-def chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
+def encode_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     """Return the tokens and labels of a conversation as Axolotl writes them.
 
     Raises:
@@ -42,7 +44,7 @@ def chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     flags = (dataset.message_field_training, dataset.message_field_training_detail)
     if not (dataset.roles_to_train or dataset.train_on_eos or dataset.train_on_eot or any(flags)):
         return [_last_turn_only(messages, spec, template)]
-    return [_Labeller(messages, tools_of(values, dataset), spec, template).label()]
+    return [_Labeller(messages, read_tools(values, dataset), spec, template).label()]
 
 
 def turn_ends(spec: FormatSpec, tokenizer: Tokenizer, template: ChatTemplate) -> set[int]:
@@ -117,11 +119,12 @@ def _message(
     message["role"] = _role(str(message["role"]), dataset)
     thinking = dataset.template_thinking_key
     if dataset.split_thinking and message["role"] == "assistant":
-        message |= split_thinking(str(message.get("content", "")), thinking)
+        split = split_thinking(str(message.get("content", "")))
+        message |= {thinking: split[0], "content": split[1]} if split else {}
     rest = item.keys() - set(names.values())
     message |= {key: item[key] for key in sorted(rest & template_properties(template.text))}
     if message.get("tool_calls"):
-        message["tool_calls"] = tool_calls(message["tool_calls"], number)
+        message["tool_calls"] = read_tool_calls(message["tool_calls"], number)
     for key, flag in (
         (dataset.message_field_training, "training"),
         (dataset.message_field_training_detail, "training_detail"),
@@ -131,7 +134,7 @@ def _message(
     for key, flag in (("content", "training_detail"), (thinking, "reasoning_training_detail")):
         if isinstance(message.get(key), list):
             parts = message[key]
-            message[key] = joined_parts(parts, f"message {number}")[0]
+            message[key] = "".join(text.text for text in read_texts(parts, f"message {number}"))
             if any(part.get("train") is not None or part.get("weight") is not None for part in parts):
                 message[flag] = _part_details(parts)
     return message
@@ -290,3 +293,7 @@ def _widened(begin: int, end: int, places: list[tuple[int, int]]) -> tuple[int, 
     if last < len(places) - 1 and places[last + 1][0] < end:
         last += 1
     return (places[first][0], places[last][1]) if first <= last else None
+
+
+CHAT = {name: replace(record, samples=encode_chat) for name, record in served.CHAT.items()}
+"""Value of `type` -> its record."""

@@ -1,11 +1,12 @@
 """`pygmalion` and `llama2_chat` under `mask: axolotl`."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.data.formats import dialogue as served
-from tunesmith.data.formats.conversation import Conversation, Message, items_of, text_of, tokenizer_of
-from tunesmith.data.formats.spec import Format, FormatSpec
+from tunesmith.data.formats.conversation import items_of, text_of
+from tunesmith.data.formats.format import FormatSpec, tokenizer_of
+from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.tokenizer import adds_bos
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 
@@ -21,7 +22,7 @@ def with_bos(text: str, spec: FormatSpec) -> str:
     return f"{tokenizer.bos_token}{text}" if adds_bos(tokenizer) else text
 
 
-def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
+def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> Conversation:
     """Read a role play; messages of other roles are dropped, except at its start and its end."""
     messages: list[Message] = []
     items = items_of(values, spec.dataset)
@@ -29,22 +30,26 @@ def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
         name, _ = text_of(number, item, "role", "value")
         if name in served.PYGMALION or not messages or number == len(items):
             messages.append(served.pygmalion_message(number, item))
-    return messages
+    return Conversation(tuple(messages))
 
 
-def _pygmalion(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
+def _render_pygmalion(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a role play; only a persona is given a BOS token, and no prompt is trained."""
+    messages = conversation.messages
     spans = served.pygmalion_spans(messages, inputs=False)
     for index, message in enumerate(messages):
-        if message.speaker is None and index:
+        if message.role == "system" and index:
             spans[index] = Span(with_bos(spans[index].text, spec), False)
-    return Rendered(tuple(spans if messages[0].speaker is None else [Span("", False), *spans]), bos="own")
+    if messages[0].role != "system":
+        spans.insert(0, Span("", False))
+    return [Rendered(tuple(spans), bos="own")]
 
 
-def _llama2_prompt(messages: Sequence[Message], spec: FormatSpec) -> Rendered:
+def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a conversation for inference; what is trained is `llama2_chat`."""
     tokenizer = tokenizer_of(spec)
-    return served.llama2_text(messages, spec, (tokenizer.bos_token if adds_bos(tokenizer) else "", "<s>", "</s>"))
+    bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
+    return [served.llama2_text(conversation, spec, (bos, "<s>", "</s>"))]
 
 
 def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
@@ -52,11 +57,11 @@ def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
 
     Where the lengths do not add up, nothing is trained.
     """
-    system, turns = served.split_system(served.read_llama2(values, spec))
-    turns = turns[turns[0].speaker == 1 :]  # an answer without a question is dropped
+    system, turns = served.split_system(served.read_llama2(values, spec).messages)
+    turns = turns[turns[0].role == "assistant" :]  # an answer without a question is dropped
     served.require_turns(turns)
-    turns = [message for message in turns if message.text]
-    if turns and turns[-1].speaker == 0:
+    turns = [message for message in turns if message.content]
+    if turns and turns[-1].role == "user":
         turns = turns[:-1]
     ends = ["" if index == 0 else END if index % 2 else " " for index in range(len(turns))]
     text = "".join(map("".join, zip(served.texts_of(system, turns), ends, strict=True)))
@@ -82,8 +87,8 @@ def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     return [Example(ids, labels, text)]
 
 
-DIALOGUE_TYPES = {
-    "pygmalion": Conversation(_read_pygmalion, _pygmalion),
-    "llama2_chat": Conversation(served.read_llama2, _llama2_prompt),
+DIALOGUE = {
+    "pygmalion": replace(served.DIALOGUE["pygmalion"], read=_read_pygmalion, render=_render_pygmalion),
+    "llama2_chat": replace(served.DIALOGUE["llama2_chat"], render=_render_llama2, samples=llama2_chat),
 }
-DIALOGUE: dict[str, Format] = {"pygmalion": DIALOGUE_TYPES["pygmalion"].format, "llama2_chat": llama2_chat}
+"""Value of `type` -> its record."""

@@ -1,11 +1,12 @@
 """Instruction rows under `mask: axolotl`: columns may hold any value, and an answer may be empty."""
 
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.data.formats import instruct as served
-from tunesmith.data.formats.conversation import tokenizer_of
+from tunesmith.data.formats.format import FormatSpec, samples_of, tokenizer_of
 from tunesmith.data.formats.layouts import Layout
-from tunesmith.data.formats.spec import Format, FormatSpec
+from tunesmith.data.formats.raw import as_document
 from tunesmith.data.tokenizer import adds_bos
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
@@ -14,8 +15,7 @@ from tunesmith.sections import Dataset
 
 def instruct(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render an exchange; a layout of the user's own needs no column of answers."""
-    layout, spec = served.find_layout(spec)
-    dataset = spec.dataset
+    layout, dataset = served.find_layout(spec.dataset)
     if dataset.kind == "user_defined":
         layout = layout._replace(absent={**layout.absent, "output": ""})
     instruction = _part(layout.instruction, values, layout, dataset)
@@ -74,5 +74,7 @@ def _pieces(text: str, values: dict[str, Any], layout: Layout, dataset: Dataset)
     return served.pieces_of(text, read)
 
 
-INSTRUCT: dict[str, Format] = dict.fromkeys(served.INSTRUCT, instruct)
-"""Value of `type` -> its function."""
+INSTRUCT = {
+    name: replace(record, read=as_document(instruct), render=samples_of) for name, record in served.INSTRUCT.items()
+}
+"""Value of `type` -> its record."""

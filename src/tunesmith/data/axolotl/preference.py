@@ -1,39 +1,38 @@
 """Preference rows under `mask: axolotl`: any column is written out, and answers are cut by Axolotl's rules."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from tunesmith.data.axolotl.tokens import encode
 from tunesmith.data.axolotl.trl import common_prompt, prompt_completion
 from tunesmith.data.formats import preference as served
 from tunesmith.data.formats import preference_chat
-from tunesmith.data.formats.answers import ABSENT, prompt_and_answers
+from tunesmith.data.formats.answers import ABSENT, Read, formats_of, prompt_and_answers
+from tunesmith.data.formats.format import FormatSpec, missing_column
 from tunesmith.data.formats.preference import Layout, PreferenceTypes, Style
 from tunesmith.data.formats.preference_chat import Message, PreferenceRow, Texts, after_system
-from tunesmith.data.formats.spec import FormatSpec, missing_column
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
-from tunesmith.sections import Dataset, ModelSection
-from tunesmith.sections.types import kind_of_preferences
+from tunesmith.sections import Dataset
 
 ROLES = {role: role for role in ("user", "assistant", "system", "tool")}
 
 
-def preference_example(
-    values: dict[str, Any], dataset: Dataset, rl: str, model: ModelSection, tokenizer: Tokenizer | None, source: str
-) -> Example:
+def read_comparison(values: dict[str, Any], spec: FormatSpec, write: Callable[[PreferenceRow], Texts]) -> Example:
     """Return the texts of a preference row, as `formats.preference` does; templates have no settings."""
 
     def find(dataset: Dataset) -> ChatTemplate:
-        return replace(served.find_template(dataset, model, tokenizer, source), settings={})
+        return replace(served.find_template(spec, dataset), settings={})
 
-    return served.example_of(PreferenceRow(values, dataset, kind_of_preferences(rl), find), rl, TYPES)
+    return served.example_of(served.preference_row(values, spec, find), write)
 
 
-def answers(values: dict[str, Any], spec: FormatSpec) -> list[Rendered | Example]:
+def prepare_answers(values: dict[str, Any], spec: FormatSpec, read: Read) -> list[Rendered | Example]:
     """Return a row as two rows of prompt and completion; a row of kto has only the good or only the bad one."""
-    prompt, texts = prompt_and_answers(values, spec, preference_example)
+    prompt, texts = prompt_and_answers(values, spec, read)
     return [
         ABSENT if text is None else prompt_completion({"prompt": prompt, "completion": text}, spec)[0] for text in texts
     ]
@@ -202,4 +201,10 @@ TYPES: dict[str, PreferenceTypes] = {
     "kto": {"": _as_it_is, **served.laid_out("kto", _write), "user_defined": _user_defined},
     "orpo": {"": _as_it_is, "chat_template.argilla": _by_template_orpo, "chat_template": _by_template_orpo},
 }
-"""Kind of preference data -> value of `type` -> its function."""
+"""Group of preference data -> value of `type` -> what writes its texts."""
+
+PREFERENCES = {
+    group: {name: replace(record, encode=encode) for name, record in formats.items()}
+    for group, formats in formats_of(TYPES, read_comparison, prepare_answers).items()
+}
+"""Group of preference data -> value of `type` -> its record."""

@@ -1,11 +1,11 @@
 """Rows without a prompt layout under `mask: axolotl`: values that are not checked, and windows that overlap."""
 
+from dataclasses import replace
 from typing import Any
 
 from tunesmith.data.axolotl.tokens import encode
 from tunesmith.data.formats import raw
-from tunesmith.data.formats.conversation import tokenizer_of
-from tunesmith.data.formats.spec import Format, FormatSpec, text_column
+from tunesmith.data.formats.format import FormatSpec, text_column, tokenizer_of
 from tunesmith.data.types import Example, Rendered, Span
 from tunesmith.errors import DataError
 
@@ -62,11 +62,14 @@ def pretokenized(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     return [Example(ids, labels, tokenizer_of(spec).decode(ids))]
 
 
-RAW: dict[str, Format] = {
-    "completion": completion,
-    "pretrain": pretrain,
-    "input_output": input_output,
-    "stepwise_supervised": stepwise_supervised,
-    "pretokenized": pretokenized,
+RAW = {
+    name: replace(raw.RAW[name], read=raw.as_document(samples))
+    for name, samples in {
+        "completion": completion,
+        "pretrain": pretrain,
+        "input_output": input_output,
+        "stepwise_supervised": stepwise_supervised,
+        "pretokenized": pretokenized,
+    }.items()
 }
-"""Value of `type` -> its function."""
+"""Value of `type` -> its record."""

@@ -4,18 +4,22 @@ Each is a row of prompt and completion: one text, of which the answer is trained
 would become other tokens. An answer that no special token ends gets the end token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from tunesmith.data.formats.chat import parting
-from tunesmith.data.formats.preference import preference_example
-from tunesmith.data.formats.spec import FormatSpec, Preferences
+from tunesmith.data.formats.chat import MESSAGE_KEYS
+from tunesmith.data.formats.format import Format, FormatSpec, Preferences, Samples
+from tunesmith.data.formats.preference import TYPES, PreferenceTypes, read_comparison
 from tunesmith.data.formats.specs import dataset_template
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered, Span
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.sections import DataSection, Dataset, ModelSection
+from tunesmith.sections.types import kind_of_preferences
 
+Read = Callable[..., Example]
 ABSENT = Rendered(())
 
 
@@ -43,40 +47,27 @@ def answer_specs(
     return specs
 
 
-def answers(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
-    """Render a row to two texts; one of kto's rows has only the good or only the bad one."""
+def prepare_answers(values: dict[str, Any], spec: FormatSpec, read: Read) -> list[Rendered]:
+    """Return a row as two samples, the good answer's and the bad one's; a row of kto has only one of them."""
     assert spec.preferences is not None
-    prompt, texts = prompt_and_answers(values, spec, preference_example)
+    prompt, texts = prompt_and_answers(values, spec, read)
     return [ABSENT if text is None else _answered(prompt, text, spec.preferences.ends) for text in texts]
 
 
-def prompt_and_answers(
-    values: dict[str, Any], spec: FormatSpec, find_example: Callable[..., Example]
-) -> tuple[str, list[str | None]]:
+def prompt_and_answers(values: dict[str, Any], spec: FormatSpec, read: Read) -> tuple[str, list[str | None]]:
     """Return the prompt of a row, and its good and its bad answer, of which a row of kto lacks one.
-
-    Args:
-        values: the row.
-        spec: settings of its dataset.
-        find_example: `preference_example`, of the mask.
 
     Raises:
         DataError: the row does not fit its type, or has no prompt.
     """
-    assert spec.preferences is not None
-    rl, model, source, _ = spec.preferences
-    row = find_example(values, spec.dataset, rl, model, spec.tokenizer, source)
-    if row.prompt is None and isinstance(values["chosen"], list):  # whole conversations, whose last turns are compared
-        whole = "chat_template.argilla" if rl == "orpo" else "chat_template.argilla_chat"
-        dataset = spec.dataset.model_copy(update={"type": whole})
-        row = find_example(values, dataset, rl, model, spec.tokenizer, source)
+    row = read(values, spec)
     if row.label is not None:
         return row.prompt or "", [row.completion, None] if row.label else [None, row.completion]
     assert row.chosen is not None
     assert row.rejected is not None
     prompt, texts = row.prompt, [row.chosen, row.rejected]
     if prompt is None:  # it is what both texts begin with, up to a space
-        common = row.chosen[: parting(row.chosen, row.rejected)]
+        common = row.chosen[: first_difference(row.chosen, row.rejected)]
         prompt = common[: len(common) - len(common.split(" ")[-1])].removesuffix(" ")
         texts = [text[len(prompt) :] for text in texts]
     if not prompt:
@@ -88,3 +79,70 @@ def _answered(prompt: str, answer: str, ends: tuple[str, ...]) -> Rendered:
     ended = answer.rstrip().endswith(ends)
     last = Span(answer.rstrip(), True) if ended else Span(answer, True, ends=1)
     return Rendered((Span(prompt, False), last), joint=True, bos="own", prompts=(len(prompt),))
+
+
+def read_whole(values: dict[str, Any], spec: FormatSpec, read: Read, whole: Read) -> Example:
+    """Read a row of TRL's columns to train on; without a prompt, messages are whole conversations."""
+    row = read(values, spec)
+    return whole(values, spec) if row.prompt is None and isinstance(values.get("chosen"), list) else row
+
+
+def formats_of(
+    types: Mapping[str, PreferenceTypes], read: Callable[..., Example], prepare: Callable[..., Samples]
+) -> dict[str, dict[str, Format]]:
+    """Return the records of preference types.
+
+    Args:
+        types: group -> value of `type` -> what writes its texts.
+        read: reads a row with one of these.
+        prepare: makes the samples of a row of what reads it.
+    """
+    formats: dict[str, dict[str, Format]] = {}
+    for group, writers in types.items():
+        reads = {name: partial(read, write=write) for name, write in writers.items()}
+        whole = reads.get(WHOLE[group], reads[""])
+        prepared = {name: partial(read_whole, read=one, whole=whole) for name, one in reads.items()}
+        formats[group] = {
+            name: Format(name, one, samples=partial(prepare, read=prepared[name]), keys=_keys(name))
+            for name, one in reads.items()
+        }
+    return formats
+
+
+WHOLE = {"dpo": "chat_template.argilla_chat", "orpo": "chat_template.argilla", "kto": ""}
+"""Group -> the type of rows that hold whole conversations."""
+
+
+def _keys(name: str) -> frozenset[str] | None:
+    """Return the keys of a dataset that a preference type reads; None of those that may read all."""
+    layout, _, style = name.partition(".")
+    if layout in ("", "passthrough"):
+        return None
+    keys: set[str] = {"field_system"} if layout == "zephyr" else set()
+    if layout in ("chatml", "llama3", "chat_template"):
+        keys |= {"field_system", "drop_system_message"}
+    if layout == "chat_template" or style in ("argilla_chat", "ultra"):
+        keys |= MESSAGE_KEYS
+    if layout == "chat_template":
+        keys |= {"field_messages", "field_chosen", "field_rejected", "chat_template", "chat_template_jinja"}
+    return frozenset(keys)
+
+
+PREFERENCES = formats_of(TYPES, read_comparison, prepare_answers)
+"""Group of preference data -> value of `type` -> its record."""
+
+
+def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset: Dataset, rl: str) -> Format:
+    """Return the record of a preference type.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    known = formats[kind_of_preferences(rl)]
+    name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
+    if name not in known:
+        raise ConfigError(
+            f"`datasets.type: {name}` is no layout for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
+            f"for TRL's columns{did_you_mean(name, known)}"
+        )
+    return known[name]

@@ -16,60 +16,69 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tunesmith.data.formats.messages import Turn, tools_of, turns_of
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import Columns, Format, FormatSpec, template_of
+from tunesmith.data.formats.messages import read_messages, read_tools
+from tunesmith.data.messages import Conversation, Message, Tools, WireMessage
+from tunesmith.data.prefix import CHOOSE_OTHER, describe_difference, prompt_is_prefix
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
 
 _MARK = "\ue000"
-"""A character of no language, to find the place of a content in a template's text."""
+"""A character of no language, to find the offset of a content in a template's text."""
 
 PLAIN_KEYS = {"role", "content", "name", "tool_call_id"}
-"""Keys of a message whose text a template may leave out of what it writes of the turn."""
-
-Tools = list[Any] | None
+"""Keys of a message whose text a template may leave out."""
 
 
-def chat(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
-    """Render a conversation; the trained turns are masked as described above."""
-    return conversation(turns_of(values, spec.dataset), spec, tools_of(values, spec.dataset))
+def read_chat(values: dict[str, Any], spec: FormatSpec) -> Conversation:
+    """Read a row of messages."""
+    return Conversation(read_messages(values, spec.dataset), read_tools(values, spec.dataset))
 
 
-def conversation(turns: Sequence[Turn], spec: FormatSpec, tools: Tools, first: int = 0) -> list[Rendered]:
-    """Render turns, of which only those from index `first` on may be trained."""
+def render_chat(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
+    """Render a conversation; its trained turns are masked as described above.
+
+    Raises:
+        DataError: nothing is trained, or the template cannot be served as trained.
+    """
+    turns, tools, first = conversation
     require_answer(turns[first:])
     template = template_of(spec)
+    messages = [turn.to_wire(spec.dataset.template_thinking_key) for turn in turns]
     if spec.train_on_inputs:
-        return [Rendered((Span(template.render([turn.message for turn in turns], tools=tools), True),), joint=True)]
-    trained = {index: what for index, what in trained_turns(turns, spec).items() if index >= first}
+        return [Rendered((Span(template.render(messages, tools=tools), True),), joint=True)]
+    trained = {index: parts for index, parts in trained_turns(turns, spec).items() if index >= first}
     if not trained:
         roles = sorted({turn.role for turn in turns})
         raise DataError(f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles}")
     try:
-        return [_sample(turns, trained, template, tools)]
+        return [_render_sample(turns, messages, trained, template, tools)]
     except _Rewritten as rewritten:
         if len(turns) == 1 or not any(turns[index].role == "assistant" for index in trained):
             raise DataError(str(rewritten)) from None
-        return [_sample(turns[: index + 1], {index: trained[index]}, template, tools) for index in trained]
+        return [
+            _render_sample(turns[: index + 1], messages[: index + 1], {index: trained[index]}, template, tools)
+            for index in trained
+        ]
 
 
-def chat_prompt(messages: Sequence[dict[str, Any]], spec: FormatSpec, tools: Tools = None) -> Rendered:
-    """Render the turns so far as the prompt for the next answer."""
+def chat_prompt(conversation: Conversation, spec: FormatSpec) -> Rendered:
+    """Render the messages so far as the prompt for the next answer."""
+    messages = [message.to_wire(spec.dataset.template_thinking_key) for message in conversation.messages]
+    return wire_prompt(messages, spec, conversation.tools)
+
+
+def wire_prompt(messages: Sequence[WireMessage], spec: FormatSpec, tools: Tools = None) -> Rendered:
+    """Render messages as a client sends them as the prompt for the next answer."""
     text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
     return Rendered((Span(text, False),), joint=True)
 
 
-def template_of(spec: FormatSpec) -> ChatTemplate:
-    """Return the chat template of a dataset that has one."""
-    assert spec.template is not None, "the spec of a chat dataset is made with its template"
-    return spec.template
-
-
-def require_answer(turns: Sequence[Turn]) -> None:
+def require_answer(messages: Sequence[Message]) -> None:
     """Raise a DataError for a conversation without an answer."""
-    answers = [turn for turn in turns if turn.role == "assistant"]
-    if not any(turn.content.strip() or turn.message.get("tool_calls") for turn in answers):
+    answers = [message for message in messages if message.role == "assistant"]
+    if not any(message.content.strip() or message.tool_calls for message in answers):
         raise DataError("no assistant turn has content: there is nothing to train")
 
 
@@ -80,7 +89,7 @@ class _Trained(NamedTuple):
     end: bool
 
 
-def trained_turns(turns: Sequence[Turn], spec: FormatSpec) -> dict[int, _Trained]:
+def trained_turns(turns: Sequence[Message], spec: FormatSpec) -> dict[int, _Trained]:
     """Return what is trained of each turn of which anything is."""
     roles = [spec.dataset.common_role(role) for role in spec.dataset.roles_to_train or []]
     ends = spec.dataset.train_on_eot or spec.dataset.train_on_eos
@@ -97,49 +106,62 @@ class _Rewritten(Exception):
     """The text of earlier turns is not what it was when they were last."""
 
 
-def _sample(turns: Sequence[Turn], trained: dict[int, _Trained], template: ChatTemplate, tools: Tools) -> Rendered:
+def _render_sample(
+    turns: Sequence[Message],
+    messages: list[WireMessage],
+    trained: dict[int, _Trained],
+    template: ChatTemplate,
+    tools: Tools,
+) -> Rendered:
     """Return one sample of a conversation, in which the turns of `trained` are trained."""
-    messages = [turn.message for turn in turns]
     full = template.render(messages, tools=tools)
-    learner = _Learner(template, messages, tools, full)
-    places = learner.places()
-    parts: list[tuple[int, int, bool]] = []
-    prompts = []
-    for index, what in trained.items():
-        turn, place = turns[index], places[index]
-        generated = turn.role == "assistant" and index > 0  # nothing is fed before a first turn
-        start = learner.prompt_end(index, places) if generated and what.content else place.start
-        through = learner.through(index, places)
-        hidden = "tool_calls" in turn.message or (not place.exact and bool(turn.content.strip() or turn.thinking))
-        stop = _stop(full, max(place.end, start), through, template, last=hidden)
-        if not what.content:
-            parts += [(*stop, False)] if stop else []
-            continue
-        if generated:
-            prompts.append(start)
-        end = stop[1] if stop and what.end else stop[0] if stop else max(place.end, start)
-        parts.append((start, end, False))
-        parts += _holes(turn, full, start, place)
-    if prompts:
-        learner.verify(max(index for index in trained if turns[index].role == "assistant" and trained[index].content))
-    return Rendered(_spans(full, parts), joint=True, prompts=tuple(prompts))
+    finder = _SpanFinder(template, messages, tools, full)
+    places = finder.find_contents()
+    ranges: list[tuple[int, int, bool]] = []
+    prompt_ends = []
+    for index, part in trained.items():
+        is_generated = turns[index].role == "assistant" and index > 0  # nothing is fed before a first turn
+        has_prompt = is_generated and part.content
+        start = finder.prompt_end(index, places) if has_prompt else places[index].start
+        ranges += _turn_ranges(turns[index], part, places[index], start, finder.turn_end(index, places), finder)
+        prompt_ends += [start] if has_prompt else []
+    if prompt_ends:
+        finder.verify(max(index for index in trained if turns[index].role == "assistant" and trained[index].content))
+    return Rendered(_spans(full, ranges), joint=True, prompts=tuple(prompt_ends))
 
 
-def _holes(turn: Turn, full: str, start: int, place: "_Place") -> list[tuple[int, int, bool]]:
-    """Return the characters of a trained turn that its flags leave out.
+def _turn_ranges(
+    turn: Message, part: _Trained, place: "_Place", start: int, turn_end: int, finder: "_SpanFinder"
+) -> list[tuple[int, int, bool]]:
+    """Return the trained characters of a turn, and the masked ones in them, which have True as the third item."""
+    is_hidden = not place.exact and bool(turn.content.strip() or (turn.thinking and turn.thinking.text))
+    content_end = max(place.end, start)
+    stop = _stop(finder.full, content_end, turn_end, finder.template, last=bool(turn.tool_calls) or is_hidden)
+    if not part.content:
+        return [(*stop, False)] if stop else []
+    end = content_end
+    if stop:
+        end = stop[1] if part.end else stop[0]
+    return [(start, end, False), *_masked_ranges(turn, finder.full, start, place)]
+
+
+def _masked_ranges(turn: Message, full: str, start: int, place: "_Place") -> list[tuple[int, int, bool]]:
+    """Return the characters of a trained turn that its flags mask.
 
     Raises:
-        DataError: they are not to be found, because the template changes the text.
+        DataError: they are not found, because the template changes the text.
     """
-    found = []
-    thinking = full.find(turn.thinking, start, place.start) if turn.thinking_holes else 0
-    if thinking < 0 or (turn.holes and not place.exact):
+    thinking, masked = turn.thinking, turn.masked
+    thinking_start = full.find(thinking.text, start, place.start) if thinking and thinking.masked else 0
+    if thinking_start < 0 or (masked and not place.exact):
         raise DataError("the chat template changes a text of which only parts are trained, so that they are not found")
-    shift = turn.content.find(full[place.start : place.end]) if turn.holes else 0  # space that the template strips
-    for begin, end in turn.holes:
-        found.append((max(place.start, place.start + begin - shift), min(place.end, place.start + end - shift)))
-    found += [(thinking + begin, thinking + end) for begin, end in turn.thinking_holes]
-    return [(begin, end, True) for begin, end in found if begin < end]
+    shift = turn.content.find(full[place.start : place.end]) if masked else 0  # space that the template strips
+    ranges = [
+        (max(place.start, place.start + first - shift), min(place.end, place.start + last - shift))
+        for first, last in masked
+    ]
+    ranges += [(thinking_start + first, thinking_start + last) for first, last in (thinking.masked if thinking else ())]
+    return [(first, last, True) for first, last in ranges if first < last]
 
 
 def _stop(text: str, start: int, end: int, template: ChatTemplate, *, last: bool) -> tuple[int, int] | None:
@@ -159,7 +181,7 @@ def _stop(text: str, start: int, end: int, template: ChatTemplate, *, last: bool
 
 
 def _spans(text: str, parts: list[tuple[int, int, bool]]) -> tuple[Span, ...]:
-    """Return the text in spans; `parts` are its trained characters, and the holes in them."""
+    """Return the text in spans; `parts` are its trained characters, and the masked ones in them."""
     holes = [(begin, end) for begin, end, hole in parts if hole]
     spans: list[Span] = []
     last = 0
@@ -182,14 +204,14 @@ class _Place(NamedTuple):
     exact: bool
 
 
-class _Learner:
+class _SpanFinder:
     """Finds the borders of turns in the text of one conversation.
 
     Each border is found by rendering the turns up to it, once for each kind of border; what was found is kept in
     `template.learnt` as the text between the last content and the border, and looked up in the next place.
     """
 
-    def __init__(self, template: ChatTemplate, messages: list[dict[str, Any]], tools: Tools, full: str) -> None:
+    def __init__(self, template: ChatTemplate, messages: list[WireMessage], tools: Tools, full: str) -> None:
         self.template, self.messages, self.tools, self.full = template, messages, tools, full
         self.careful = False
         self.last_user = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
@@ -201,18 +223,18 @@ class _Learner:
     def _render(self, count: int, **options: bool) -> str:
         return self.template.render(self.messages[:count], tools=self.tools, **options)
 
-    def places(self) -> list[_Place]:
+    def find_contents(self) -> list[_Place]:
         """Return the place of each turn's content.
 
         Raises:
             DataError: the template leaves out what the system or the user says.
         """
-        found = self._marked_places()
-        self.careful = found is None or not all(self._keeps_reasoning(message) for message in self.messages)
+        found = self._marked_contents()
+        self.careful = found is None or not all(self._shows_reasoning(message) for message in self.messages)
         if found is None:
             found = []
             for index in range(len(self.messages)):
-                found.append(self._exact_place(index, found[-1].end if found else 0))
+                found.append(self._find_content(index, found[-1].end if found else 0))
         for index, (message, place) in enumerate(zip(self.messages, found, strict=True)):
             content = _text(message).strip()
             if not place.exact and content and message["role"] in ("system", "user") and content not in self.full:
@@ -222,12 +244,12 @@ class _Learner:
                 )
         return found
 
-    def _keeps_reasoning(self, message: dict[str, Any]) -> bool:
+    def _shows_reasoning(self, message: dict[str, Any]) -> bool:
         """Whether the text shows all that a message says besides its content, such as its reasoning."""
         said = [value for key, value in message.items() if key not in PLAIN_KEYS and isinstance(value, str)]
         return all(value.strip() in self.full for value in said)
 
-    def _marked_places(self) -> list[_Place] | None:
+    def _marked_contents(self) -> list[_Place] | None:
         """Find all contents by one render with a mark in place of each; None if their text changes what is around."""
         marked = [
             message | {"content": f"{_MARK}{index}{_MARK}"} if _text(message).strip() else message
@@ -251,7 +273,7 @@ class _Learner:
             found.append(places.get(index, _Place(last, last, False)))
         return found
 
-    def _exact_place(self, index: int, cursor: int) -> _Place:
+    def _find_content(self, index: int, cursor: int) -> _Place:
         content = _text(self.messages[index]).strip()
         if not content:
             return _Place(cursor, cursor, False)
@@ -271,7 +293,7 @@ class _Learner:
         """
         return self._border("fed", index, index - 1, places)
 
-    def through(self, index: int, places: list[_Place]) -> int:
+    def turn_end(self, index: int, places: list[_Place]) -> int:
         """Return where the text of turn `index` ends."""
         return len(self.full) if index == len(self.messages) - 1 else self._border("through", index, index, places)
 
@@ -285,7 +307,7 @@ class _Learner:
         if header is not None and following.exact and self.full.endswith(header, 0, following.start):
             return following.start - len(header)
         text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
-        if not self.full.startswith(text):
+        if not prompt_is_prefix(text, self.full):
             self._refuse(index)
         if self.careful:
             return len(text)
@@ -297,35 +319,20 @@ class _Learner:
 
     def verify(self, index: int) -> None:
         """Render the prompt of turn `index` and compare: what was looked up must be what is served."""
-        if not self.full.startswith(self._render(index, add_generation_prompt=True)):
+        if not prompt_is_prefix(self._render(index, add_generation_prompt=True), self.full):
             self._refuse(index)
 
     def _refuse(self, index: int) -> None:
         """Raise what is wrong with turn `index`: rewritten later, or not servable at all."""
         served = self._render(index, add_generation_prompt=True)
         alone = self.full if index == len(self.messages) - 1 else self._render(index + 1)
-        if self.messages[index]["role"] == "assistant" and not alone.startswith(served):
+        if self.messages[index]["role"] == "assistant" and not prompt_is_prefix(served, alone):
             raise DataError(
-                f"the prompt that a server feeds before turn {index + 1} is not how the training text goes on: "
-                + difference(served, alone)
-                + ". Choose another `chat_template`; trl has some made for training, such as trl:qwen3_training"
+                f"the prompt that a server feeds before turn {index + 1} is not how the training text starts: "
+                + describe_difference(served, alone)
+                + CHOOSE_OTHER
             )
-        raise _Rewritten(f"the chat template rewrites earlier turns: {difference(alone, self.full)}")
-
-
-def parting(one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Return the index at which two texts, or two lists of tokens, are no longer the same."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(one), len(other)))
-
-
-def difference(part: str, full: str) -> str:
-    """Return in words where two texts part."""
-    place = parting(part, full)
-    return (
-        f"after {part[max(0, place - 30) : place]!r} it has {part[place : place + 30]!r}, "
-        f"the training text {full[place : place + 30]!r}"
-    )
+        raise _Rewritten(f"the chat template rewrites earlier turns: {describe_difference(alone, self.full)}")
 
 
 def _text(message: dict[str, Any]) -> str:
@@ -339,3 +346,46 @@ def _shown(content: str, full: str, start: int, following: str = "") -> _Place |
         if shown and full.startswith(shown + following, start):
             return _Place(start, start + len(shown), True)
     return None
+
+
+MESSAGE_KEYS = frozenset(
+    {
+        "message_field_role",
+        "message_field_content",
+        "message_property_mappings",
+        "split_thinking",
+        "drop_system_message",
+        "field_tools",
+        "field_thinking",
+        "template_thinking_key",
+        "roles",
+        "field_system",
+    }
+)
+"""Keys of a dataset that say how the messages of a chat are read."""
+CHAT_KEYS = MESSAGE_KEYS | {
+    "roles_to_train",
+    "train_on_eos",
+    "train_on_eot",
+    "message_field_training",
+    "message_field_training_detail",
+    "chat_template",
+    "chat_template_jinja",
+}
+"""The same, and what is trained of them."""
+
+CHAT = {
+    "chat_template": Format(
+        "chat_template",
+        read_chat,
+        render_chat,
+        prompt=chat_prompt,
+        ask=wire_prompt,
+        columns=(Columns(2, ("messages",)), Columns(3, ("conversations",), {"field_messages": "conversations"})),
+        keys=CHAT_KEYS | {"field_messages"},
+        templated=True,
+        turns=True,
+        roles=True,
+    )
+}
+"""Value of `type` -> its record."""

@@ -5,35 +5,17 @@ from itertools import islice
 from typing import Any
 
 from tunesmith.data import source as data_source
+from tunesmith.data.formats import FORMATS
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
 from tunesmith.sections import Dataset
 
-COLUMNS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
-    (("input_ids", "labels"), {"type": "pretokenized"}),
-    (("messages",), {"type": "chat_template"}),
-    (("conversations",), {"type": "chat_template", "field_messages": "conversations"}),
-    (("prompt", "completions", "labels"), {"type": "stepwise_supervised"}),
-    (("prompt", "completion"), {"type": "prompt_completion"}),
-    (("prompt", "response"), {"type": "alpaca", "field_instruction": "prompt", "field_output": "response"}),
-    (("segments",), {"type": "input_output"}),
-    (("system", "instruction", "output"), {"type": "alpaca_w_system"}),
-    (("instruction", "output"), {"type": "alpaca"}),
-    (("instruction", "context", "response"), {"type": "alpaca", "field_input": "context", "field_output": "response"}),
-    (("instruction", "response"), {"type": "gpteacher"}),
-    (("system_prompt", "question", "response"), {"type": "alpaca_w_system.load_open_orca"}),
-    (("article", "question", "answer"), {"type": "context_qa"}),
-    (("context", "question", "answer"), {"type": "context_qa.load_v2"}),
-    (("question", "answer"), {"type": "alpaca", "field_instruction": "question", "field_output": "answer"}),
-    (
-        ("input", "output"),
-        {"type": "alpaca", "field_instruction": "input", "field_input": "", "field_output": "output"},
-    ),
-    (("article", "summary"), {"type": "summarizetldr"}),
-    (("text",), {"type": "completion"}),
+KNOWN = sorted(
+    ((columns, record.name) for record in FORMATS.values() for columns in record.columns),
+    key=lambda item: item[0].order,
 )
-"""Columns of a row -> the settings that they stand for. The first that fits counts."""
+"""Sets of columns, each with the type that they tell, in the order in which they count."""
 
 PREFERENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("chosen", "rejected"), "set `rl: dpo`"),
@@ -49,14 +31,14 @@ def detected(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str
         ConfigError: they are known for nothing.
     """
     found = {name for name, value in values.items() if value is not None}
-    for columns, cure in PREFERENCES:
-        if found >= set(columns):
-            raise ConfigError(f"the columns {', '.join(columns)} hold preference data: {cure}")
-    for columns, settings in COLUMNS:
-        if found >= set(columns):
-            settings = settings | _message_keys(values, columns[0])
+    for names, fix in PREFERENCES:
+        if found >= set(names):
+            raise ConfigError(f"the columns {', '.join(names)} hold preference data: {fix}")
+    for columns, name in KNOWN:
+        if found >= set(columns.names):
+            settings = {"type": name, **columns.keys, **_message_keys(values, columns.names[0])}
             return {key: value for key, value in settings.items() if key not in given}
-    known = "; ".join(" + ".join(columns) for columns, _ in COLUMNS)
+    known = "; ".join(" + ".join(columns.names) for columns, _ in KNOWN)
     raise ConfigError(
         f"`datasets.type` is missing, and the columns do not tell it: found {', '.join(found) or 'none'}; known are "
         f"{known}. Set `type`"

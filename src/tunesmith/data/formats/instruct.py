@@ -4,62 +4,66 @@ A type is an entry of `LAYOUTS`, or a mapping in the YAML. The prompt is masked;
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import cache
 from string import Formatter
 from typing import Any, Literal
 
 import yaml
 
+from tunesmith.data.formats.format import INSTRUCT_KEYS, Columns, Format, FormatSpec, missing_column, text_column
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
-from tunesmith.data.formats.spec import Format, FormatSpec, missing_column, text_column
+from tunesmith.data.messages import Conversation, Message, Text, WireMessage, text_message
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.sections import Dataset
 from tunesmith.sections.types import MAPPING_KEYS
 
 
-def instruct(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
-    """Render an exchange: prompt masked, answer and end token trained.
+def read_instruct(values: dict[str, Any], spec: FormatSpec) -> Conversation:
+    """Read an exchange: the system text, the user's instruction and input, and the answer.
 
     Raises:
         ConfigError: the layout is described wrongly.
         DataError: the row lacks a column, or its answer is blank.
     """
-    layout, spec = find_layout(spec)
-    instruction = _part(layout.instruction, "asked", values, layout, spec)
-    answer = _part(layout.output, "trained", values, layout, spec)
-    given = _part(layout.input, "given", values, layout, spec)
-    system = _part(layout.system[0 if given else 1], "given", values, layout, spec)
-    _require_all_parts(layout, instruction, given, system)
-    prompt = write_prompt(layout, instruction, given, system)
+    layout, dataset = find_layout(spec.dataset)
+    instruction = _part(layout.instruction, "required", values, layout, dataset)
+    answer = _part(layout.output, "trained", values, layout, dataset)
+    context = _part(layout.input, "optional", values, layout, dataset)
+    system = _part(layout.system[0 if context else 1], "optional", values, layout, dataset)
+    user = Message("user", (Text(instruction), Text(context)))
+    return Conversation((text_message("system", system), user, text_message("assistant", answer)))
+
+
+def render_instruct(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
+    """Render an exchange: prompt masked, answer and end token trained."""
+    layout, _ = find_layout(spec.dataset)
+    system, user, answer = conversation.messages
+    instruction, context = (part.text for part in user.parts if isinstance(part, Text))
+    _require_all_parts(layout, instruction, context, system.content)
+    prompt = write_prompt(layout, instruction, context, system.content)
     spans = [Span(prompt, spec.train_on_inputs)] if prompt else []
-    return [Rendered((*spans, Span(answer, True, ends=layout.ends)), bos="own")]
+    return [Rendered((*spans, Span(answer.content, True, ends=layout.ends)), bos="own")]
 
 
-def instruct_prompt(text: str, system: str, spec: FormatSpec) -> Rendered:
-    """Return the prompt for a person's words, which stand for the instruction.
-
-    Args:
-        text: the words.
-        system: system text, for layouts that take it from the row.
-        spec: settings of the dataset whose layout is used.
+def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
+    """Return the prompt for a person's words, which stand for the instruction; an earlier turn is not shown.
 
     Raises:
         DataError: the prompt is made of several columns.
     """
-    layout, _ = find_layout(spec)
+    layout, _ = find_layout(spec.dataset)
     if not re.fullmatch(r"\{\w+\}", layout.instruction):
         raise DataError(
             f"prompts of type {spec.dataset.kind} are made of several columns, not of one text; "
             "ask with rows: --prompt-file rows.jsonl"
         )
+    system = next((message["content"] for message in messages if message["role"] == "system"), "")
     if "{" not in layout.system[1]:
         system = layout.system[1]
-    return Rendered(
-        (Span(write_prompt(layout, text, "", system or layout.absent.get("system", "")), False),), bos="own"
-    )
+    prompt = write_prompt(layout, messages[-1]["content"], "", system or layout.absent.get("system", ""))
+    return Rendered((Span(prompt, False),), bos="own")
 
 
 def write_prompt(layout: Layout, instruction: Any, given: Any, system: Any) -> str:
@@ -80,8 +84,8 @@ def _require_all_parts(layout: Layout, instruction: str, given: str, system: str
             raise DataError(f"the row's {name} would be lost: no {{{name}}} in the format {where!r}")
 
 
-Use = Literal["asked", "given", "trained"]
-"""What a part is for: asked must be there, given may be null, and what is trained may not be blank."""
+Use = Literal["required", "optional", "trained"]
+"""Whether a part must be there, may be null, or may not even be blank."""
 
 
 @cache
@@ -89,9 +93,9 @@ def _parsed(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
     return list(Formatter().parse(text))
 
 
-def _part(text: str, use: Use, values: dict[str, Any], layout: Layout, spec: FormatSpec) -> str:
+def _part(text: str, use: Use, values: dict[str, Any], layout: Layout, dataset: Dataset) -> str:
     """Return a part of a row as text."""
-    return "".join(pieces_of(text, lambda name, how: _column(name, how, use, values, layout, spec.dataset)))
+    return "".join(pieces_of(text, lambda name, how: _column(name, how, use, values, layout, dataset)))
 
 
 def pieces_of(text: str, read: Callable[[str, str | None], Any]) -> list[Any]:
@@ -115,12 +119,12 @@ def _column(name: str, how: str | None, use: Use, values: dict[str, Any], layout
         if not isinstance(value, dict):
             raise DataError(f"column {column} should hold a mapping; found {value!r:.60}")
         return as_yaml(value)
-    if value is None and use == "given":
+    if value is None and use == "optional":
         return ""
-    found = text_column(values, column, f"field_{name}" if name in RENAMED else None, dataset)
-    if use == "trained" and not found.strip():
+    text = text_column(values, column, f"field_{name}" if name in RENAMED else None, dataset)
+    if use == "trained" and not text.strip():
         raise DataError(f"column {column} is blank: there is nothing to train")
-    return found
+    return text
 
 
 RENAMED = ("instruction", "input", "output", "system")
@@ -157,11 +161,10 @@ def as_yaml(value: Any) -> str:
     return yaml.dump(value, default_flow_style=False, Dumper=yaml.Dumper)
 
 
-def find_layout(spec: FormatSpec) -> tuple[Layout, FormatSpec]:
-    """Return the layout of a dataset, and its settings with the columns that a mapping names."""
-    dataset = spec.dataset
+def find_layout(dataset: Dataset) -> tuple[Layout, Dataset]:
+    """Return the layout of a dataset, and its section with the columns that a mapping names."""
     if isinstance(dataset.type, dict):
-        return _user_defined(dataset, dataset.type, spec)
+        return _user_defined(dataset, dataset.type)
     if dataset.kind == "user_defined":
         raise ConfigError("`datasets.type: user_defined` is written as a mapping: type: {field_instruction: ..., ...}")
     style = dataset.conversation
@@ -171,8 +174,8 @@ def find_layout(spec: FormatSpec) -> tuple[Layout, FormatSpec]:
                 f"`conversation: {style}` of type {dataset.kind} is none of {', '.join(STYLES)}"
                 f"{did_you_mean(style, STYLES)}"
             )
-        return STYLES[style], spec
-    return LAYOUTS[dataset.kind], spec
+        return STYLES[style], dataset
+    return LAYOUTS[dataset.kind], dataset
 
 
 FORMATS = {
@@ -183,7 +186,7 @@ FORMATS = {
 """Formats of a `type` that is a mapping -> its default, and what may stand in braces in it."""
 
 
-def _user_defined(dataset: Dataset, keys: dict[str, Any], spec: FormatSpec) -> tuple[Layout, FormatSpec]:
+def _user_defined(dataset: Dataset, keys: dict[str, Any]) -> tuple[Layout, Dataset]:
     """Return the layout that a mapping under `type` describes."""
     known = MAPPING_KEYS[""]
     given = {key: value for key, value in keys.items() if value is not None}
@@ -206,8 +209,35 @@ def _user_defined(dataset: Dataset, keys: dict[str, Any], spec: FormatSpec) -> t
     columns = {key: given[key] for key in known if key in given and key.startswith("field_")}
     own = dataset.model_copy(update={"type": "user_defined", **columns})
     turn, bare, frame = formats
-    return Layout(turn, bare, frame, OWN_SYSTEM, absent=absent), replace(spec, dataset=own)
+    return Layout(turn, bare, frame, OWN_SYSTEM, absent=absent), own
 
 
-INSTRUCT: dict[str, Format] = dict.fromkeys((*LAYOUTS, "user_defined"), instruct)
-"""Value of `type` -> its function."""
+COLUMNS = {
+    "alpaca": (
+        Columns(6, ("prompt", "response"), {"field_instruction": "prompt", "field_output": "response"}),
+        Columns(9, ("instruction", "output")),
+        Columns(10, ("instruction", "context", "response"), {"field_input": "context", "field_output": "response"}),
+        Columns(15, ("question", "answer"), {"field_instruction": "question", "field_output": "answer"}),
+        Columns(16, ("input", "output"), {"field_instruction": "input", "field_input": "", "field_output": "output"}),
+    ),
+    "alpaca_w_system": (Columns(8, ("system", "instruction", "output")),),
+    "alpaca_w_system.load_open_orca": (Columns(12, ("system_prompt", "question", "response")),),
+    "context_qa": (Columns(13, ("article", "question", "answer")),),
+    "context_qa.load_v2": (Columns(14, ("context", "question", "answer")),),
+    "gpteacher": (Columns(11, ("instruction", "response")),),
+    "summarizetldr": (Columns(17, ("article", "summary")),),
+}
+"""Value of `type` -> sets of columns that tell it."""
+
+INSTRUCT = {
+    name: Format(
+        name,
+        read_instruct,
+        render_instruct,
+        ask=ask,
+        columns=COLUMNS.get(name, ()),
+        keys=INSTRUCT_KEYS | ({"conversation"} if name.startswith("alpaca_chat") else set()),
+    )
+    for name in (*LAYOUTS, "user_defined")
+}
+"""Value of `type` -> its record."""

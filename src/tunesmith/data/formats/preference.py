@@ -4,10 +4,11 @@
 style. Other types are laid out by the chat template, by formats in the config (a mapping as `type`), or not at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from tunesmith.data.formats.format import FormatSpec, missing_column
 from tunesmith.data.formats.preference_chat import (
     Message,
     PreferenceRow,
@@ -18,12 +19,11 @@ from tunesmith.data.formats.preference_chat import (
     conversation_in,
     require_same,
 )
-from tunesmith.data.formats.spec import missing_column
 from tunesmith.data.formats.specs import dataset_template
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError, did_you_mean
-from tunesmith.sections import Dataset, ModelSection
+from tunesmith.sections import Dataset
 from tunesmith.sections.types import MAPPING_KEYS, kind_of_preferences
 
 
@@ -83,60 +83,45 @@ PreferenceTypes = dict[str, Callable[[PreferenceRow], Texts]]
 """Value of `type` -> its function."""
 
 
-def preference_example(
-    values: dict[str, Any],
-    dataset: Dataset,
-    rl: str,
-    model: ModelSection,
-    tokenizer: Tokenizer | None,
-    source: str,
-) -> Example:
-    """Return the texts of a preference row.
+def read_comparison(values: dict[str, Any], spec: FormatSpec, write: Callable[[PreferenceRow], Texts]) -> Example:
+    """Return the texts of a preference row: `prompt`, `chosen` and `rejected`, or `prompt`, `completion` and `label`.
 
     Args:
         values: the row.
-        dataset: settings of its dataset; without `type`, its columns are TRL's.
-        rl: kind of preference data: dpo, ipo, simpo, orpo or kto.
-        model: names the chat template.
-        tokenizer: the model's, for types that use a chat template.
-        source: the config's file, beside which templates are looked for.
+        spec: settings of its dataset; without `type`, its columns are TRL's.
+        write: returns the texts of the type.
 
     Raises:
-        ConfigError: the type is unknown, or needs a tokenizer.
+        ConfigError: the type needs a tokenizer.
         DataError: the row does not fit the type.
     """
-
-    find = partial(find_template, model=model, tokenizer=tokenizer, source=source)
-    return example_of(PreferenceRow(values, dataset, kind_of_preferences(rl), find), rl, TYPES)
+    return example_of(preference_row(values, spec, partial(find_template, spec)), write)
 
 
-def find_template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer | None, source: str) -> ChatTemplate:
-    """Return the chat template of a dataset.
-
-    Raises:
-        ConfigError: there is no tokenizer.
-    """
-    if tokenizer is None:
-        raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
-    return dataset_template(dataset, model, tokenizer, source)
-
-
-def example_of(row: PreferenceRow, rl: str, types: Mapping[str, PreferenceTypes]) -> Example:
-    """Return the texts of a row by its type, which is one of `types`."""
-    prompt, answers = _find_type(row.dataset, rl, types[row.group])(row)
+def example_of(row: PreferenceRow, write: Callable[[PreferenceRow], Texts]) -> Example:
+    """Return the texts that a type writes of a row."""
+    prompt, answers = write(row)
     if row.group != "kto":
         return Example([], [], prompt=prompt, chosen=answers[0], rejected=answers[1])
     return Example([], [], prompt=prompt, completion=answers[0], label=_label(row))
 
 
-def _find_type(dataset: Dataset, rl: str, known: PreferenceTypes) -> Callable[[PreferenceRow], Texts]:
-    name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
-    if name not in known:
-        raise ConfigError(
-            f"`datasets.type: {name}` is no layout for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
-            f"for TRL's columns{did_you_mean(name, known)}"
-        )
-    return known[name]
+def preference_row(values: dict[str, Any], spec: FormatSpec, find: Callable[[Dataset], ChatTemplate]) -> PreferenceRow:
+    """Return a row with what its type may need."""
+    assert spec.preferences is not None
+    return PreferenceRow(values, spec.dataset, kind_of_preferences(spec.preferences.rl), find)
+
+
+def find_template(spec: FormatSpec, dataset: Dataset) -> ChatTemplate:
+    """Return the chat template of a dataset.
+
+    Raises:
+        ConfigError: there is no tokenizer.
+    """
+    if spec.tokenizer is None:
+        raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
+    assert spec.preferences is not None
+    return dataset_template(dataset, spec.preferences.model, spec.tokenizer, spec.preferences.source)
 
 
 def _label(row: PreferenceRow) -> bool:
@@ -267,4 +252,4 @@ TYPES: dict[str, PreferenceTypes] = {
     "kto": {"": as_it_is, **laid_out("kto", _written), "user_defined": _user_defined},
     "orpo": {"": as_it_is, "chat_template.argilla": BY_CHATS, "chat_template": BY_CHATS},
 }
-"""Kind of preference data -> value of `type` -> its function."""
+"""Group of preference data -> value of `type` -> what writes its texts."""

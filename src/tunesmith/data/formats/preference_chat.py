@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tunesmith.data.formats.messages import tools_of, turns_of
-from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in
-from tunesmith.data.formats.spec import missing_column, text_column
+from tunesmith.data.formats.format import missing_column, text_column
+from tunesmith.data.formats.messages import read_messages, read_tools
+from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in, to_wire
+from tunesmith.data.messages import WireMessage
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
 
-Message = dict[str, Any]
+Message = WireMessage
 Texts = tuple[str | None, list[str]]
 """The prompt, and a text for each of the row's `answers`."""
 
@@ -79,7 +80,7 @@ def conversation_in(row: PreferenceRow, column: str, *, system: bool = False) ->
     Raises:
         DataError: there is no question, or no answer at the end.
     """
-    found = [turn.message for turn in messages_in(row.values, column, row.dataset, system=system)]
+    found = to_wire(messages_in(row.values, column, row.dataset, system=system), row.dataset)
     if len(found) < 2 or found[-1]["role"] != "assistant":
         roles = ", ".join(message["role"] for message in found)
         raise DataError(f"column {column} should hold a question and end with the answer; found messages of {roles}")
@@ -122,7 +123,7 @@ def by_template(row: PreferenceRow, *, lists: bool, strip: bool = True) -> Texts
         prompt, answers = chats[0][:-1], [chat[-1] for chat in chats]
     else:
         prompt, answers = _question(row), [_answer(row, column) for column in columns]
-    template, tools = row.find_template(row.dataset), tools_of(row.values, row.dataset)
+    template, tools = row.find_template(row.dataset), read_tools(row.values, row.dataset)
     fulls = [template.render([*prompt, answer], tools=tools) for answer in answers]
     text = fed_prompt(prompt, fulls, template, tools)
     return text, [full[len(text) :].rstrip() if strip else full[len(text) :] for full in fulls]
@@ -134,7 +135,7 @@ def _question(row: PreferenceRow) -> list[Message]:
     said = row.values.get(column)
     if isinstance(said, str) and not said.lstrip().startswith("[{"):
         return after_system(row, [{"role": "user", "content": row.text((column,))}])
-    return [turn.message for turn in turns_of(row.values, row.dataset)]
+    return to_wire(read_messages(row.values, row.dataset), row.dataset)
 
 
 def _answer(row: PreferenceRow, column: str) -> Message:
@@ -145,7 +146,7 @@ def _answer(row: PreferenceRow, column: str) -> Message:
     if isinstance(said, str):
         return _with_words({"role": "assistant", "content": said}, column)
     item = said[-1] if isinstance(said, list) else said
-    return _with_words(messages_in({column: [item]}, column, row.dataset)[0].message, column)
+    return _with_words(to_wire(messages_in({column: [item]}, column, row.dataset), row.dataset)[0], column)
 
 
 def as_it_is(row: PreferenceRow) -> Texts:
@@ -205,14 +206,14 @@ def _rendered(row: PreferenceRow, columns: Sequence[str]) -> Texts:
 
 def chats_in(row: PreferenceRow, columns: Sequence[str]) -> dict[str, list[Message]]:
     """Return the messages in each of the columns."""
-    return {name: [turn.message for turn in messages_in(row.values, name, row.dataset)] for name in columns}
+    return {name: to_wire(messages_in(row.values, name, row.dataset), row.dataset) for name in columns}
 
 
 def render_chats(
     row: PreferenceRow, template: ChatTemplate, chats: dict[str, list[Message]], find_prompt: Callable[..., str]
 ) -> Texts:
     """Return the texts of conversations, of which `find_prompt` tells where the prompt ends."""
-    prompt, tools = chats.get("prompt", []), tools_of(row.values, row.dataset)
+    prompt, tools = chats.get("prompt", []), read_tools(row.values, row.dataset)
     fulls = [template.render([*prompt, *chats[name]], tools=tools) for name in row.answers]
     if not prompt:
         return None, fulls

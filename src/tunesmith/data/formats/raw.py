@@ -1,10 +1,18 @@
 """Rows without a prompt layout: plain text, segments and steps that carry their own labels, and tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from tunesmith.data.formats.conversation import tokenizer_of
-from tunesmith.data.formats.spec import Format, FormatSpec, missing_column, text_column
+from tunesmith.data.formats.format import (
+    Columns,
+    Document,
+    Format,
+    FormatSpec,
+    missing_column,
+    text_column,
+    tokenizer_of,
+)
+from tunesmith.data.messages import WireMessage
 from tunesmith.data.tokenize import encode
 from tunesmith.data.types import MASKED, Example, Rendered, Span
 from tunesmith.errors import DataError
@@ -162,11 +170,65 @@ def list_in(values: dict[str, Any], column: str, spec: FormatSpec) -> list[Any]:
     return list(values[column])
 
 
-RAW: dict[str, Format] = {
-    "completion": completion,
-    "pretrain": pretrain,
-    "input_output": input_output,
-    "stepwise_supervised": stepwise_supervised,
-    "pretokenized": pretokenized,
+def ask_text(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
+    """Return a person's words as a text to continue."""
+    return Rendered((Span(messages[-1]["content"], False),), bos="own")
+
+
+def ask_without_bos(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
+    """Return a person's words as a text to continue, as `input_output` writes it: with no token added."""
+    return Rendered((Span(messages[-1]["content"], False),))
+
+
+def refuse_to_ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
+    """Raise a DataError: rows of this type have no prompt in words."""
+    kind = spec.dataset.kind
+    raise DataError(f"a model is not asked in words with type {kind}; set `type` to the layout of its prompts")
+
+
+def as_document(samples: Callable[[dict[str, Any], FormatSpec], Sequence[Any]]) -> Callable[..., Document]:
+    """Return the `read` of a type whose rows become samples at once."""
+    return lambda values, spec: Document(tuple(samples(values, spec)))
+
+
+RAW = {
+    "completion": Format(
+        "completion",
+        as_document(completion),
+        ask=ask_text,
+        columns=(Columns(18, ("text",)),),
+        keys=frozenset({"field"}),
+        writes_ends=True,
+        splits=True,
+    ),
+    "pretrain": Format(
+        "pretrain",
+        as_document(pretrain),
+        ask=ask_text,
+        keys=frozenset({"field", "text_column"}),
+        writes_ends=True,
+        splits=True,
+    ),
+    "input_output": Format(
+        "input_output",
+        as_document(input_output),
+        ask=ask_without_bos,
+        columns=(Columns(7, ("segments",)),),
+        writes_ends=True,
+    ),
+    "stepwise_supervised": Format(
+        "stepwise_supervised",
+        as_document(stepwise_supervised),
+        ask=refuse_to_ask,
+        columns=(Columns(4, ("prompt", "completions", "labels")),),
+        keys=frozenset({"step_separator", "max_completion_length", "train_on_last_step_only"}),
+    ),
+    "pretokenized": Format(
+        "pretokenized",
+        as_document(pretokenized),
+        ask=refuse_to_ask,
+        columns=(Columns(1, ("input_ids", "labels")),),
+        writes_ends=True,
+    ),
 }
-"""Value of `type` -> its function."""
+"""Value of `type` -> its record."""

@@ -5,21 +5,15 @@ Each turn is tokenised alone, its role with it; the model's turns are trained wi
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
-from tunesmith.data.formats.conversation import (
-    Conversation,
-    Message,
-    answer,
-    items_of,
-    require_training,
-    text_of,
-    tokenizer_of,
-)
+from tunesmith.data.formats.conversation import answer, items_of, require_training, text_of
 from tunesmith.data.formats.fastchat import Layout, Part, find_layout, written
-from tunesmith.data.formats.spec import Format, FormatSpec, text_column
+from tunesmith.data.formats.format import INSTRUCT_KEYS, Format, FormatSpec, text_column, tokenizer_of
+from tunesmith.data.messages import Conversation, Message, text_message
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import DataError
@@ -76,20 +70,20 @@ def _guessed(first: Any) -> Keys:
     return Keys("role" if "role" in found else "from", text, USUAL)
 
 
-def _read(values: dict[str, Any], spec: FormatSpec, loader: Keys | None = None) -> list[Message]:
+def _read(values: dict[str, Any], spec: FormatSpec, loader: Keys | None = None) -> Conversation:
     """Read a list of messages, with the keys of a loader, or those of the first message."""
     names = speaker_names(values, spec.dataset)
-    speakers = speakers_of(spec.dataset)
-    found = []
+    roles = roles_of(spec.dataset)
+    messages = []
     for own, name, text, item in named_items(values, spec.dataset, loader):
         # `field_model: assistant` means what it says, though assistant is gpt's name
-        found.append(message_of(name, text, speakers.get(name, speakers.get(own)), item.get("weight"), names))
-    return found
+        messages.append(message_of(name, text, roles.get(name, roles.get(own)), item.get("weight"), names))
+    return Conversation(tuple(messages))
 
 
-def speakers_of(dataset: Dataset) -> dict[str, int]:
-    """Return the roles of user and model with their numbers."""
-    return {dataset.field_human or "human": 0, dataset.field_model or "gpt": 1}
+def roles_of(dataset: Dataset) -> dict[str, str]:
+    """Return the names of user and model with their roles."""
+    return {dataset.field_human or "human": "user", dataset.field_model or "gpt": "assistant"}
 
 
 def speaker_names(values: dict[str, Any], dataset: Dataset) -> Any:
@@ -114,90 +108,101 @@ def named_items(
         yield own, keys.names.get(own, own), text, item
 
 
-def message_of(name: str, text: str, speaker: int | None, weight: Any, names: Any) -> Message:
-    """Return a message; `names` are what the row calls user and model."""
-    written_as = str(names[speaker]) if names and len(names) > 1 and speaker is not None else ""
-    return Message(name, text, speaker, 1 if weight is None else weight, written_as)
+def message_of(name: str, text: str, role: str | None, weight: Any, names: Any) -> Message:
+    """Return a message; `names` are what the row calls user and model, `role` is one of these or None.
+
+    A weight of 0 masks an answer; any weight but 1 keeps a prompt masked where prompts are trained.
+    """
+    train = None if weight is None or weight == 1 else weight != 0
+    if role is None:
+        return text_message("system" if name == "system" else "other", text, train, name=name)
+    if names and len(names) > 1:
+        return text_message(role, text, train, name=str(names[role == "assistant"]))
+    return text_message(role, text, train)
 
 
 _GLAIVE = re.compile("(USER|ASSISTANT|FUNCTION RESPONSE): ")
-_GLAIVE_NAMES = {"USER": "human", "ASSISTANT": "gpt", "FUNCTION RESPONSE": "tool"}
+_GLAIVE_ROLES = {"USER": "user", "ASSISTANT": "assistant", "FUNCTION RESPONSE": "other"}
 
 
-def _read_glaive(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
+def _read_glaive(values: dict[str, Any], spec: FormatSpec) -> Conversation:
     """Read a chat that is one text, with its speakers in capitals."""
     before, *pieces = _GLAIVE.split(text_column(values, "chat", None, spec.dataset))
     if before.strip():
         raise DataError(f"column chat should begin with USER: or another speaker; found {before.strip()[:40]!r}")
     system = str(values.get("system") or "").removeprefix("SYSTEM: ")
-    said = [(_GLAIVE_NAMES[name], text.strip()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)]
-    found = [Message("system", system)] if system else []
-    for name, turns in groupby(said, key=lambda turn: turn[0]):
-        found.append(Message(name, "".join(text for _, text in turns), {"human": 0, "gpt": 1}.get(name)))
-    return found
+    turns = [(_GLAIVE_ROLES[name], text.strip()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)]
+    messages = [text_message("system", system)] if system else []
+    for role, texts in groupby(turns, key=lambda turn: turn[0]):
+        text = "".join(text for _, text in texts)
+        messages.append(text_message(role, text, name="tool") if role == "other" else text_message(role, text))
+    return Conversation(tuple(messages))
 
 
-def _exchanges(*pairs: tuple[str, str]) -> list[Message]:
-    return [Message(*message) for user, model in pairs for message in (("human", user, 0), ("gpt", model, 1))]
+def _exchanges(*pairs: tuple[str, str]) -> Conversation:
+    roles = ("user", "assistant")
+    return Conversation(
+        tuple(text_message(role, text) for pair in pairs for role, text in zip(roles, pair, strict=True))
+    )
 
 
-def _read_joke(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
+def _read_joke(values: dict[str, Any], spec: FormatSpec) -> Conversation:
     joke, why = (text_column(values, column, None, spec.dataset) for column in ("text", "explanation"))
     title = f"{values['title']} " if values.get("title") else ""
     return _exchanges(("Tell me a joke.", title + joke), ("Why is that joke funny?", why))
 
 
-def _read_instruct(values: dict[str, Any], spec: FormatSpec) -> list[Message]:
+def _read_instruct(values: dict[str, Any], spec: FormatSpec) -> Conversation:
     keys = {"field_instruction": spec.dataset.field_instruction, "field_output": spec.dataset.field_output}
     instruction, output = (text_column(values, column, key, spec.dataset) for key, column in keys.items())
     return _exchanges((instruction, output))
 
 
-def _render(messages: Sequence[Message], spec: FormatSpec, default: str = VICUNA) -> Rendered:
-    """Lay out a conversation.
+def _render(conversation: Conversation, spec: FormatSpec, default: str = VICUNA) -> list[Rendered]:
+    """Render a conversation in its FastChat layout.
 
     Raises:
         DataError: the layout has no place for a message, or nothing is trained.
     """
-    name = spec.dataset.conversation or default
+    name, messages = spec.dataset.conversation or default, conversation.messages
     layout, tokenizer = find_layout(name), tokenizer_of(spec)
-    opening, said = split_opening(messages, name, layout, spec)
+    opening, turns = split_opening(messages, name, layout, spec)
     require_system_written(messages, name, layout)
-    turns = [(role_of(message, name, layout, OTHER_ROLES), message.text) for message in said]
-    closed = writes_end(name, layout, tokenizer)
+    writes_eos = writes_end(name, layout, tokenizer)
     spans: list[Span] = []
     answers = []
-    for part in written(layout, opening.text, turns):
-        message = said[part.message] if part.message >= 0 else opening
+    names = [(role_of(turn, name, layout, OTHER_ROLES), turn.content) for turn in turns]
+    for part in written(layout, opening.content, names):
+        message = turns[part.message] if part.message >= 0 else opening
         if _is_output(part, message, layout, spec.dataset):
-            spans.append(answer_span(part, message, layout, spec, ends=0 if closed and message.text else 1))
-            answers += [message.text] if message.weight != 0 else []
+            spans.append(answer_span(part, message, layout, spec, ends=0 if writes_eos and message.content else 1))
+            answers += [message.content] if message.train is not False else []
         else:
             text = header_of(part, message, layout) + part.text
-            spans.append(Span(text, spec.train_on_inputs and message.weight == 1))
-    require_training(spans, answers, spec)
+            spans.append(Span(text, spec.train_on_inputs and message.train is None))
+    require_training(spans, answers, inputs=spec.train_on_inputs)
     spans = [span for span in spans if span.text]
     has_bos = bool(tokenizer.bos_token) and spans[0].text.startswith(tokenizer.bos_token)  # some layouts write one
-    return Rendered(tuple(spans), bos="never" if has_bos else "own")
+    return [Rendered(tuple(spans), bos="never" if has_bos else "own")]
 
 
 def split_opening(
     messages: Sequence[Message], name: str, layout: Layout, spec: FormatSpec
 ) -> tuple[Message, list[Message]]:
-    """Return the system turn, which may be the layout's own, and what is said after it."""
+    """Return the system message, which may be the layout's own, and the other messages."""
     if len(messages) < 2:
         raise DataError(f"a conversation needs two messages or more; found {len(messages)}")
-    if messages[0].name == "system":
+    if messages[0].role == "system":
         return messages[0], list(messages[1:])
     own = spec.default_system_message if name in SETTABLE else None
-    return Message("system", own or layout.system), list(messages)
+    return text_message("system", own or layout.system), list(messages)
 
 
 def require_system_written(messages: Sequence[Message], name: str, layout: Layout) -> None:
-    """Raise a DataError if a conversation has a system turn and its layout none."""
+    """Raise a DataError if a conversation has a system message and its layout none."""
     system = messages[0]
-    if system.name == "system" and system.text and "{system}" not in layout.template:
-        raise DataError(f"the layout {name} has no place for a system turn; found {system.text[:40]!r}")
+    if system.role == "system" and system.content and "{system}" not in layout.template:
+        raise DataError(f"the layout {name} has no place for a system turn; found {system.content[:40]!r}")
 
 
 def writes_end(name: str, layout: Layout, tokenizer: Tokenizer) -> bool:
@@ -205,25 +210,29 @@ def writes_end(name: str, layout: Layout, tokenizer: Tokenizer) -> bool:
     return name == "chatml" and layout.ends[0] == f"{tokenizer.eos_token}\n"
 
 
+SPEAKERS = ("user", "assistant")
+"""Roles that each layout has names for."""
+
+
 def header_of(part: Part, message: Message, layout: Layout) -> str:
-    """Return what stands before the text of a message, with the name that the row gives its speaker."""
-    if message.written and message.speaker is not None:
-        return part.role.replace(layout.roles[message.speaker], message.written)
+    """Return what stands before the text of a message, with the name that the row gives its writer."""
+    if message.role in SPEAKERS and "name" in message.fields:
+        return part.role.replace(layout.roles[SPEAKERS.index(message.role)], message.name)
     return part.role
 
 
 def answer_span(part: Part, message: Message, layout: Layout, spec: FormatSpec, *, ends: int) -> Span:
-    """Return an answer, which is not trained if its weight is 0."""
+    """Return an answer, which is masked if its weight is 0."""
     header = header_of(part, message, layout)
-    if message.weight == 0:
+    if message.train is False:
         return Span(header + part.text, False, ends=ends)
     return answer(header, part.text, inputs=spec.train_on_inputs, ends=ends)
 
 
 def role_of(message: Message, name: str, layout: Layout, others: Mapping[str, str]) -> str:
-    """Return what a layout calls the speaker of a message; `others` are the layouts that can name a third one."""
-    if message.speaker is not None:
-        return layout.roles[message.speaker]
+    """Return what a layout calls the writer of a message; `others` are the layouts that can name a third one."""
+    if message.role in SPEAKERS:
+        return layout.roles[SPEAKERS.index(message.role)]
     if name not in others:
         raise DataError(
             f"role {message.name} is not the user's or the model's, and the layout {name} has no place for others; "
@@ -235,8 +244,8 @@ def role_of(message: Message, name: str, layout: Layout, others: Mapping[str, st
 def _is_output(part: Part, message: Message, layout: Layout, dataset: Dataset) -> bool:
     if part.opens:
         return False
-    if message.speaker is not None:
-        return message.speaker == 1
+    if message.role in SPEAKERS:
+        return message.role == "assistant"
     kind = kind_by_name(part, layout, dataset)
     if not kind:
         raise DataError(f"role {message.name} is neither heard nor trained; set roles: {{input: [{message.name}]}}")
@@ -253,18 +262,29 @@ def kind_by_name(part: Part, layout: Layout, dataset: Dataset) -> Kind:
     return ""
 
 
-def types_of(read: Callable[..., list[Message]], render: Callable[..., Rendered]) -> dict[str, Conversation]:
-    """Return the types, whose messages `read` takes from a row and `render` lays out."""
-    types = {"sharegpt": Conversation(read, render)}
-    types |= {f"sharegpt.{name}": Conversation(partial(read, loader=keys), render) for name, keys in LOADERS.items()}
-    types["sharegpt.load_glaive"] = Conversation(_read_glaive, partial(render, default="chatml_glaive"))
-    types |= {name.replace("sharegpt", "sharegpt_simple"): kind for name, kind in types.items()}  # of 2023
-    return types | {
-        "sharegpt:chat": types["sharegpt"],
-        "sharegpt_jokes": Conversation(_read_joke, render),
-        "instruct": Conversation(_read_instruct, render),
+KEYS = frozenset(["roles", "field_messages", "field_human", "field_model", "strict", "conversation"])
+
+
+def formats_of(read: Callable[..., Conversation], render: Callable[..., list[Rendered]]) -> dict[str, Format]:
+    """Return the types, whose messages `read` takes from a row and `render` writes."""
+    reads: dict[str, Callable[..., Conversation]] = {
+        "sharegpt": read,
+        **{f"sharegpt.{name}": partial(read, loader=keys) for name, keys in LOADERS.items()},
+        "sharegpt.load_glaive": _read_glaive,
     }
+    renders = {"sharegpt.load_glaive": partial(render, default="chatml_glaive")}
+    formats = {
+        name: Format(name, reader, renders.get(name, render), keys=KEYS, turns=True, roles=True)
+        for name, reader in reads.items()
+    }
+    older = {name.replace("sharegpt", "sharegpt_simple"): record for name, record in formats.items()}  # of 2023
+    more = {"sharegpt:chat": formats["sharegpt"], "sharegpt_jokes": replace(formats["sharegpt"], read=_read_joke)}
+    single = {"instruct": Format("instruct", _read_instruct, render, keys=INSTRUCT_KEYS | {"conversation"})}
+    more["sharegpt_jokes"] = replace(more["sharegpt_jokes"], roles=False)
+    older = {name: replace(record, roles=False) for name, record in older.items()}
+    named = {name: replace(record, name=name) for name, record in (older | more).items()}
+    return formats | named | single
 
 
-SHAREGPT_TYPES = types_of(_read, _render)
-SHAREGPT: dict[str, Format] = {name: kind.format for name, kind in SHAREGPT_TYPES.items()}
+SHAREGPT = formats_of(_read, _render)
+"""Value of `type` -> its record."""

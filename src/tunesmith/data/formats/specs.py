@@ -5,13 +5,10 @@ from typing import Any
 
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.spec import FormatSpec
+from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template
 from tunesmith.errors import ConfigError
 from tunesmith.sections import DataSection, Dataset, ModelSection
-
-TEMPLATED = ("chat_template", "prompt_completion")
-"""Types whose rows a chat template renders."""
 
 
 def format_specs(
@@ -37,23 +34,25 @@ def format_spec(
     dataset: Dataset, data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
 ) -> FormatSpec:
     """Return the settings of one dataset, which has a type; a template without an end is let pass."""
-    find_format(dataset.kind, source)
     return FormatSpec(
         dataset,
         data.train_on_inputs,
-        _template(dataset, model, tokenizer, source),
+        _template(dataset, find_format(dataset.kind, source), model, tokenizer, source),
         dataset.mask or data.mask,
         data.sequence_len,
         None if model.eot_tokens is None else tuple(model.eot_tokens),
         model.default_system_message,
         tokenizer=tokenizer,
+        source=source,
     )
 
 
-def _template(dataset: Dataset, model: ModelSection, tokenizer: Tokenizer, source: str) -> ChatTemplate | None:
+def _template(
+    dataset: Dataset, record: Format, model: ModelSection, tokenizer: Tokenizer, source: str
+) -> ChatTemplate | None:
     named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
     missing = not any((*named, tokenizer.chat_template))
-    if dataset.kind not in TEMPLATED or (missing and dataset.kind != "chat_template"):
+    if not record.templated or (missing and not record.roles):
         return None  # rows of prompt and completion may be plain text
     return dataset_template(dataset, model, tokenizer, source)
 
