@@ -204,7 +204,7 @@ def test_rows_without_a_prompt_can_not_be_judged(tmp_path, tiny_config, capsys):
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`, which judge the answers"),
+        ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`; they judge the answers"),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "deepspeed": "zero3.json"},
             "`evaluation.during_training` and `deepspeed`: a model that is split",
@@ -231,18 +231,18 @@ def test_what_cannot_be_is_a_fault(keys, why, tmp_path, write_config):
         ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: ignored: there are no rows"),
         (
             {"do_causal_lm_eval": True, "eval_strategy": "no"},
-            "`do_causal_lm_eval`: ignored: `eval_strategy` is no",
+            "`do_causal_lm_eval`: ignored: `eval_strategy: no`",
         ),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "eval_strategy": "no"},
-            "`evaluation.during_training`: ignored: `eval_strategy` is no",
+            "`evaluation.during_training`: ignored: `eval_strategy: no`",
         ),
-        ({"generation_top_k": 3}, "`generation_top_k`: ignored: there is no `generate_samples: true`"),
-        ({"generation_max_new_tokens": 3}, "without effect: there is no `generate_samples: true` and no"),
-        ({"eval_causal_lm_metrics": ["chrf"]}, "without effect: there is no `do_causal_lm_eval: true`"),
+        ({"generation_top_k": 3}, "`generation_top_k`: ignored: only with `generate_samples: true`"),
+        ({"generation_max_new_tokens": 3}, "ignored: only with `generate_samples: true` or `do_causal_lm_eval: true`"),
+        ({"eval_causal_lm_metrics": ["chrf"]}, "ignored: only with `do_causal_lm_eval: true`"),
         (
             {"generate_samples": True, "generation_do_sample": False, "generation_top_p": 0.5},
-            "`generation_top_p`: ignored: `generation_do_sample: false` takes the likeliest token",
+            "`generation_top_p`: ignored: `generation_do_sample: false` is greedy decoding",
         ),
     ],
 )
