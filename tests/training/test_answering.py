@@ -93,7 +93,9 @@ def answer(tmp_path_factory, tiny_config, tokenizer):
         model = model or load_base_model(config.model, "float32").eval()
         splits = prepare_splits(config, tokenizer)
         (folder / "out/run").mkdir(parents=True)
-        answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(folder / "out/run"))(model, 1)
+        answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(folder / "out/run"), is_main=True)(
+            model, 1
+        )
         return samples(folder / "out")
 
     return answers_of
@@ -177,7 +179,7 @@ def test_the_share_that_passes_is_logged_and_training_does_not_notice(judged_con
 def test_the_rate_is_what_the_assertions_say_of_the_answers(judged_config, tokenizer):
     config = load(str(judged_config(during_training=4)))
     splits = prepare_splits(config, tokenizer)
-    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none"))).judged
+    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none")), is_main=True).judged
     assert len(judged.asked) == 4
     assert all(
         row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True)
