@@ -55,15 +55,15 @@ from tunesmith.errors import ConfigError
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca"}], "chat_template": "chatml", "eot_tokens": ["x"]},
-            "`chat_template`, `eot_tokens`: ignored: no dataset is laid out by a chat template",
+            "`chat_template`, `eot_tokens`: ignored: no dataset uses a chat template",
         ),
         (
             {"default_system_message": "Be brief."},
-            "`default_system_message`: ignored: only `type: sharegpt` reads it",
+            "`default_system_message`: ignored: only with `type: sharegpt`",
         ),
         (
             {"datasets": [{"path": "a", "type": "completion"}], "train_on_inputs": True},
-            "`train_on_inputs`: ignored: the rows have no prompt that could be left out",
+            "`train_on_inputs`: ignored: the rows have no prompt to mask",
         ),
         (
             {
@@ -79,7 +79,7 @@ from tunesmith.errors import ConfigError
         ),
         (
             {"datasets": [{"path": __file__, "type": "completion", "name": "en", "data_files": "x", "split": "test"}]},
-            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is one file",
+            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is a single file",
         ),
     ],
 )

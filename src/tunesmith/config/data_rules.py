@@ -10,11 +10,11 @@ from tunesmith.sections.types import template_fault, type_fault
 def data_problems(data: DataSection) -> Iterator[Problem]:
     """Yield the problems between keys of data."""
     if data.min_sample_len > data.sequence_len:
-        both = f"`min_sample_len: {data.min_sample_len}` must not be over `sequence_len: {data.sequence_len}`"
+        both = f"`min_sample_len: {data.min_sample_len}` must not be above `sequence_len: {data.sequence_len}`"
         yield at("min_sample_len", both)
     if data.streaming and data.train_share < 1:
         both = f"`streaming: true` and `train_share: {data.train_share:g}`"
-        yield at("train_share", f"{both}: a stream is read only as far as `max_steps` takes it; lower `max_steps`")
+        yield at("train_share", f"{both}: a stream is read only as far as `max_steps` needs; lower `max_steps`")
     yield from _parts(data)
 
 
@@ -38,7 +38,7 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
     block, version = section.fsdp_config, section.fsdp_version
     if section.sharded and section.deepspeed:
         key = "fsdp" if section.fsdp else "fsdp_config"
-        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both split the model over GPUs")
+        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both shard the model")
     if version is not None and block.fsdp_version not in (None, version):
         yield at(
             "fsdp_version",
@@ -68,8 +68,8 @@ def _no_kind(*kinds: str) -> Callable[[Config], bool]:
 
 _CHATS = ("chat_template", "prompt_completion")
 IDLE_DATA: list[Idle] = [
-    ("train_on_inputs", _whole, "the rows have no prompt that could be left out"),
-    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset is laid out by a chat template"),
-    ("default_system_message", _no_kind("sharegpt", "instruct"), "only `type: sharegpt` reads it"),
+    ("train_on_inputs", _whole, "the rows have no prompt to mask"),
+    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset uses a chat template"),
+    ("default_system_message", _no_kind("sharegpt", "instruct"), "only with `type: sharegpt`"),
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""

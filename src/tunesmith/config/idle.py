@@ -137,6 +137,6 @@ def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too
     if path.is_file() or "://" in entry.path:
         is_part = entry.split in (None, "train") or "[" in str(entry.split)
-        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is one file"
+        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is a single file"
     elif path.is_dir():
         yield names, "`path` is a folder"
