@@ -1,6 +1,7 @@
 """The rules of the house that a machine can check: layers, lazy imports, limits, names."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
+    {"world", "signals"},
     {"errors", "log", "hardware", "pages", "__init__"},
     {"sections"},
     {"references", "hub"},
@@ -102,6 +104,13 @@ def test_nothing_is_assigned_to_what_was_imported(file):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
             first = node.args[0]
             assert not (isinstance(first, ast.Name) and first.id in modules), f"line {node.lineno}"
+
+
+@every_file
+def test_one_file_reads_the_launcher_and_one_sets_signal_handlers(file):
+    text = file.read_text(encoding="utf-8")
+    assert part(file) == "world" or not re.search(r"""["'](WORLD_SIZE|(LOCAL_)?RANK|TORCHELASTIC_\w+)["']""", text)
+    assert part(file) == "signals" or "signal.signal(" not in text
 
 
 @every_file

@@ -1,19 +1,15 @@
 """What the user sees while something runs: notes on standard error, and progress bars with the time left."""
 
-import os
 import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 
-
-def is_main_process() -> bool:
-    """Whether this process is the one that prints: of several that torchrun started, the first."""
-    return os.environ.get("RANK", "0") == "0"
+from tunesmith.world import detect_world
 
 
 def note(text: str) -> None:
     """Print a note to standard error, once for all processes."""
-    if is_main_process():
+    if detect_world().is_main:
         print(text, file=sys.stderr, flush=True)
 
 
@@ -25,9 +21,8 @@ def progress(title: str, *, total: int | None = None, unit: str = "") -> Iterato
     """
     from tqdm import tqdm
 
-    with tqdm(
-        total=total, desc=title, unit=f" {unit}", disable=None if is_main_process() else True, leave=False
-    ) as bar:
+    disable = None if detect_world().is_main else True
+    with tqdm(total=total, desc=title, unit=f" {unit}", disable=disable, leave=False) as bar:
         yield bar.update
 
 

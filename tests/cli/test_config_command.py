@@ -74,10 +74,10 @@ def test_every_key_of_the_file_is_in_the_result_or_in_the_tail(file, capsys):
     result, tail = yaml.load(text, Loader), text.split("\n\n# ")[1]
     for key in yaml.load(FILE, Loader):
         assert key in result or f": {key}: " in tail, key
-    assert "deep/a.yml:5:5: datasets.0.preprocess_shards: without effect: rows are read in small parts anyway" in tail
-    assert "deep/a.yml:8:1: gptq: is false, so that it asks for nothing" in tail
+    assert "deep/a.yml:5:5: datasets.0.preprocess_shards: ignored: rows are read in small parts anyway" in tail
+    assert "deep/a.yml:8:1: gptq: is false: nothing to do" in tail
     assert "deep/a.yml:9:1: lora_dropout: has no value" in tail
-    assert "`lora_r`: without effect: there is no `adapter`" in tail
+    assert "`lora_r`: ignored: only with `adapter`" in tail
 
 
 @pytest.mark.parametrize("all_keys", [[], ["--all"]])

@@ -163,7 +163,7 @@ def test_the_wheel_holds_the_examples_and_no_generated_data(tmp_path):
     tracked = {file for file in (ROOT / "examples").glob("*/*.*") if file.name != SCHEMA}
     assert shipped == {f"tunesmith/examples/{file.relative_to(ROOT / 'examples')}" for file in tracked}
     assert max(sizes[name] for name in shipped) < 500_000
-    assert {"tunesmith/planning/config.jinja", "tunesmith/config/fates.tsv"} <= set(sizes)
+    assert {"tunesmith/planning/config.jinja", "tunesmith/config/key_status.tsv"} <= set(sizes)
     surroundings = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
     code = "import tunesmith, sys; print(tunesmith.__file__); from tunesmith.cli.main import main; main(sys.argv[1:])"
     command = [sys.executable, "-c", code, "examples", "copy", "fsdp"]

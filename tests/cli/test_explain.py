@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunesmith.cli.explain import main
-from tunesmith.config.fates import reasons
+from tunesmith.config.key_status import reasons
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.reference import old_names, supported
 from tunesmith.config.yaml_source import Loader
@@ -44,12 +44,12 @@ def test_the_last_word_alone_is_found(capsys):
     assert told(capsys, "loftq_bits").startswith("peft.loftq_config.loftq_bits (section adapter")
 
 
-def test_keys_of_axolotl_with_another_fate(capsys):
+def test_keys_of_axolotl_with_another_status(capsys):
     text = told(capsys, "flash_attention", "pad_to_sequence_len", "gptq", "wandb_run_name", "pretraining_dataset")
     assert "flash_attention: old name; true is taken as `attn_implementation: flash_attention_2`" in text
     assert "\nattn_implementation (section model)\n" in text
     assert "old names flash_attention, sdp_attention" in text
-    assert f"\npad_to_sequence_len: accepted without effect: {reasons()['pad_to_sequence_len'].text}\n" in text
+    assert f"\npad_to_sequence_len: accepted and ignored: {reasons()['pad_to_sequence_len'].text}\n" in text
     assert f"\ngptq: refused: {reasons()['gptq'].text}\n" in text
     assert "\nwandb_run_name: old name; taken as `wandb_name`\n" in text
     assert "\npretraining_dataset: old name; taken as `datasets`\n" in text
@@ -65,7 +65,7 @@ def test_every_key_of_axolotl_is_explained_by_itself_or_by_the_mapping_around_it
 
 
 def test_where_a_key_does_nothing(capsys):
-    assert "  no effect if there is no `adapter`" in told(capsys, "lora_r")
+    assert "  rules     Only with `adapter`." in told(capsys, "lora_r")
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_config_from_standard_input(call, tmp_path, write_config, monkeypatch)
 def test_notes_go_to_standard_error(call, tmp_path, write_config):
     code, _, err = call(write_config(tmp_path, pad_to_sequence_len=True))
     assert code == 0
-    assert err.startswith("note: `pad_to_sequence_len`: without effect: ")
+    assert err.startswith("note: `pad_to_sequence_len`: ignored: ")
 
 
 def test_no_file_is_an_error_of_usage(capsys):

@@ -187,8 +187,8 @@ def test_a_file_loads_and_says_what_became_of_each_key(tmp_path, shape):
     started = time.perf_counter()
     config = load(write(tmp_path, RUNS[shape]))
     assert time.perf_counter() - started < 1
-    assert {item.key for item in config.fates if "." not in item.key} == set(COMMON | RUNS[shape])
-    used = {item.key for item in config.fates if item.fate in ("supported", "renamed")}
+    assert {item.key for item in config.statuses if "." not in item.key} == set(COMMON | RUNS[shape])
+    used = {item.key for item in config.statuses if item.status in ("supported", "renamed")}
     assert {"base_model", "learning_rate", "micro_batch_size"} <= used
 
 
@@ -215,7 +215,7 @@ VALUES = [True, False, None, 0, 1, 8, 0.1, "auto", "x", [], ["a"], {}, {"a": 1}]
 
 @pytest.mark.parametrize("seed", range(300))
 def test_a_random_file_loads_or_names_each_key_at_fault(tmp_path, seed):
-    """Whatever the values: no traceback, no key without a fate, and every error is at a line of the file."""
+    """Whatever the values: no traceback, no key without a status, and every error is at a line of the file."""
     draw = random.Random(seed)
     counts = key_counts()
     keys = draw.choices(list(counts), weights=[count + 1 for count in counts.values()], k=12)
@@ -224,7 +224,7 @@ def test_a_random_file_loads_or_names_each_key_at_fault(tmp_path, seed):
     faults, config = attempt(file)
     assert all(f"{file}:" in line and "`" in line for line in faults)
     if config is not None:
-        assert {item.key for item in config.fates if "." not in item.key} == set(values)
+        assert {item.key for item in config.statuses if "." not in item.key} == set(values)
 
 
 def attempt(file: str) -> tuple[list[str], Config | None]:

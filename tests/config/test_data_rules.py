@@ -15,43 +15,46 @@ def entry(**keys):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"val_set_size": 0.1, **TEST}, "`val_set_size: 0.1` and `test_datasets`: keep one"),
+        ({"val_set_size": 0.1, **TEST}, "`val_set_size: 0.1` and `test_datasets`: use only one"),
         ({"min_sample_len": 300}, "`min_sample_len: 300` must not be over `sequence_len: 256`"),
         ({"streaming": True}, "`streaming: true` needs `max_steps`"),
         (
             {"streaming": True, "max_steps": 5, "val_set_size": 0.1},
-            "`streaming: true` and `val_set_size: 0.1`: a stream has no end to cut off; set `test_datasets`",
+            "`streaming: true` and `val_set_size: 0.1`: use only one; a stream has no end to split off; set",
         ),
         (
             {"streaming": True, "max_steps": 5, "dataset_exact_deduplication": True},
-            "`streaming: true` and `dataset_exact_deduplication: true`: keep one",
+            "`streaming: true` and `dataset_exact_deduplication: true`: use only one",
         ),
-        ({"dataset_shard_num": 2}, "`dataset_shard_num` needs `dataset_shard_idx`: which of how many parts"),
-        ({"dataset_shard_idx": 1}, "`dataset_shard_idx` needs `dataset_shard_num`: which of how many parts"),
+        ({"dataset_shard_num": 2}, "`dataset_shard_num: 2` needs `dataset_shard_idx`"),
+        ({"dataset_shard_idx": 1}, "`dataset_shard_idx: 1` needs `dataset_shard_num`"),
         (
             {"dataset_shard_num": 2, "dataset_shard_idx": 2},
             "`dataset_shard_idx: 2` must be below `dataset_shard_num: 2`",
         ),
-        (entry(shards_idx=1), "`shards_idx: 1` needs `shards`, their number"),
+        (entry(shards_idx=1), "`shards_idx: 1` needs `shards`"),
         (entry(shards=2, shards_idx=2), "`shards_idx: 2` must be below `shards: 2`"),
         (entry(chat_template="jinja"), "`chat_template: jinja` needs `chat_template_jinja`"),
         ({"pretrain_multipack_attn": False}, "`pretrain_multipack_attn` takes true only"),
         (
             {"deepspeed": {"zero_optimization": {"stage": 2}}, "fsdp": ["full_shard"]},
-            "`deepspeed` and `fsdp`: keep one; both split the model over GPUs",
+            "`deepspeed` and `fsdp`: use only one; both split the model over GPUs",
         ),
-        ({"deepspeed": "a.json", "fsdp_config": {"offload_params": True}}, "`deepspeed` and `fsdp_config`: keep one"),
+        (
+            {"deepspeed": "a.json", "fsdp_config": {"offload_params": True}},
+            "`deepspeed` and `fsdp_config`: use only one",
+        ),
         (
             {"fsdp_config": {"auto_wrap_policy": "SIZE_BASED_WRAP"}},
             "`auto_wrap_policy: SIZE_BASED_WRAP` needs `min_num_params`",
         ),
         (
             {"fsdp_version": 2, "fsdp_config": {"fsdp_version": 1}},
-            "`fsdp_version: 2` and `fsdp_config.fsdp_version: 1`: keep one",
+            "`fsdp_version: 2` and `fsdp_config.fsdp_version: 1`: use only one",
         ),
         (
             {"fsdp_config": {"reshard_after_forward": True, "sharding_strategy": "SHARD_GRAD_OP"}},
-            "`reshard_after_forward: true` and `sharding_strategy: shard_grad_op`: keep one",
+            "`reshard_after_forward: true` and `sharding_strategy: shard_grad_op`: use only one",
         ),
         ({"fsdp": ["hybrid_shard"]}, "`hybrid_shard` is now written as `dp_replicate_size` (copies) and"),
         (
@@ -74,18 +77,24 @@ def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, change
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"eval_sequence_len": 64}, "`eval_sequence_len`: without effect: it is that of `test_datasets`"),
-        ({"dp_shard_size": 2}, "`dp_shard_size`: without effect: FSDP is not asked for"),
-        ({"fsdp_version": 2}, "`fsdp_version`: without effect: FSDP is not asked for"),
-        ({"fsdp": ["full_shard"], "ddp_bucket_cap_mb": 5}, "`ddp_bucket_cap_mb`: without effect: FSDP and DeepSpeed"),
+        ({"eval_sequence_len": 64}, "`eval_sequence_len`: ignored: only with `test_datasets`"),
+        ({"dp_shard_size": 2}, "`dp_shard_size`: ignored: FSDP is off"),
+        ({"fsdp_version": 2}, "`fsdp_version`: ignored: FSDP is off"),
+        ({"fsdp": ["full_shard"], "ddp_bucket_cap_mb": 5}, "`ddp_bucket_cap_mb`: ignored: FSDP and DeepSpeed"),
         (
             {"fsdp": ["full_shard"], "fsdp_config": {"fsdp_limit_all_gathers": True, "fsdp_use_orig_params": True}},
-            "`fsdp_config.fsdp_limit_all_gathers`, `fsdp_config.fsdp_use_orig_params`: without effect: "
+            "`fsdp_config.fsdp_limit_all_gathers`, `fsdp_config.fsdp_use_orig_params`: ignored: "
             "read by FSDP 1 only; FSDP 2 is used",
         ),
-        ({"fsdp_final_state_dict_type": "SHARDED_STATE_DICT"}, "without effect: the result is always saved whole"),
-        ({"streaming_multipack_buffer_size": 100}, "without effect: packing looks at all rows that the run takes"),
-        ({"deepcompile": True}, "`deepcompile`: without effect: speed only"),
+        (
+            {"fsdp_final_state_dict_type": "SHARDED_STATE_DICT"},
+            "`fsdp_final_state_dict_type`: ignored: the result is always saved whole",
+        ),
+        (
+            {"streaming_multipack_buffer_size": 100},
+            "`streaming_multipack_buffer_size`: ignored: packing looks at all rows that the run takes",
+        ),
+        ({"deepcompile": True}, "`deepcompile`: ignored: speed only"),
     ],
 )
 def test_keys_that_change_nothing_are_named(tmp_path, write_config, changes, expected):

@@ -11,75 +11,75 @@ from tunesmith.errors import ConfigError
     [
         (
             {"adapter": None},
-            "`lora_r`, `lora_target_linear`: without effect: there is no `adapter`, all weights are trained",
+            "`lora_r`, `lora_target_linear`: ignored: only with `adapter`",
         ),
         (
             {"evals_per_epoch": 4, "eval_batch_size": 8},
-            "`eval_batch_size`, `evals_per_epoch`: without effect: there are no rows to evaluate on; "
-            "`val_set_size: 0.05` holds some out",
+            "`eval_batch_size`, `evals_per_epoch`: ignored: there are no rows to evaluate on; "
+            "`val_set_size: 0.05` takes some from the training data",
         ),
         (
             {"save_strategy": "no", "save_total_limit": 2},
-            "`save_total_limit`: without effect: `save_strategy: no` saves no checkpoints",
+            "`save_total_limit`: ignored: `save_strategy: no`",
         ),
-        ({"loss_watchdog_patience": 2}, "`loss_watchdog_patience`: without effect: no `loss_watchdog_threshold`"),
+        ({"loss_watchdog_patience": 2}, "`loss_watchdog_patience`: ignored: only with `loss_watchdog_threshold`"),
         (
             {"gradient_checkpointing_kwargs": {"use_reentrant": True}},
-            "`gradient_checkpointing_kwargs`: without effect: `gradient_checkpointing` is off",
+            "`gradient_checkpointing_kwargs`: ignored: only with `gradient_checkpointing`",
         ),
-        ({"num_epochs": 3, "max_steps": 7}, "`num_epochs`: without effect: `max_steps` says when the run ends"),
+        ({"num_epochs": 3, "max_steps": 7}, "`num_epochs`: ignored: `max_steps` is set"),
         (
             {"optimizer": "sgd", "adam_beta1": 0.8},
-            "`adam_beta1`: without effect: the optimizer has no such argument",
+            "`adam_beta1`: ignored: the optimizer has no such argument",
         ),
         (
             {"chat_template": "chatml", "chat_template_jinja": "{{ messages }}"},
-            "`chat_template_jinja`: without effect: `chat_template` names another template",
+            "`chat_template_jinja`: ignored: only with `chat_template: jinja`",
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca", "roles_to_train": ["user"], "train_on_eos": "all"}]},
-            "`datasets.0.roles_to_train`, `datasets.0.train_on_eos`: without effect: `type: alpaca` does not read it",
+            "`datasets.0.roles_to_train`, `datasets.0.train_on_eos`: ignored: `type: alpaca` does not read it",
         ),
         (
             {"test_datasets": [{"path": "a", "type": "chat_template", "conversation": "chatml"}]},
-            "`test_datasets.0.conversation`: without effect: `type: chat_template` does not read it",
+            "`test_datasets.0.conversation`: ignored: `type: chat_template` does not read it",
         ),
         (
             {"optimizer": "lion_8bit", "adam_beta1": 0.8, "adam_epsilon": 1e-6},
-            "`adam_epsilon`: without effect: Lion has no such argument",
+            "`adam_epsilon`: ignored: Lion has no such argument",
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca", "field_messages": "m", "chat_template": "chatml"}]},
-            "`datasets.0.chat_template`: without effect: `type: alpaca` does not read it\n"
-            "`datasets.0.field_messages`: without effect: `type: alpaca` does not read it",
+            "`datasets.0.chat_template`: ignored: `type: alpaca` does not read it\n"
+            "`datasets.0.field_messages`: ignored: `type: alpaca` does not read it",
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca"}], "chat_template": "chatml", "eot_tokens": ["x"]},
-            "`chat_template`, `eot_tokens`: without effect: no dataset is laid out by a chat template",
+            "`chat_template`, `eot_tokens`: ignored: no dataset is laid out by a chat template",
         ),
         (
             {"default_system_message": "Be brief."},
-            "`default_system_message`: without effect: only `type: sharegpt` reads it",
+            "`default_system_message`: ignored: only `type: sharegpt` reads it",
         ),
         (
             {"datasets": [{"path": "a", "type": "completion"}], "train_on_inputs": True},
-            "`train_on_inputs`: without effect: the rows have no prompt that could be left out",
+            "`train_on_inputs`: ignored: the rows have no prompt that could be left out",
         ),
         (
             {
                 "rl": "dpo",
                 "datasets": [{"path": "a", "type": "chatml.intel", "train_on_eos": "all", "roles": {"a": ["b"]}}],
             },
-            "`datasets.0.roles`: without effect: `type: chatml.intel` does not read it\n"
-            "`datasets.0.train_on_eos`: without effect: `type: chatml.intel` does not read it",
+            "`datasets.0.roles`: ignored: `type: chatml.intel` does not read it\n"
+            "`datasets.0.train_on_eos`: ignored: `type: chatml.intel` does not read it",
         ),
         (
             {"revision_of_model": "v1"},
-            "`revision_of_model`: without effect: `base_model` is no repository of the Hub",
+            "`revision_of_model`: ignored: `base_model` is not a repository of the Hub",
         ),
         (
             {"datasets": [{"path": __file__, "type": "completion", "name": "en", "data_files": "x", "split": "test"}]},
-            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: without effect: `path` is one file",
+            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is one file",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def saved(tmp_path):
 def test_beside_a_saved_adapter_equal_keys_say_nothing_and_others_are_named(tmp_path, write_config, saved):
     notes = load(str(write_config(tmp_path, lora_model_dir=saved, lora_alpha=16, peft_init_lora_weights=True))).notes
     assert notes == (
-        "`lora_target_linear`, `peft_init_lora_weights`: without effect: the adapter in `lora_model_dir` has its own",
+        "`lora_target_linear`, `peft_init_lora_weights`: ignored: the adapter in `lora_model_dir` has its own value",
     )
 
 

@@ -1,4 +1,4 @@
-"""The fates of keys: renamed, without effect, refused. None is silent."""
+"""The status of keys: renamed, ignored, refused. Each is reported."""
 
 import typing
 from pathlib import Path
@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from tunesmith.config import keys
-from tunesmith.config.fates import reasons
+from tunesmith.config.key_status import reasons
 from tunesmith.config.load import load
 from tunesmith.errors import ConfigError
 from tunesmith.sections import OWNER, SECTIONS
@@ -40,7 +40,7 @@ def test_an_old_and_a_new_key_must_agree(tmp_path, write_config):
     same = write_config(tmp_path, flash_attention=True, attn_implementation="flash_attention_2")
     assert load(str(same)).model.attn_implementation == "flash_attention_2"
     other = write_config(tmp_path, sdp_attention=True, attn_implementation="eager")
-    with pytest.raises(ConfigError, match="`sdp_attention: true` and `attn_implementation: eager`: keep one"):
+    with pytest.raises(ConfigError, match="`sdp_attention: true` and `attn_implementation: eager`: use only one"):
         load(str(other))
     both = write_config(tmp_path, flash_attention=True, sdp_attention=True)
     with pytest.raises(ConfigError, match=r"`sdp_attention: true` and `attn_implementation: flash_attention_2`"):
@@ -53,66 +53,66 @@ def test_an_attention_flag_that_is_off_says_nothing(tmp_path, write_config):
     assert config.notes == ()
 
 
-def with_fate(fate):
-    return sorted(key for key, reason in reasons().items() if reason.fate == fate and not set(".[") & set(key))
+def with_status(status):
+    return sorted(key for key, reason in reasons().items() if reason.status == status and not set(".[") & set(key))
 
 
-@pytest.mark.parametrize("key", with_fate("idle"))
+@pytest.mark.parametrize("key", with_status("ignored"))
 def test_a_key_without_effect_gives_a_note_with_the_reason(tmp_path, write_config, key):
     config = load(str(write_config(tmp_path, **{key: "x"})))
-    assert config.notes == (f"`{key}`: without effect: {reasons()[key].text}",)
+    assert config.notes == (f"`{key}`: ignored: {reasons()[key].text}",)
     assert key not in config.values
-    assert (key, "idle") in {(item.key, item.fate) for item in config.fates}
+    assert (key, "ignored") in {(item.key, item.status) for item in config.statuses}
 
 
-@pytest.mark.parametrize("key", with_fate("refused"))
+@pytest.mark.parametrize("key", with_status("refused"))
 def test_a_key_that_would_change_the_result_is_refused_with_the_reason(tmp_path, write_config, key):
     with pytest.raises(ConfigError) as caught:
         load(str(write_config(tmp_path, **{key: "x"})))
     assert str(caught.value).partition("1: ")[2] == f"`{key}`: {reasons()[key].text}"
 
 
-@pytest.mark.parametrize("key", [*with_fate("refused"), *with_fate("idle")])
+@pytest.mark.parametrize("key", [*with_status("refused"), *with_status("ignored")])
 def test_a_key_that_is_off_asks_for_nothing(tmp_path, write_config, key):
     for value in (False, "", [], {}, *([reasons()[key].off] if reasons()[key].off else [])):
         config = load(str(write_config(tmp_path, **{key: value})))
         assert config.notes == ()
-        assert (key, "off") in {(item.key, item.fate) for item in config.fates}
+        assert (key, "off") in {(item.key, item.status) for item in config.statuses}
 
 
-def test_a_key_inside_an_entry_has_a_fate_too(tmp_path, write_config):
+def test_a_key_inside_an_entry_has_a_status_too(tmp_path, write_config):
     entry = {"path": "a.jsonl", "type": "alpaca", "preprocess_shards": 4, "split": None, "trust_remote_code": False}
     config = load(str(write_config(tmp_path, datasets=[entry])))
-    fates = {item.key: item.fate for item in config.fates}
-    assert fates["datasets.0.preprocess_shards"] == "idle"
-    assert fates["datasets.0.split"] == "empty"
-    assert fates["datasets.0.trust_remote_code"] == "off"
+    statuses = {item.key: item.status for item in config.statuses}
+    assert statuses["datasets.0.preprocess_shards"] == "ignored"
+    assert statuses["datasets.0.split"] == "empty"
+    assert statuses["datasets.0.trust_remote_code"] == "off"
     for block in ("datasets", "test_datasets"):
         with pytest.raises(ConfigError, match=rf"`{block}.0.length`: random rows"):
             load(str(write_config(tmp_path, **{block: [entry | {"length": 5}]})))
 
 
-def test_a_file_names_the_fate_of_every_key(tmp_path):
+def test_a_file_names_the_status_of_every_key(tmp_path):
     (tmp_path / "a.yml").write_text(AXOLOTL_2024)
     config = load(str(tmp_path / "a.yml"))
-    assert {item.key for item in config.fates if "." not in item.key} == set(yaml.safe_load(AXOLOTL_2024))
+    assert {item.key for item in config.statuses if "." not in item.key} == set(yaml.safe_load(AXOLOTL_2024))
 
 
-def test_no_key_has_two_fates():
+def test_no_key_has_two_statuses():
     assert len(OWNER) == sum(len(section.model_fields) for section in SECTIONS.values())
     assert not set(OWNER) & set(keys.RENAMED)
     assert not set(OWNER) & set(reasons())
     assert not set(keys.RENAMED) & set(reasons())
 
 
-def test_every_key_that_axolotl_knows_has_a_fate():
+def test_every_key_that_axolotl_knows_has_a_status():
     """The list holds Axolotl's keys of 2024 and 2026, top-level and nested, and those seen in public files."""
     rows = (Path(__file__).parents[1] / "data/axolotl_keys.tsv").read_text().splitlines()[1:]
     assert len(rows) == 762
-    assert [key for key in (row.split("\t")[0] for row in rows) if not has_fate(key)] == []
+    assert [key for key in (row.split("\t")[0] for row in rows) if not has_status(key)] == []
 
 
-def has_fate(key: str) -> bool:
+def has_status(key: str) -> bool:
     canonical = key.replace("pretraining_dataset[]", "datasets[]").replace("test_datasets[]", "datasets[]")
     top, *inner = canonical.replace("[]", "").split(".")
     if top in keys.RENAMED or canonical in reasons() or any(canonical.startswith(f"{name}.") for name in reasons()):
@@ -216,7 +216,7 @@ special_tokens:
 def test_an_axolotl_file_of_2024_loads_with_notes(tmp_path):
     (tmp_path / "a.yml").write_text(AXOLOTL_2024)
     config = load(str(tmp_path / "a.yml"))
-    noted = [item.key for item in config.fates if item.fate in ("idle", "renamed")]
+    noted = [item.key for item in config.statuses if item.status in ("ignored", "renamed")]
     assert noted == [
         "model_type",
         "tokenizer_type",

@@ -167,7 +167,9 @@ def test_the_record_of_values_makes_the_same_config_again(tmp_path):
 
     config = load(write(tmp_path, BASE + "flash_attention: true\nevaluation: {max_rows: 3}\n"), ["--seed", "7"])
     again = load(write(tmp_path, yaml.safe_dump(config.values)))
-    assert again.model_copy(update={name: getattr(config, name) for name in ("notes", "fates", "places")}) == config
+    assert (
+        again.model_copy(update={name: getattr(config, name) for name in ("notes", "statuses", "locations")}) == config
+    )
 
 
 def test_a_file_beside_the_config_is_found_from_any_folder(tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ def loaded(tmp_path, write_config, **keys):
         ({"sample_packing": True}, "`sample_packing: true` and `rl: dpo`: answers are not packed; set it to false"),
         ({"deepspeed": "zero2.json"}, "`deepspeed` and `rl: dpo`: preferences are trained with a whole model"),
         ({"rl": "kto"}, "`rl: kto` compares the rows of a batch; `micro_batch_size: 1` holds one. Set 2 or more"),
-        ({"use_eaft": True}, "`use_eaft: true` and `rl: dpo`: keep one"),
-        ({"rl": "orpo", "rl_beta": 0.2, "orpo_alpha": 0.1}, "`rl_beta: 0.2` and `orpo_alpha: 0.1`: keep one"),
+        ({"use_eaft": True}, "`use_eaft: true` and `rl: dpo`: use only one"),
+        ({"rl": "orpo", "rl_beta": 0.2, "orpo_alpha": 0.1}, "`rl_beta: 0.2` and `orpo_alpha: 0.1`: use only one"),
         ({"rl": "simpo", "dpo_loss_type": ["ipo"]}, "`dpo_loss_type` needs `rl: dpo`, found `rl: simpo`"),
         ({"dpo_loss_weights": [1.0, 0.5]}, r"`dpo_loss_weights: \[1.0, 0.5\]` needs as many losses in `dpo_loss_type`"),
         ({"dpo_loss_type": ["exo_pair"]}, r"`dpo_loss_type: \[exo_pair\]` needs `dpo_label_smoothing` above 0"),
@@ -48,15 +48,15 @@ def test_the_old_name_of_beta_is_taken(tmp_path, write_config):
 @pytest.mark.parametrize(
     ("keys", "note"),
     [
-        ({"lora_dropout": 0.05}, "`lora_dropout`: without effect: dropout is off with `rl`"),
-        ({"train_on_inputs": True}, "`train_on_inputs`: without effect: answers are compared"),
-        ({"kto_desirable_weight": 2.0}, "`kto_desirable_weight`: without effect: only `rl: kto` reads it"),
+        ({"lora_dropout": 0.05}, "`lora_dropout`: ignored: dropout is off with `rl`"),
+        ({"train_on_inputs": True}, "`train_on_inputs`: ignored: answers are compared"),
+        ({"kto_desirable_weight": 2.0}, "`kto_desirable_weight`: ignored: only `rl: kto` reads it"),
         (
             {"rl": "orpo", "dpo_label_smoothing": 0.1},
-            "`dpo_label_smoothing`: without effect: the loss does not read it",
+            "`dpo_label_smoothing`: ignored: the loss does not read it",
         ),
-        ({"rl": None, "rl_beta": 0.2}, "`rl_beta`: without effect: there is no `rl`"),
-        ({"precompute_ref_log_probs": True}, "`precompute_ref_log_probs`: without effect"),
+        ({"rl": None, "rl_beta": 0.2}, "`rl_beta`: ignored: there is no `rl`"),
+        ({"precompute_ref_log_probs": True}, "`precompute_ref_log_probs`: ignored"),
     ],
 )
 def test_what_changes_nothing_is_said(keys, note, tmp_path, write_config):

@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from tunesmith.cli.config_schema import main
-from tunesmith.config.fates import reasons
+from tunesmith.config.key_status import reasons
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.load import load
 from tunesmith.config.reference import supported
@@ -90,7 +90,7 @@ def test_every_key_is_in_it_with_its_text():
     properties = schema()["properties"]
     for name, key in supported().items():
         if "." not in name:
-            assert properties[name]["description"] == key.field.description
+            assert properties[name]["description"].startswith(key.field.description)
     for name in [*RENAMED, *(name for name in reasons() if "." not in name)]:
         assert properties[name]["deprecated"]
         assert properties[name]["description"]

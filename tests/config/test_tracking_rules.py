@@ -9,17 +9,17 @@ from tunesmith.errors import ConfigError
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"wandb_entity": "x"}, "`wandb_entity`: without effect: W&B is off"),
-        ({"wandb_project": "x", "use_wandb": False}, "`wandb_project`: without effect: W&B is off"),
-        ({"hf_mlflow_log_artifacts": True}, "`hf_mlflow_log_artifacts`: without effect: MLflow is off"),
-        ({"comet_workspace": "x"}, "`comet_workspace`: without effect: Comet is off"),
-        ({"trackio_space_id": "x"}, "`trackio_space_id`: without effect: Trackio is off"),
-        ({"swanlab_mode": "local"}, "`swanlab_mode`: without effect: SwanLab is off"),
-        ({"hub_strategy": "end"}, "`hub_strategy`: without effect: there is no `hub_model_id`"),
-        ({"profiler_steps_start": 2}, "`profiler_steps_start`: without effect: there is no `profiler_steps`"),
+        ({"wandb_entity": "x"}, "`wandb_entity`: ignored: W&B is off"),
+        ({"wandb_project": "x", "use_wandb": False}, "`wandb_project`: ignored: W&B is off"),
+        ({"hf_mlflow_log_artifacts": True}, "`hf_mlflow_log_artifacts`: ignored: MLflow is off"),
+        ({"comet_workspace": "x"}, "`comet_workspace`: ignored: Comet is off"),
+        ({"trackio_space_id": "x"}, "`trackio_space_id`: ignored: Trackio is off"),
+        ({"swanlab_mode": "local"}, "`swanlab_mode`: ignored: SwanLab is off"),
+        ({"hub_strategy": "end"}, "`hub_strategy`: ignored: only with `hub_model_id`"),
+        ({"profiler_steps_start": 2}, "`profiler_steps_start`: ignored: only with `profiler_steps`"),
         (
             {"use_mlflow": True, "mlflow_run_name": "a", "use_wandb": True, "wandb_name": "b"},
-            "`mlflow_run_name`: without effect: `wandb_name` names the run everywhere",
+            "`mlflow_run_name`: ignored: `wandb_name` is the name of the run for every tracker",
         ),
     ],
 )
@@ -44,8 +44,8 @@ def test_keys_of_what_is_on_are_not_named(tmp_path, write_config):
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"use_comet": True, "comet_mode": "get"}, "set `comet_experiment_key`"),
-        ({"save_only_model": True, "auto_resume_from_checkpoints": True}, "`save_only_model: true` leaves nothing for"),
+        ({"use_comet": True, "comet_mode": "get"}, "`comet_mode: get` needs `comet_experiment_key`"),
+        ({"save_only_model": True, "auto_resume_from_checkpoints": True}, "`save_only_model: true` and"),
         ({"wandb_mode": "sometimes"}, "`wandb_mode` expects 'online', 'offline' or 'disabled', found 'sometimes'"),
     ],
 )

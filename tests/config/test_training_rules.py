@@ -17,17 +17,23 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ({"optimizer": "adamw_torhc"}, "; did you mean `adamw_torch`?"),
         ({"optimizer": "dion"}, "`optimizer: dion`: Dion is for many GPUs and not supported; use `optimizer: muon`"),
         ({"optimizer": "galore_adamw_layerwise"}, "its state is not in checkpoints"),
-        ({"optimizer": "galore_adamw"}, "`optimizer: galore_adamw` needs `optim_target_modules`, such as all_linear"),
+        (
+            {"optimizer": "galore_adamw"},
+            "`optimizer: galore_adamw` needs `optim_target_modules`; such as all_linear or [q_proj]",
+        ),
         ({"lr_scheduler": "cosin"}, "`lr_scheduler: cosin` is unknown; known are linear, cosine, "),
         ({"lr_scheduler": "cosin"}, "; did you mean `cosine`?"),
         ({"learning_rate": -1}, "`learning_rate` must be greater than 0, found -1"),
         (
             {"embedding_lr": 1e-5, "embedding_lr_scale": 0.1},
-            "`embedding_lr: 1e-05` and `embedding_lr_scale: 0.1`: keep",
+            "`embedding_lr_scale: 0.1` and `embedding_lr: 1e-05`: use only one",
         ),
-        ({"loraplus_lr_ratio": 16, "lr_groups": GROUP}, "`loraplus_lr_ratio: 16.0` and `lr_groups`: keep one"),
-        ({"loraplus_lr_ratio": 16, "embedding_lr": 1e-5}, "`loraplus_lr_ratio: 16.0` and `embedding_lr: 1e-05`: keep"),
-        ({"loraplus_lr_ratio": 16, "adapter": None}, "`loraplus_lr_ratio: 16.0` needs `adapter: lora` (or qlora)"),
+        ({"loraplus_lr_ratio": 16, "lr_groups": GROUP}, "`loraplus_lr_ratio: 16.0` and `lr_groups`: use only one"),
+        (
+            {"loraplus_lr_ratio": 16, "embedding_lr": 1e-5},
+            "`loraplus_lr_ratio: 16.0` and `embedding_lr: 1e-05`: use only one",
+        ),
+        ({"loraplus_lr_ratio": 16, "adapter": None}, "`loraplus_lr_ratio: 16.0` needs `adapter`"),
         ({"lr_groups": [{"name": "a", "modules": [], "lr": 1}]}, "`lr_groups.0.modules` needs at least 1 entry"),
         (
             {"lr_groups": [{"name": "a", "module": "x"}]},
@@ -35,18 +41,21 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ),
         (
             {"curriculum_sampling": True, "group_by_length": True},
-            "`curriculum_sampling: true` and `group_by_length: true`: keep one",
+            "`curriculum_sampling: true` and `group_by_length: true`: use only one",
         ),
         (
             {"curriculum_sampling": True, "shuffle_merged_datasets": True},
-            "`curriculum_sampling: true` and `shuffle_merged_datasets: true`: keep one",
+            "`curriculum_sampling: true` and `shuffle_merged_datasets: true`: use only one",
         ),
-        ({"learning_rate": 1e300}, "`learning_rate: 1e+300` is far too high; 2e-4 suits LoRA"),
+        (
+            {"learning_rate": 1e300},
+            "`learning_rate: 1e+300` is far too high; use 2e-4 for LoRA, 1e-5 to 2e-5 otherwise",
+        ),
         ({"optim_args": "foo"}, "`optim_args: foo` is neither a mapping nor of the form key=value,key=value"),
-        ({"optim_args": "lr=3"}, "`optim_args: {lr: 3}` and `learning_rate: 0.001`: keep one; set `learning_rate`"),
+        ({"optim_args": "lr=3"}, "`optim_args: {lr: 3}` and `learning_rate: 0.001`: use only one; set `learning_rate`"),
         (
             {"optim_args": {"weight_decay": 0.2}, "weight_decay": 0.1},
-            "`optim_args: {weight_decay: 0.2}` and `weight_decay: 0.1`: keep one; set `weight_decay`",
+            "`optim_args: {weight_decay: 0.2}` and `weight_decay: 0.1`: use only one; set `weight_decay`",
         ),
         ({"optim_args": {"eps": 1e-6}, "adam_epsilon": 1e-7}, "`optim_args: {eps: 1e-06}` and `adam_epsilon: 1e-07`"),
         ({"optim_args": {"betas": [0.8, 0.9]}, "adam_beta1": 0.7}, "`optim_args: {betas: [0.8, 0.9]}` and `adam_beta1"),
@@ -67,12 +76,12 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ({"save_strategy": "best"}, "`save_strategy: best` needs rows to evaluate on; set `val_set_size: 0.05`"),
         (
             {"save_strategy": "best", "save_steps": 5, **EVAL},
-            "`save_steps: 5.0` needs `save_strategy: steps`, found `best`",
+            "`save_steps: 5.0` needs `save_strategy: steps`, not `save_strategy: best`",
         ),
         ({"lr_scheduler": "reduce_lr_on_plateau"}, "`lr_scheduler: reduce_lr_on_plateau` needs rows to evaluate on"),
         (
             {"early_stopping_patience": 2, "eval_strategy": "no", **EVAL},
-            "`early_stopping_patience: 2` needs evaluations, and `eval_strategy: no`, or remove it",
+            "`early_stopping_patience: 2` needs evaluations, not `eval_strategy: no`, or remove it",
         ),
         (
             {"metric_for_best_model": "bleu", **EVAL},
@@ -81,7 +90,10 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ({**BEST, "save_steps": 10, "eval_steps": 4}, "found `save_steps: 10` and `eval_steps: 4`"),
         ({**BEST, "save_steps": 10}, "found `save_steps: 10` and `eval_strategy: epoch`"),
         ({**BEST, "evals_per_epoch": 2}, "found `save_strategy: epoch` and `evals_per_epoch: 2`"),
-        ({"cosine_min_lr_ratio": 0.1, "lr_scheduler": "linear"}, "needs `lr_scheduler: cosine` or `lr_scheduler: rex`"),
+        (
+            {"cosine_min_lr_ratio": 0.1, "lr_scheduler": "linear"},
+            "`cosine_min_lr_ratio: 0.1` needs `lr_scheduler: cosine`, `lr_scheduler: rex` or `jagged_restart_steps`",
+        ),
         (
             {"lr_quadratic_warmup": True, "lr_scheduler": "linear"},
             "`lr_quadratic_warmup: true` needs `lr_scheduler: cosine`",
@@ -92,7 +104,10 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
             "`jagged_restart_steps: 10` leaves no room for `jagged_restart_warmup_steps: 8` and "
             "`jagged_restart_anneal_steps: 4`",
         ),
-        ({"jagged_restart_steps": 50, "lr_scheduler": "one_cycle"}, "does not go with `lr_scheduler: one_cycle`"),
+        (
+            {"jagged_restart_steps": 50, "lr_scheduler": "one_cycle"},
+            "`jagged_restart_steps: 50` and `lr_scheduler: one_cycle`: use only one",
+        ),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, changes, expected):
@@ -131,31 +146,34 @@ def test_keys_that_go_together_are_accepted(tmp_path, write_config, changes):
     [
         ({"adam_eps": 1e-5}, "`adam_eps` is taken as `adam_epsilon: 1e-05`"),
         ({"eta_min": 7e-7}, "`eta_min` is taken as `lr_scheduler_kwargs: {min_lr: 7e-07}`"),
-        ({"adam_beta3": 0.9}, "`adam_beta3`: without effect: only `optimizer: came_pytorch` has them"),
-        ({"optim_target_modules": ["q"]}, "`optim_target_modules`: without effect: only GaLore and APOLLO read it"),
-        ({"loraplus_lr_embedding": 1e-5}, "`loraplus_lr_embedding`: without effect: there is no `loraplus_lr_ratio`"),
-        ({"lr_div_factor": 5}, "`lr_div_factor`: without effect: only `lr_scheduler: one_cycle` reads it"),
+        ({"adam_beta3": 0.9}, "`adam_beta3`: ignored: only with `optimizer: came_pytorch`"),
+        (
+            {"optim_target_modules": ["q"]},
+            "`optim_target_modules`: ignored: only with `optimizer: galore_...` or `optimizer: apollo_...`",
+        ),
+        ({"loraplus_lr_embedding": 1e-5}, "`loraplus_lr_embedding`: ignored: only with `loraplus_lr_ratio`"),
+        ({"lr_div_factor": 5}, "`lr_div_factor`: ignored: only with `lr_scheduler: one_cycle`"),
         (
             {"jagged_restart_warmup_steps": 5},
-            "`jagged_restart_warmup_steps`: without effect: there is no `jagged_restart_steps`",
+            "`jagged_restart_warmup_steps`: ignored: only with `jagged_restart_steps`",
         ),
-        ({"lr_scheduler": "constant", "warmup_steps": 5}, "`warmup_steps`: without effect: the schedule has no warmup"),
-        ({"eaft_k": 5}, "`eaft_k`: without effect: `use_eaft` is off"),
+        ({"lr_scheduler": "constant", "warmup_steps": 5}, "`warmup_steps`: ignored: the schedule has no warmup"),
+        ({"eaft_k": 5}, "`eaft_k`: ignored: only with `use_eaft: true`"),
         (
             {"group_by_length": True, "sample_packing": True},
-            "`group_by_length`: without effect: packed rows are of one length",
+            "`group_by_length`: ignored: `sample_packing: true` is set",
         ),
         (
             {"sample_packing_sequentially": True},
-            "`sample_packing_sequentially`: without effect: `sample_packing` is off",
+            "`sample_packing_sequentially`: ignored: only with `sample_packing: true`",
         ),
         (
             {"dataloader_prefetch_factor": 2},
-            "`dataloader_prefetch_factor`: without effect: no `dataloader_num_workers`",
+            "`dataloader_prefetch_factor`: ignored: only with `dataloader_num_workers`",
         ),
         (
             {"metric_for_best_model": "eval_loss", **EVAL},
-            "`metric_for_best_model`: without effect: no key asks for the best checkpoint",
+            "`metric_for_best_model`: ignored: only with `early_stopping_patience`, `load_best_model_at_end: true`,",
         ),
     ],
 )

@@ -92,15 +92,15 @@ def test_all_faults_of_the_sweep_file_are_told_with_their_lines(sweep, tmp_path)
         f"{file}:2:1: `lora_r` has no values; give a list, or remove it",
         f"{file}:3:1: `evaluation` is a mapping; write `evaluation.max_rows: [...]`",
         f"{file}:4:1: `_` takes a list of mappings, such as `- {{lora_r: 8, lora_alpha: 16}}`",
-        f"{file}:5:1: `seed` is also set on the command line; keep one",
-        f"{file}:7:1: `learning_rate` is also set at {file}:6:17; keep one",
-        f"{file}:9:14: `datasets.0` is also set at {file}:8:1; keep one",
+        f"{file}:5:1: `seed` is also set on the command line; use only one",
+        f"{file}:7:1: `learning_rate` is also set at {file}:6:17; use only one",
+        f"{file}:9:14: `datasets.0` is also set at {file}:8:1; use only one",
         f"{file}:10:1: `lora_alpha` has no values; give a list, or remove it",
     ]
 
 
 def test_a_key_that_stands_in_a_pair_and_by_itself_is_a_fault(sweep, tmp_path):
-    with pytest.raises(ConfigError, match=r"sweep\.yml:2:6: `lora_r` is also set at .*sweep\.yml:1:10; keep one"):
+    with pytest.raises(ConfigError, match=r"sweep\.yml:2:6: `lora_r` is also set at .*sweep\.yml:1:10; use only one"):
         sweep("lora_r: [4]\n_: [{lora_r: 8}]\n")
 
 
@@ -152,7 +152,7 @@ def test_trials_that_would_be_the_same_are_a_fault(text, why, sweep):
     ("text", "why"),
     [
         ("eval_sample_packing_size: [1, 2]", r"sweep.yml:1:28: `eval_sample_packing_size: 1` would change nothing: "),
-        ("lr_div_factor: [5, 10]", r"`lr_div_factor: 5` would change nothing: only `lr_scheduler: one_cycle` reads it"),
+        ("lr_div_factor: [5, 10]", r"`lr_div_factor: 5` would change nothing: only with `lr_scheduler: one_cycle`"),
         ("datasets.0.text_column: [a, b]", r"`datasets.0.text_column: a` would change nothing: `type: chat_template`"),
         ("optimizer: [adamw_torch, sgd]\nadam_beta1: [0.8]", r"2:14: .*no such argument \(trial optimizer=sgd,.*\)$"),
     ],

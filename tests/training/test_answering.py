@@ -93,7 +93,9 @@ def answer(tmp_path_factory, tiny_config, tokenizer):
         model = model or load_base_model(config.model, "float32").eval()
         splits = prepare_splits(config, tokenizer)
         (folder / "out/run").mkdir(parents=True)
-        answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(folder / "out/run"))(model, 1)
+        answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(folder / "out/run"), is_main=True)(
+            model, 1
+        )
         return samples(folder / "out")
 
     return answers_of
@@ -137,7 +139,7 @@ def test_old_keys_ask_for_the_same(tmp_path, write_config):
     assert (section.generate_samples, section.num_generation_samples, section.generation_max_new_tokens) == (True, 5, 7)
     config = load(str(write_config(tmp_path, eval_table_size=0, eval_table_max_new_tokens=7, val_set_size=2)))
     assert not config.evaluation.generate_samples
-    assert any("`generation_max_new_tokens`: without effect" in note for note in config.notes)
+    assert any("`generation_max_new_tokens`: ignored" in note for note in config.notes)
 
 
 RULES = """
@@ -177,7 +179,7 @@ def test_the_share_that_passes_is_logged_and_training_does_not_notice(judged_con
 def test_the_rate_is_what_the_assertions_say_of_the_answers(judged_config, tokenizer):
     config = load(str(judged_config(during_training=4)))
     splits = prepare_splits(config, tokenizer)
-    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none"))).judged
+    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none")), is_main=True).judged
     assert len(judged.asked) == 4
     assert all(
         row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True)
@@ -204,7 +206,7 @@ def test_rows_without_a_prompt_can_not_be_judged(tmp_path, tiny_config, capsys):
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`, which judge the answers"),
+        ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`; they judge the answers"),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "deepspeed": "zero3.json"},
             "`evaluation.during_training` and `deepspeed`: a model that is split",
@@ -228,21 +230,21 @@ def test_what_cannot_be_is_a_fault(keys, why, tmp_path, write_config):
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
-        ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: without effect: there are no rows"),
+        ({"generate_samples": True, "val_set_size": None}, "`generate_samples`: ignored: there are no rows"),
         (
             {"do_causal_lm_eval": True, "eval_strategy": "no"},
-            "`do_causal_lm_eval`: without effect: `eval_strategy` is no",
+            "`do_causal_lm_eval`: ignored: `eval_strategy: no`",
         ),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "eval_strategy": "no"},
-            "`evaluation.during_training`: without effect: `eval_strategy` is no",
+            "`evaluation.during_training`: ignored: `eval_strategy: no`",
         ),
-        ({"generation_top_k": 3}, "`generation_top_k`: without effect: there is no `generate_samples: true`"),
-        ({"generation_max_new_tokens": 3}, "without effect: there is no `generate_samples: true` and no"),
-        ({"eval_causal_lm_metrics": ["chrf"]}, "without effect: there is no `do_causal_lm_eval: true`"),
+        ({"generation_top_k": 3}, "`generation_top_k`: ignored: only with `generate_samples: true`"),
+        ({"generation_max_new_tokens": 3}, "ignored: only with `generate_samples: true` or `do_causal_lm_eval: true`"),
+        ({"eval_causal_lm_metrics": ["chrf"]}, "ignored: only with `do_causal_lm_eval: true`"),
         (
             {"generate_samples": True, "generation_do_sample": False, "generation_top_p": 0.5},
-            "`generation_top_p`: without effect: `generation_do_sample: false` takes the likeliest token",
+            "`generation_top_p`: ignored: `generation_do_sample: false` is greedy decoding",
         ),
     ],
 )

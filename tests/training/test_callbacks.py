@@ -9,6 +9,7 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
+from tunesmith.signals import handle_stop_signals
 from tunesmith.training import callbacks
 from tunesmith.training.callbacks import CleanStop, Collect, LossWatch, Profile, Reporter, duration, peak_memory
 from tunesmith.training.record.run_record import RunRecord
@@ -20,12 +21,11 @@ def arguments(tmp_path):
 
 
 @pytest.fixture
-def stop(arguments):
+def stop():
     """A `CleanStop` that has the signals, until the test ends."""
     made = CleanStop()
-    made.on_train_begin(arguments, TrainerState(), TrainerControl())
-    yield made
-    made.on_train_end(arguments, TrainerState(), TrainerControl())
+    with handle_stop_signals(made.on_signal):
+        yield made
 
 
 def end_step(stop, arguments, step):
@@ -53,15 +53,6 @@ def test_a_second_ctrl_c_stops_at_once():
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_the_signals_are_given_back_at_the_end(arguments):
-    before = signal.getsignal(signal.SIGINT)
-    stop = CleanStop()
-    stop.on_train_begin(arguments, TrainerState(), TrainerControl())
-    assert signal.getsignal(signal.SIGINT) != before
-    stop.on_train_end(arguments, TrainerState(), TrainerControl())
-    assert signal.getsignal(signal.SIGINT) == before
 
 
 def log(watch, arguments, *losses):

@@ -1,11 +1,14 @@
 """Whole runs through the command: on the real model where what it learns matters, on a tiny one elsewhere."""
 
 import json
+import threading
 
 import pytest
 import yaml
 
 from tunesmith.cli.train import main
+from tunesmith.config.load import load
+from tunesmith.training.run import train as train_config
 
 FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None, "learning_rate": 1e-4}
 QLORA = {"adapter": "qlora", "load_in_4bit": True}
@@ -104,6 +107,14 @@ def test_held_out_rows_are_evaluated_during_training(tiny_run, metrics):
     assert [entry["step"] for entry in evaluated] == [5, 10]
     assert evaluated[1]["eval_loss"] < evaluated[0]["eval_loss"]
     assert evaluated[0]["eval_tokens"] > 10
+
+
+def test_a_run_in_a_thread_leaves_the_signals_of_the_program_alone(tmp_path, tiny_config):
+    config, outcomes = load(str(tiny_config(tmp_path, max_steps=1))), []
+    thread = threading.Thread(target=lambda: outcomes.append(train_config(config)))
+    thread.start()
+    thread.join()
+    assert [outcome.finished for outcome in outcomes] == [True]
 
 
 @pytest.mark.parametrize(

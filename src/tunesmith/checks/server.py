@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.errors import RunError
 from tunesmith.log import progress
+from tunesmith.signals import handle_stop_signals
 
 START_SECONDS = 180
 ANSWER_SECONDS = 120
@@ -162,21 +163,19 @@ def running(
             sys.exit(128 + number)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        _wait(name, process, port, log, seconds)
-        yield
-    finally:
+    with handle_stop_signals(on_signal):
         try:
-            with suppress(OSError, subprocess.TimeoutExpired):
-                os.killpg(process.pid, signal.SIGTERM)
-                process.wait(10)
+            _wait(name, process, port, log, seconds)
+            yield
         finally:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            try:
+                with suppress(OSError, subprocess.TimeoutExpired):
+                    os.killpg(process.pid, signal.SIGTERM)
+                    process.wait(10)
+            finally:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, seconds: int) -> None:

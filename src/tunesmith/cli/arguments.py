@@ -16,6 +16,7 @@ from tunesmith.config.load import load
 from tunesmith.errors import INTERRUPTED, ConfigError, RunError, UserError
 from tunesmith.log import note
 from tunesmith.sections import Config
+from tunesmith.world import detect_world
 
 OVERRIDES = """FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
 --allow-local-paths. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""
@@ -58,7 +59,7 @@ def _noted(config: Config, quiet: bool) -> Config:
 def _choice(folder: str, files: list[Path]) -> Path:
     """Return the file that the user picks of a list; where nobody can answer, say what there is."""
     names = [file.name for file in files]
-    if not sys.stdin.isatty() or "RANK" in os.environ:
+    if not sys.stdin.isatty() or detect_world().launcher:
         raise ConfigError(f"{folder} is a folder; name one of its files: {', '.join(names)}")
     for number, name in enumerate(names, 1):
         print(f"{number:>3}  {name}", file=sys.stderr)

@@ -7,18 +7,18 @@ from typing import Any
 
 from tunesmith.cli.arguments import entry, parser, read_recorded
 from tunesmith.config.idle import idle_keys
-from tunesmith.config.yaml_source import KeyPath, flow
+from tunesmith.config.key_table import find_field
+from tunesmith.config.yaml_source import flow
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config
+from tunesmith.sections.fields import FilePath
+from tunesmith.sections.locations import KeyPath
 
 SUMMARY = "Print the config as it is taken, as YAML, with the origin of each value; nothing is loaded or trained."
 EXAMPLES = """  tunesmith config lora.yml
   tunesmith config lora.yml --learning-rate 1e-4 --all
   tunesmith config lora.yml --seed 7 | tunesmith train -
   tunesmith config outputs/honeycomb-lora"""
-
-BESIDE = {"path", "chat_template_jinja", "deepspeed", "assertions", "filters"}
-"""Keys whose files are looked for beside the config too."""
 
 
 def config(arguments: list[str]) -> int:
@@ -28,7 +28,7 @@ def config(arguments: list[str]) -> int:
     options.add_argument("--all", action="store_true", help="every other key too, with its default, as a comment")
     args, overrides = options.parse_known_args(arguments)
     found = read_recorded(args.file, overrides)
-    values = _from_here(found.values, set(), found.source)
+    values = _from_here(found.values, (), found.source)
     rows = [(text, _origin(found, path)) for text, path in _lines(values, (), "")]
     if args.all:
         unset = {key: value for key, value in found.settings().items() if key not in found.values}
@@ -41,17 +41,19 @@ def config(arguments: list[str]) -> int:
     return 0
 
 
-def _from_here(value: Any, names: set[str], source: str) -> Any:
+def _from_here(value: Any, path: KeyPath, source: str) -> Any:
     """Return a value with the files beside the config `source` as seen from here, so that the output can be piped."""
     if isinstance(value, dict):
-        return {key: _from_here(item, {*names, str(key)}, source) for key, item in value.items()}
+        return {key: _from_here(item, (*path, str(key)), source) for key, item in value.items()}
     if isinstance(value, list):
-        return [_from_here(item, names, source) for item in value]
+        return [_from_here(item, (*path, index), source) for index, item in enumerate(value)]
     if not isinstance(value, str) or "{" in value or "\n" in value:
         return value
     if code := re.fullmatch(r"(.*\.py)(:\w+)", value):
         return resolve_file(code[1], source) + code[2]
-    return resolve_file(value, source) if names & BESIDE else value
+    field = find_field(path)
+    is_file = field is not None and any(isinstance(item, FilePath) for item in field.metadata)
+    return resolve_file(value, source) if is_file else value
 
 
 def _lines(value: Any, path: KeyPath, indent: str) -> Iterator[tuple[str, KeyPath]]:
@@ -73,8 +75,8 @@ def _lines(value: Any, path: KeyPath, indent: str) -> Iterator[tuple[str, KeyPat
 
 def _origin(config: Config, path: KeyPath) -> str:
     """Return where a value comes from: `lora.yml:12`, `--seed`, `from flash_attention, lora.yml:9`."""
-    place = config.places(*path)
-    old = config.places.renamed.get(path[0])
+    place = config.locations(*path)
+    old = config.locations.renamed.get(path[0])
     if not place.startswith("--") and place.count(":") >= 2 and place.rpartition(":")[2].isdigit():
         place = place.rpartition(":")[0]
     return f"from {old}, {place}" if old else place
@@ -82,14 +84,14 @@ def _origin(config: Config, path: KeyPath) -> str:
 
 def _left_out(config: Config) -> Iterator[str]:
     """Yield a line for every key of the file that is not in the result, and for those that do nothing in this run."""
-    left = [item for item in config.fates if item.fate != "supported"]
+    left = [item for item in config.statuses if item.status != "supported"]
     if left:
-        yield "keys that do not stand above under their name:"
+        yield "keys that are not above under their name:"
     for item in left:
-        reason = f"without effect: {item.text}" if item.fate == "idle" else item.text
-        yield f"  {item.place}: {item.key}: {reason}"
+        reason = f"ignored: {item.text}" if item.status == "ignored" else item.text
+        yield f"  {item.location}: {item.key}: {reason}"
     if idle := idle_keys(config):
-        yield "keys above that change nothing in this run:"
+        yield "keys above that are ignored in this run:"
         yield from (f"  {line}" for line in idle)
 
 

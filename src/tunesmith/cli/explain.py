@@ -10,10 +10,12 @@ import yaml
 from pydantic import BaseModel
 
 from tunesmith.cli.arguments import entry, parser
-from tunesmith.config.fates import reasons
+from tunesmith.config.conditions import describe_conditions
 from tunesmith.config.idle import IDLE, fits
+from tunesmith.config.key_status import reasons
+from tunesmith.config.key_table import Key, blocks, supported
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.reference import Key, blocks, default, kind, old_names, supported
+from tunesmith.config.reference import default, kind, old_names
 from tunesmith.config.yaml_source import Loader, flow
 from tunesmith.errors import ConfigError
 from tunesmith.sections import SECTIONS
@@ -81,7 +83,7 @@ def _names(key: str) -> list[str]:
     wanted = re.sub(r"^(pretraining_dataset|test_datasets)\.", "datasets.", wanted)
     wanted = re.sub(r"fsdp_config\.fsdp_(?!version)", "fsdp_config.", wanted)
     outer, inside = wanted, False
-    while outer:  # a key inside a mapping, which may hold any, has the fate of the mapping
+    while outer:  # a key inside a mapping, which may hold any, has the status of the mapping
         if found := [name for name in known if _plain(name) == outer and not (inside and _is_block(name))]:
             return found
         outer, inside = outer.rpartition(".")[0], True
@@ -115,7 +117,7 @@ def _about(name: str) -> Iterator[str]:
             yield from _supported(supported()[key])
     else:
         reason = reasons()[name]
-        yield f"{name}: {'accepted without effect' if reason.fate == 'idle' else 'refused'}: {reason.text}"
+        yield f"{name}: {'accepted and ignored' if reason.status == 'ignored' else 'refused'}: {reason.text}"
 
 
 def _supported(key: Key) -> Iterator[str]:
@@ -123,11 +125,12 @@ def _supported(key: Key) -> Iterator[str]:
     place = f", inside `{block}`" if block else ""
     facts = {
         "takes": kind(key.field.annotation, key.field.metadata),
-        "default": default(key.field) or "nothing",
+        "default": default(key.field) or "none",
         "example": _example(key).replace("\n", "\n" + " " * 12),
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
         "old names": ", ".join(old_names().get(key.name, [])),
-        "no effect": "; ".join(f"if {why}" for names, _, why in IDLE if not block and fits(last, names)),
+        "rules": describe_conditions(key.field, key.block),
+        "ignored": "; ".join(f"if {reason}" for names, _, reason in IDLE if not block and fits(last, names)),
     }
     yield f"{key.name} (section {key.section}{place})"
     yield f"  {key.field.description}"
@@ -175,7 +178,7 @@ def _overview() -> Iterator[str]:
     for section, model in SECTIONS.items():
         yield f"{section}: {model.__doc__}"
         yield from (f"  {name:<36} {field.description}" for name, field in model.model_fields.items())
-    yield f"`explain` tells of {len(RENAMED)} old names and of {len(reasons())} keys without effect or refused, too"
+    yield f"`explain` also explains {len(RENAMED)} old names and {len(reasons())} keys that are ignored or refused"
 
 
 main = entry(explain)

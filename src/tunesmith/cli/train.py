@@ -26,7 +26,7 @@ def train(arguments: list[str]) -> int:
     options.add_argument("--dry-run", action="store_true", help="say what would be trained, and train nothing")
     args, overrides = options.parse_known_args(arguments)
     if args.resume and args.overwrite:
-        raise ConfigError("--resume and --overwrite: keep one")
+        raise ConfigError("--resume and --overwrite: use only one")
     if args.sweep:
         return _sweep(args, overrides)
     config = read_config(args.file, overrides)

@@ -7,72 +7,47 @@ from tunesmith.sections import Config, DataSection, DistributionSection
 from tunesmith.sections.types import template_fault, type_fault
 
 
-def data_problems(config: Config) -> Iterator[Problem]:
-    """Yield the problems between keys of data, and between those of distribution."""
-    data, steps = config.data, config.training.max_steps
-    if data.val_set_size and data.test_datasets:
-        yield at("val_set_size", f"`val_set_size: {data.val_set_size}` and `test_datasets`: keep one")
+def data_problems(data: DataSection) -> Iterator[Problem]:
+    """Yield the problems between keys of data."""
     if data.min_sample_len > data.sequence_len:
         both = f"`min_sample_len: {data.min_sample_len}` must not be over `sequence_len: {data.sequence_len}`"
         yield at("min_sample_len", both)
-    if data.streaming and steps is None:
-        yield at("streaming", "`streaming: true` needs `max_steps`, which says how much is read")
-    if data.streaming and data.val_set_size:
-        both = f"`streaming: true` and `val_set_size: {data.val_set_size:g}`"
-        yield at("val_set_size", f"{both}: a stream has no end to cut off; set `test_datasets`")
-    if data.streaming and data.dataset_exact_deduplication:
-        both = "`streaming: true` and `dataset_exact_deduplication: true`: keep one"
-        yield at("dataset_exact_deduplication", f"{both}; a part of a stream does not show what the rest repeats")
     if data.streaming and data.train_share < 1:
         both = f"`streaming: true` and `train_share: {data.train_share:g}`"
         yield at("train_share", f"{both}: a stream is read only as far as `max_steps` takes it; lower `max_steps`")
     yield from _parts(data)
-    yield from _distribution(config.distribution)
 
 
 def _parts(data: DataSection) -> Iterator[Problem]:
     number, index = data.dataset_shard_num, data.dataset_shard_idx
-    if (number is None) != (index is None):
-        one, other = ("idx", "num") if number is None else ("num", "idx")
-        yield at(
-            f"dataset_shard_{one}", f"`dataset_shard_{one}` needs `dataset_shard_{other}`: which of how many parts"
-        )
-    elif number is not None and index is not None and index >= number:
+    if number is not None and index is not None and index >= number:
         yield at("dataset_shard_idx", f"`dataset_shard_idx: {index}` must be below `dataset_shard_num: {number}`")
     for name, entries in (("datasets", data.datasets), ("test_datasets", data.test_datasets)):
         for place, entry in enumerate(entries):
             shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
-            if entry.chat_template == "jinja" and not entry.chat_template_jinja:
-                yield (name, place, "chat_template"), "`chat_template: jinja` needs `chat_template_jinja`"
             if fault := type_fault(entry, data.rl):
                 yield (name, place, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
                 yield (name, place, "chat_template"), text
-            if entry.shards is None and entry.shards_idx:
-                yield key, f"{shard} needs `shards`, their number"
             if entry.shards is not None and entry.shards_idx >= entry.shards:
                 yield key, f"{shard} must be below `shards: {entry.shards}`"
 
 
-def _distribution(section: DistributionSection) -> Iterator[Problem]:
+def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
+    """Yield the problems between keys of distribution."""
     block, version = section.fsdp_config, section.fsdp_version
     if section.sharded and section.deepspeed:
         key = "fsdp" if section.fsdp else "fsdp_config"
-        yield at("deepspeed", f"`deepspeed` and `{key}`: keep one; both split the model over GPUs")
-    if block.auto_wrap_policy == "SIZE_BASED_WRAP" and block.min_num_params is None:
-        yield at("fsdp_config", "`auto_wrap_policy: SIZE_BASED_WRAP` needs `min_num_params`, such as 100000000")
+        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both split the model over GPUs")
     if version is not None and block.fsdp_version not in (None, version):
         yield at(
-            "fsdp_version", f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.fsdp_version}`: keep one"
+            "fsdp_version",
+            f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.fsdp_version}`: use only one",
         )
     frees = {"full_shard": True, "shard_grad_op": False}.get(block.sharding_strategy or "")
     if None not in (frees, block.reshard_after_forward) and frees != block.reshard_after_forward:
         one = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
-        yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: keep one")
-
-
-def _splits(config: Config) -> bool:
-    return config.distribution.sharded or bool(config.distribution.deepspeed)
+        yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: use only one")
 
 
 def _whole(config: Config) -> bool:
@@ -96,8 +71,5 @@ IDLE_DATA: list[Idle] = [
     ("train_on_inputs", _whole, "the rows have no prompt that could be left out"),
     ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset is laid out by a chat template"),
     ("default_system_message", _no_kind("sharegpt", "instruct"), "only `type: sharegpt` reads it"),
-    ("eval_sequence_len", lambda c: not c.data.test_datasets, "it is that of `test_datasets`, and there are none"),
-    ("fsdp_version dp_shard_size dp_replicate_size", lambda c: not c.distribution.sharded, "FSDP is not asked for"),
-    ("ddp_bucket_cap_mb ddp_broadcast_buffers", _splits, "FSDP and DeepSpeed exchange gradients in their own way"),
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""

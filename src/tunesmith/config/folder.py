@@ -8,12 +8,11 @@ from typing import Any
 import yaml
 
 from tunesmith.config import overrides
-from tunesmith.config.idle import fits
 from tunesmith.config.load import load_values
 from tunesmith.config.local_paths import ALLOWED
-from tunesmith.config.model_rules import NOT_IN_SAVED
 from tunesmith.errors import ConfigError
-from tunesmith.sections import Config
+from tunesmith.sections import AdapterSection, Config
+from tunesmith.sections.adapter import FROM_SAVED
 
 _ADAPTER_KEYS = ("adapter", "lora_", "peft", "relora", "load_in_", "bnb_config", "model_quantization")
 
@@ -39,7 +38,8 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:
-        values = {key: value for key, value in values.items() if not fits(key, NOT_IN_SAVED)}
+        saved = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
+        values = {key: value for key, value in values.items() if key not in saved}
         values["lora_model_dir"] = folder
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}

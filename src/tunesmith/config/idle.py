@@ -1,70 +1,52 @@
-"""Keys that are supported but change nothing in this run, because another key makes them idle."""
+"""Keys that are supported but ignored in this run, because of other keys.
 
-from collections.abc import Iterator
+Most follow from the markers of their fields (`OnlyFor`, `IgnoredIf`); here are those that take more than that.
+"""
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from tunesmith.config.conditions import ignored_by_markers
 from tunesmith.config.data_rules import IDLE_DATA
-from tunesmith.config.model_rules import IDLE_MODEL
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
-from tunesmith.config.tracking_rules import IDLE_TRACKING
-from tunesmith.config.training_rules import IDLE_TRAINING
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
+from tunesmith.sections.locations import KeyPath
 
 
-def _without_evaluation(config: Config) -> bool:
-    return not config.data.val_set_size and not config.data.test_datasets
+def _tracker_off(tracker: str) -> Callable[[Config], bool]:
+    return lambda config: not config.tracking.wants(tracker)
 
 
-_ANSWERS = "generate_samples do_causal_lm_eval evaluation.during_training"
+def _splits(config: Config) -> bool:
+    return config.distribution.sharded or bool(config.distribution.deepspeed)
+
 
 IDLE: list[Idle] = [
-    ("lora_", lambda c: c.adapter.adapter is None, "there is no `adapter`, all weights are trained"),
+    ("mean_resizing_embeddings", lambda c: not c.model.changes_vocabulary, "no key adds tokens"),
     (
-        "eval_batch_size eval_sample_packing eval_strategy evals_per_epoch generate_samples do_causal_lm_eval "
-        "evaluation.during_training",
-        _without_evaluation,
-        "there are no rows to evaluate on; `val_set_size: 0.05` holds some out",
+        "revision_of_model",
+        lambda c: c.model.base_model.startswith("builtin/") or Path(c.model.base_model).is_dir(),
+        "`base_model` is not a repository of the Hub",
     ),
-    ("eval_sample_packing", lambda c: c.data.rl is not None, "pairs are not packed"),
-    ("loss_watchdog_patience", lambda c: c.training.loss_watchdog_threshold is None, "no `loss_watchdog_threshold`"),
+    ("fsdp_version dp_shard_size dp_replicate_size", lambda c: not c.distribution.sharded, "FSDP is off"),
+    ("ddp_bucket_cap_mb ddp_broadcast_buffers", _splits, "FSDP and DeepSpeed exchange gradients themselves"),
+    ("wandb_", _tracker_off("wandb"), "W&B is off; `use_wandb: true` or `wandb_project` switches it on"),
+    ("mlflow_ hf_mlflow_", _tracker_off("mlflow"), "MLflow is off; `use_mlflow: true` switches it on"),
+    ("comet_", _tracker_off("comet_ml"), "Comet is off; `use_comet: true` switches it on"),
+    ("trackio_", _tracker_off("trackio"), "Trackio is off; `use_trackio: true` switches it on"),
+    ("swanlab_", _tracker_off("swanlab"), "SwanLab is off; `use_swanlab: true` switches it on"),
     (
-        "gradient_checkpointing_kwargs",
-        lambda c: not c.training.gradient_checkpointing,
-        "`gradient_checkpointing` is off",
+        "mlflow_run_name trackio_run_name",
+        lambda c: c.tracking.wants("wandb") and bool(c.tracking.wandb_name),
+        "`wandb_name` is the name of the run for every tracker",
     ),
-    ("num_epochs", lambda c: c.training.max_steps is not None, "`max_steps` says when the run ends"),
-    (
-        "chat_template_jinja",
-        lambda c: c.model.chat_template not in (None, "jinja"),
-        "`chat_template` names another template",
-    ),
-    (_ANSWERS, lambda c: c.training.eval_strategy == "no", "`eval_strategy` is no"),
-    (_ANSWERS, lambda c: c.data.rl is not None, "a pair has no single answer"),
-    (
-        "generation_max_new_tokens generation_prompt_ratio",
-        lambda c: not c.evaluation.generate_samples and not c.evaluation.do_causal_lm_eval,
-        "there is no `generate_samples: true` and no `do_causal_lm_eval: true`",
-    ),
-    (
-        "num_generation_samples generation_do_sample generation_temperature generation_top_",
-        lambda c: not c.evaluation.generate_samples,
-        "there is no `generate_samples: true`",
-    ),
-    (
-        "generation_temperature generation_top_",
-        lambda c: c.evaluation.generate_samples and not c.evaluation.draws,
-        "`generation_do_sample: false` takes the likeliest token",
-    ),
-    ("eval_causal_lm_metrics", lambda c: not c.evaluation.do_causal_lm_eval, "there is no `do_causal_lm_eval: true`"),
-    *IDLE_MODEL,
-    *IDLE_TRAINING,
     *IDLE_PREFERENCE,
     *IDLE_DATA,
-    *IDLE_TRACKING,
 ]
-"""Keys, or how their names begin -> when they change nothing -> why."""
+"""Keys, or how their names begin -> when they are ignored -> why, where it takes more than a marker of the field."""
 
 _MESSAGES = (
     "roles message_field_role message_field_content message_property_mappings split_thinking drop_system_message "
@@ -112,23 +94,37 @@ def fits(key: str, names: str) -> bool:
 
 
 def idle(config: Config) -> Iterator[tuple[list[str], str]]:
-    """Yield keys that the file sets and that change nothing, with the reason."""
-    asked = [key for key, value in config.values.items() if value not in (False, "", [], {})]
-    asked += [f"evaluation.{key}" for key, value in (config.values.get("evaluation") or {}).items() if value]
-    for names, when, why in IDLE:
-        found = [key for key in asked if fits(key, names)]
-        if found and when(config):
-            yield found, why
+    """Yield keys that the file sets and that are ignored in this run, with the reason."""
+    keys_by_reason: dict[str, list[str]] = {}
+    for path, reason in ignored_by_markers(config):
+        if _is_set(config.values, path):
+            keys_by_reason.setdefault(reason, []).append(".".join(map(str, path)))
+    for names, when, reason in IDLE:
+        keys = [key for key in config.values if _is_set(config.values, (key,)) and fits(key, names)]
+        if keys and when(config):
+            keys_by_reason.setdefault(reason, []).extend(keys)
+    order = list(config.values)
+    for reason, keys in keys_by_reason.items():
+        yield sorted(dict.fromkeys(keys), key=lambda key: order.index(key.partition(".")[0])), reason
     for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
         for index, entry in enumerate(entries):
-            for keys, why in _idle_in(entry, config, is_test=name == "test_datasets"):
-                if found := [f"{name}.{index}.{key}" for key in keys.split() if key in entry.model_fields_set]:
-                    yield found, why
+            for names, reason in _idle_in(entry, config, is_test=name == "test_datasets"):
+                if keys := [f"{name}.{index}.{key}" for key in names.split() if key in entry.model_fields_set]:
+                    yield keys, reason
+
+
+def _is_set(values: Any, path: KeyPath) -> bool:
+    """Return whether the file has a value at `path` that switches something on."""
+    for part in path:
+        if isinstance(values, dict) and part not in values:
+            return False
+        values = values[part]
+    return values not in (False, None, "", [], {})
 
 
 def idle_keys(config: Config) -> list[str]:
-    """Return a line for each reason why keys that the file sets change nothing."""
-    return [f"{', '.join(f'`{key}`' for key in found)}: without effect: {why}" for found, why in idle(config)]
+    """Return a line for each reason why keys that the file sets are ignored."""
+    return [f"{', '.join(f'`{key}`' for key in keys)}: ignored: {reason}" for keys, reason in idle(config)]
 
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:

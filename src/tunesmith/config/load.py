@@ -7,13 +7,13 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from tunesmith.config import local_paths, overrides, yaml_source
-from tunesmith.config.fates import notes, settle
 from tunesmith.config.idle import idle_keys
-from tunesmith.config.places import Places
+from tunesmith.config.key_status import notes, resolve_keys
 from tunesmith.config.rules import broken_rules
-from tunesmith.config.yaml_source import LONGEST, KeyPath, Marks, shown
+from tunesmith.config.yaml_source import LONGEST, shown
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.sections import OWNER, SECTIONS, Config, Section
+from tunesmith.sections.locations import KeyLocations, KeyPath, Marks
 
 _EXPECTED = {
     "int_parsing": "a whole number",
@@ -68,11 +68,11 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
     guarded = yaml_source.is_remote(file) and not given.get(local_paths.ALLOWED)
     given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
     overrides.apply(values, given)
-    where = Places(file, marks or {}, given)
+    locations = KeyLocations(file, marks or {}, given)
     faults: list[str] = []
-    values, found = settle({str(key): value for key, value in values.items()}, where, faults)
+    values, statuses = resolve_keys({str(key): value for key, value in values.items()}, locations, faults)
     if guarded:
-        faults += local_paths.refusals(values, where)
+        faults += local_paths.refusals(values, locations)
     sections: dict[str, Section] = {}
     doubtful: set[str] = set()
     for name, section in SECTIONS.items():
@@ -81,18 +81,18 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
             sections[name] = section.model_validate(own)
         except ValidationError as error:
             by_key = _by_key(error.errors(include_url=False))
-            faults += [_fault(path, errors, section, where) for path, errors in by_key.items()]
+            faults += [_fault(path, errors, section, locations) for path, errors in by_key.items()]
             doubtful |= {str(path[0]) for path in by_key}
             rest = {key: value for key, value in own.items() if key not in doubtful}
             sections[name] = section.model_validate(_REQUIRED.get(name, {}) | rest)
-    parts: dict[str, Any] = {"source": file, "values": values, "fates": tuple(found), "places": where, **sections}
-    config = Config.model_construct(**parts)
-    faults += [
-        f"{where(*key)}: {text}" for key, text in broken_rules(config) if not any(f"`{key}" in text for key in doubtful)
-    ]
+    parts: dict[str, Any] = {"source": file, "values": values, "statuses": tuple(statuses), **sections}
+    config = Config.model_construct(**parts, locations=locations)
+    for path, text in broken_rules(config):
+        if not any(f"`{key}" in text for key in doubtful):
+            faults.append(f"{locations(*path)}: {text}")
     if faults:
         raise ConfigError("\n".join(map(_one_line, sorted(faults, key=_line))))
-    return config.model_copy(update={"notes": (*notes(found), *idle_keys(config))})
+    return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
 
 
 def _line(fault: str) -> tuple[int, int]:
@@ -102,7 +102,7 @@ def _line(fault: str) -> tuple[int, int]:
 
 
 def _one_line(fault: str) -> str:
-    """Return a fault without line breaks and with long values cut: a file may hold them anywhere."""
+    """Return a fault without line breaks and with long values cut: a file may hold them anylocations."""
 
     def cut(found: re.Match[str]) -> str:
         return found[0] if len(found[0]) <= 2 * LONGEST else f"{found[0][:LONGEST]}...`"
@@ -129,15 +129,15 @@ def _is_union_member(part: str | int) -> bool:
     )
 
 
-def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], where: Places) -> str:
+def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], locations: KeyLocations) -> str:
     """Return one fault for the errors of one key."""
     error, name = errors[0], ".".join(map(str, path))
-    option = (where.renamed.get(path[0], path[0]), *path[1:])
-    if isinstance(where.given.get(option), bool):
-        return f"{where(*path)}: `{name}` needs a value, found {shown(error['input'])}"
+    option = (locations.renamed.get(path[0], path[0]), *path[1:])
+    if isinstance(locations.options.get(option), bool):
+        return f"{locations(*path)}: `{name}` needs a value, found {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
         known = _known_at(section, path)
-        return f"{where(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (
+        return f"{locations(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (
             did_you_mean(str(path[-1]), known) or f"; known are {', '.join(known)}"
         )
     found = "" if error["type"] in ("missing", "too_short") else f", found {shown(error['input'], quoted=True)}"
@@ -148,7 +148,7 @@ def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], where: 
     words = [*([f"expects {' or '.join(expected)}"] if expected else []), *phrases]
     if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
         words, found = [error["msg"].removeprefix("Value error, ")], ""
-    return f"{where(*path)}: `{name}` {' or '.join(words)}{found}"
+    return f"{locations(*path)}: `{name}` {' or '.join(words)}{found}"
 
 
 def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:

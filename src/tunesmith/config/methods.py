@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 
 from tunesmith.config.yaml_source import Loader
+from tunesmith.sections.training import WATCHING
 
 _BY_PACKAGE = {
     "": "adamw_torch adamw_torch_fused adafactor sgd adagrad rmsprop muon",
@@ -62,15 +63,6 @@ REFUSED_OPTIMIZERS = {
     },
 }
 """Optimizers that are known and not to be had -> why, and what to use."""
-
-NO_BETAS = ("adafactor", "sgd", "adagrad", "rmsprop", "grokadamw")
-"""Parts of the names of optimizers that read neither `adam_beta1` nor `adam_beta2` nor `adam_epsilon`."""
-
-LOW_RANK = ("galore_", "apollo_")
-"""How the names of optimizers begin that need `optim_target_modules`."""
-
-WATCHING = ("reduce_lr_on_plateau", "greedy")
-"""Schedules that follow the eval loss."""
 
 SCHEDULES = (
     *("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"),

@@ -5,8 +5,9 @@ from typing import Any
 
 import yaml
 
-from tunesmith.config.yaml_source import KeyPath, Loader
+from tunesmith.config.yaml_source import Loader
 from tunesmith.errors import ConfigError
+from tunesmith.sections.locations import KeyPath
 
 
 def parse(arguments: Sequence[str]) -> dict[KeyPath, Any]:

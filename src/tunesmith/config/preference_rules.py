@@ -29,14 +29,14 @@ def preference_problems(config: Config) -> Iterator[Problem]:
     if rl in REFERENCED and config.adapter.relora:
         yield at("relora", f"`relora: true` changes the base, which `rl: {rl}` compares with; use a plain adapter")
     if training.use_eaft:
-        yield at("use_eaft", f"`use_eaft: true` and `rl: {rl}`: keep one; each is a loss of its own")
+        yield at("use_eaft", f"`use_eaft: true` and `rl: {rl}`: use only one; each is a loss of its own")
     if training.metric_for_best_model.endswith("perplexity"):
         yield at(
             "metric_for_best_model",
             f"`metric_for_best_model: {training.metric_for_best_model}` is not measured with `rl: {rl}`; use eval_loss",
         )
     if rl == "orpo" and {"rl_beta", "orpo_alpha"} <= given:
-        yield at("orpo_alpha", f"`rl_beta: {section.rl_beta}` and `orpo_alpha: {section.orpo_alpha}`: keep one")
+        yield at("orpo_alpha", f"`rl_beta: {section.rl_beta}` and `orpo_alpha: {section.orpo_alpha}`: use only one")
     if rl != "dpo":
         for key in sorted({"dpo_loss_type", "dpo_loss_weights"} & given):
             yield at(key, f"`{key}` needs `rl: dpo`, found `rl: {rl}`")

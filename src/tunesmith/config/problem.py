@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from tunesmith.config.yaml_source import KeyPath
 from tunesmith.sections import Config
+from tunesmith.sections.locations import KeyPath
 
 Problem = tuple[KeyPath, str]
 """The key at which the problem is shown, and the text."""

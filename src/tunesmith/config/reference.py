@@ -3,15 +3,16 @@
 `python -m tunesmith.config.reference > docs/keys.md` writes the reference page.
 """
 
-from collections.abc import Iterator
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tunesmith.config.fates import reasons
+from tunesmith.config.conditions import describe_conditions
+from tunesmith.config.key_status import reasons
+from tunesmith.config.key_table import blocks, supported
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.yaml_source import flow
 from tunesmith.sections import SECTIONS
@@ -26,35 +27,6 @@ _KINDS: dict[Any, str] = {
     Any: "any value",
 }
 _LIMITS = [("ge", "at least {:g}"), ("gt", "above {:g}"), ("le", "at most {:g}"), ("lt", "below {:g}")]
-
-
-class Key(NamedTuple):
-    """A supported key: its name (`datasets[].path` inside the entries of a list), its section and its field."""
-
-    name: str
-    section: str
-    field: FieldInfo
-
-
-@cache
-def supported() -> dict[str, Key]:
-    """Return every supported key by name, also those inside blocks."""
-    return {key.name: key for name, model in SECTIONS.items() for key in _keys(model, name, "")}
-
-
-def _keys(model: type[BaseModel], section: str, prefix: str) -> Iterator[Key]:
-    for name, field in model.model_fields.items():
-        yield Key(prefix + name, section, field)
-        for suffix, block in blocks(field.annotation):
-            yield from _keys(block, section, f"{prefix}{name}{suffix}.")
-
-
-def blocks(annotation: Any, suffix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield the sections inside a type; `[]` stands for entries of a list."""
-    if get_origin(annotation) is None and isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield suffix, annotation
-    for item in get_args(annotation):
-        yield from blocks(item, suffix + "[]" if get_origin(annotation) is list else suffix)
 
 
 def kind(annotation: Any, limits: Any = ()) -> str:
@@ -106,7 +78,7 @@ def reference() -> str:
         parts += [f"## Inside {', '.join(names)}", block.__doc__ or "", _table(block)]
     renamed = [f"| `{old}` | `{name}` |" for name, olds in sorted(old_names().items()) for old in olds]
     parts += ["## Old names", "\n".join(["| old | is taken as |", "|---|---|", *sorted(renamed)])]
-    parts += ["## Accepted without effect", "Printed as a note when set.", _reasons("idle")]
+    parts += ["## Accepted and ignored", "Printed as a note when set.", _reasons("ignored")]
     parts += ["## Refused", "An error, with this reason, unless the value is off.", _reasons("refused")]
     return "\n\n".join(parts) + "\n"
 
@@ -114,13 +86,14 @@ def reference() -> str:
 def _table(section: type[BaseModel]) -> str:
     rows = []
     for key, field in section.model_fields.items():
-        value = default(field)
-        rows.append(f"| `{key}` | {f'`{value}`' if value not in ('', 'required') else value} | {field.description} |")
+        value, notes = default(field), describe_conditions(field, section)
+        shown = f"`{value}`" if value not in ("", "required") else value
+        rows.append(f"| `{key}` | {shown} | {f'{field.description} {notes}'.strip()} |")
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
-def _reasons(fate: str) -> str:
-    rows = [f"| `{key}` | {why.text} |" for key, why in sorted(reasons().items()) if why.fate == fate]
+def _reasons(status: str) -> str:
+    rows = [f"| `{key}` | {why.text} |" for key, why in sorted(reasons().items()) if why.status == status]
     return "\n".join(["| key | why |", "|---|---|", *rows])
 
 

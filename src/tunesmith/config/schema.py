@@ -1,4 +1,4 @@
-"""The JSON schema of a config, for completion and checks in editors. It is made of the sections and the fates of keys.
+"""The JSON schema of a config, for completion and checks in editors. It is made of the sections and the status of keys.
 
 A key may always be empty, as in the loader. Keys that are not supported are in it too: with any value if they have no
 effect, and with the values that ask for nothing if they are refused.
@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from tunesmith.config.fates import Reason, reasons
+from tunesmith.config.conditions import describe_conditions
+from tunesmith.config.key_status import Reason, reasons
+from tunesmith.config.key_table import blocks, supported
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.reference import blocks, old_names, supported
+from tunesmith.config.reference import old_names
 from tunesmith.sections import SECTIONS
 
 _OFF: list[Any] = [None, False, "", [], {}]
@@ -36,6 +38,11 @@ def schema() -> dict[str, Any]:
         found["$defs"] |= part.get("$defs", {})
     for block in (found, *found["$defs"].values()):
         block["properties"] = {name: _may_be_empty(item) for name, item in block["properties"].items()}
+    for item in supported().values():
+        block = found if item.block in SECTIONS.values() else found["$defs"][item.block.__name__]
+        if notes := describe_conditions(item.field, item.block):
+            property_schema = block["properties"][item.name.rpartition(".")[2]]
+            property_schema["description"] = f"{item.field.description} {notes}"
     fsdp = found["$defs"]["FsdpConfig"]["properties"]
     other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
     fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
@@ -75,7 +82,7 @@ def _old(text: str) -> dict[str, Any]:
 
 
 def _unsupported(reason: Reason) -> dict[str, Any]:
-    if reason.fate == "idle":
-        return _old(f"without effect: {reason.text}")
+    if reason.status == "ignored":
+        return _old(f"ignored: {reason.text}")
     values = [*_OFF, reason.off, yaml.safe_load(reason.off)] if reason.off else _OFF
     return {**_old(f"refused: {reason.text}"), "enum": values}

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunesmith.config.problem import Problem
-from tunesmith.sections import Config
+from tunesmith.sections import EvaluationSection, SynthesisSection
 
 
-def synthesis_problems(config: Config) -> Iterator[Problem]:
+def synthesis_problems(section: SynthesisSection, evaluation: EvaluationSection) -> Iterator[Problem]:
     """Yield the problems between keys of `curate` and of `generate`."""
-    curate, generate = config.synthesis.curate, config.synthesis.generate
+    curate, generate = section.curate, section.generate
     for measure, least, most in (
         ("chars", curate.min_chars, curate.max_chars),
         ("tokens", curate.min_tokens, curate.max_tokens),
@@ -20,7 +20,7 @@ def synthesis_problems(config: Config) -> Iterator[Problem]:
             yield ("curate", f"min_{measure}"), f"{both}: no row would stay"
     if generate is None:
         return
-    if generate.judge and config.evaluation.judge is None:
+    if generate.judge and evaluation.judge is None:
         yield ("generate", "judge"), "`generate.judge: true` needs `judge`: the rubric, and the model that judges by it"
     if Path(generate.output).suffix != ".jsonl":
         yield ("generate", "output"), f"`generate.output: {generate.output}` must end in .jsonl, which it is"

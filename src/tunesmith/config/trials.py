@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from tunesmith.config import overrides, yaml_source
 from tunesmith.config.idle import idle
 from tunesmith.config.load import load_values
-from tunesmith.config.places import Places
-from tunesmith.config.yaml_source import KeyPath, shown
+from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError
 from tunesmith.sections import Config
+from tunesmith.sections.locations import KeyLocations, KeyPath
 
 PAIRS = "_"
 """Key whose value is a list of mappings: values that go together."""
@@ -114,19 +114,19 @@ def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPat
 def _choices(sweep: str, given: dict[KeyPath, Any]) -> list[list[list[Setting]]]:
     """Return for each key of the sweep file what there is to choose from: settings that go together."""
     listed, marks = yaml_source.read(sweep)
-    where = Places(sweep, marks, {})
+    locations = KeyLocations(sweep, marks, {})
     faults: list[str] = []
     choices: list[list[list[Setting]]] = []
     taken = dict.fromkeys(given, "on the command line")
     for key, value in {str(key): value for key, value in listed.items()}.items():
         if fault := _fault(key, value):
-            faults.append(f"{where(key)}: {fault}")
+            faults.append(f"{locations(key)}: {fault}")
             continue
         entries = value if isinstance(value, list) else [value]
         groups = entries if key == PAIRS else [{key: entry} for entry in entries]
         choices.append(
             [
-                [Setting(str(name), item, where(key, index, str(name))) for name, item in group.items()]
+                [Setting(str(name), item, locations(key, index, str(name))) for name, item in group.items()]
                 for index, group in enumerate(groups)
             ]
         )
@@ -155,7 +155,7 @@ def _taken(setting: Setting, taken: dict[KeyPath, str]) -> Iterator[str]:
     for path, where in taken.items():
         shorter = min(len(path), len(setting.path))
         if path[:shorter] == setting.path[:shorter]:
-            yield f"{setting.place}: `{setting.key}` is also set {where}; keep one"
+            yield f"{setting.place}: `{setting.key}` is also set {where}; use only one"
     taken[setting.path] = f"at {setting.place}"
 
 
@@ -188,9 +188,9 @@ def _placed(fault: str, settings: list[Setting]) -> str:
 
 def _idle(config: Config, settings: list[Setting]) -> Iterator[str]:
     """Yield the swept keys that change nothing in a trial."""
-    reasons = {item.key: item.text for item in config.fates if item.fate == "idle"}
+    reasons = {item.key: item.text for item in config.statuses if item.status == "ignored"}
     for keys, why in idle(config):
-        reasons |= {config.places.renamed.get(key, key): why for key in keys}
+        reasons |= {config.locations.renamed.get(key, key): why for key in keys}
     for setting in settings:
         if reason := reasons.get(".".join(map(str, setting.path))):
             yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would change nothing: {reason}"

@@ -8,11 +8,7 @@ from typing import Any
 import yaml
 
 from tunesmith.errors import ConfigError
-
-KeyPath = tuple[str | int, ...]
-Marks = dict[KeyPath, tuple[int, int]]
-"""Path of a key, such as ("datasets", 0, "path") -> its line and column, counted from 1."""
-
+from tunesmith.sections.locations import KeyPath, Marks
 
 MOST_KEYS = 100_000
 LONGEST = 80

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import chain, islice
 from multiprocessing import get_context
 from typing import Any, TypeVar
+
+from tunesmith.signals import ignore_interrupts
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,7 +61,7 @@ def _begin(work: Callable[[Any], Any]) -> None:
     global _work
     _work = work
     os.environ.update(TOKENIZERS_PARALLELISM="false")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     gc.disable()  # rows make no cycles, and looking for them takes a quarter of the time
 
 

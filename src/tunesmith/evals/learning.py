@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.config.trials import Setting, Trial, make_trials
-from tunesmith.config.yaml_source import KeyPath
 from tunesmith.evals.baseline import REPORT
 from tunesmith.evals.comparison import compare_all
 from tunesmith.evals.evaluate import evaluate
@@ -16,6 +15,7 @@ from tunesmith.log import note
 from tunesmith.pages.plot import drawn
 from tunesmith.references import code_file
 from tunesmith.sections import Config
+from tunesmith.sections.locations import KeyPath
 from tunesmith.training.record.run_record import RunRecord
 from tunesmith.training.sweep import table
 

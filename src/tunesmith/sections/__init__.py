@@ -1,10 +1,12 @@
 """The sections of a config. A field's name is the YAML key; the text under it is its documentation.
 
-Sections only hold and check single values. Rules across keys are in `rules.py`; keys that have another fate than
-being supported are in `keys.py`.
+Sections hold and check single values; markers of their fields (`fields.py`) say what a key is and how it depends on
+others. Further rules are in `config/`, with renamed (`keys.py`), ignored and refused keys (`key_status.tsv`).
 """
 
 from typing import Any
+
+from pydantic import ConfigDict
 
 from tunesmith.sections.adapter import AdapterSection
 from tunesmith.sections.data import ROLES, DataSection, Dataset
@@ -12,6 +14,7 @@ from tunesmith.sections.distribution import DistributionSection, FsdpConfig
 from tunesmith.sections.endpoint import EndpointSection
 from tunesmith.sections.evaluation import Evaluation, EvaluationSection
 from tunesmith.sections.judge import Judge
+from tunesmith.sections.locations import KeyLocations, KeyStatus
 from tunesmith.sections.model import ModelSection, SpecialTokens
 from tunesmith.sections.preference import PreferenceSection
 from tunesmith.sections.section import Section
@@ -46,7 +49,9 @@ __all__ = [
 
 
 class Config(Section):
-    """A whole config, checked. Functions take the section that they use; only commands see it whole."""
+    """A complete config, checked. Functions take the section that they use; only commands take all of it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
 
     source: str
     model: ModelSection
@@ -60,10 +65,10 @@ class Config(Section):
     synthesis: SynthesisSection
     values: dict[str, Any]
     """The keys that the user set, resolved, for the record of a run."""
-    fates: tuple[Any, ...] = ()
-    """What became of every key of the file; see `fates.py`."""
-    places: Any = None
-    """Gives the place of a key of the file; see `places.py`."""
+    statuses: tuple[KeyStatus, ...] = ()
+    """The status of every key of the file."""
+    locations: KeyLocations
+    """Gives the location of a key of the file."""
     notes: tuple[str, ...] = ()
     """What happened to keys that are not taken as they stand, to be printed."""
 

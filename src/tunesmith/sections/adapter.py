@@ -4,7 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from tunesmith.sections.fields import Conflicts, IgnoredIf, ModelPath, OnlyFor, Requires
 from tunesmith.sections.section import Count, Number, Section, Share
+
+LORA = OnlyFor(adapter=True)
+FROM_SAVED = IgnoredIf(lora_model_dir=True, reason="the adapter in `lora_model_dir` has its own value")
+"""Of keys that a saved adapter brings with it."""
 
 
 class LoftQ(Section):
@@ -24,59 +29,82 @@ class PeftOptions(Section):
 class AdapterSection(Section):
     """What is trained: a small adapter, or (without `adapter`) all weights."""
 
-    adapter: Literal["lora", "qlora"] | None = None
+    adapter: Annotated[
+        Literal["lora", "qlora"] | None,
+        Requires(lora_r=True, lora_model_dir=True, reason="`lora_r: 16` is a good start"),
+        Requires("qlora", load_in_4bit=True),
+        Requires(lora_target_linear=True, lora_target_modules=True, lora_target_parameters=True, lora_model_dir=True),
+    ] = None
     """`lora`, `qlora` (LoRA on a 4-bit base), or nothing for full fine-tuning."""
-    lora_r: Count | None = None
+    lora_r: Annotated[Count | None, LORA] = None
     """Rank of the adapter: 8 to 64 is usual."""
-    lora_alpha: Annotated[float, Field(gt=0)] | None = None
+    lora_alpha: Annotated[Annotated[float, Field(gt=0)] | None, LORA] = None
     """Scale of the adapter (applied as alpha / r); by default twice the rank."""
-    lora_dropout: Share = 0.0
+    lora_dropout: Annotated[
+        Share, LORA, Conflicts(lora_target_parameters=True, reason="bare parameters have no input to drop")
+    ] = 0.0
     """Dropout before the adapter, 0 to 0.1."""
-    lora_target_modules: list[str] | str | None = None
+    lora_target_modules: Annotated[list[str] | str | None, LORA, FROM_SAVED] = None
     """Names of the layers to adapt, or a regular expression."""
-    lora_target_linear: bool = False
+    lora_target_linear: Annotated[bool, LORA, FROM_SAVED] = False
     """Adapt every linear layer but the head."""
-    lora_target_parameters: list[str] | str | None = None
+    lora_target_parameters: Annotated[list[str] | str | None, LORA, FROM_SAVED] = None
     """Names of bare parameters to adapt, such as the experts of a mixture: mlp.experts.down_proj."""
-    lora_rank_pattern: dict[str, Count] = {}
+    lora_rank_pattern: Annotated[dict[str, Count], LORA, FROM_SAVED] = {}
     """Ranks of single layers, by name or regular expression."""
-    lora_alpha_pattern: dict[str, Annotated[float, Field(gt=0)]] = {}
+    lora_alpha_pattern: Annotated[dict[str, Annotated[float, Field(gt=0)]], LORA, FROM_SAVED] = {}
     """Alphas of single layers, by name or regular expression."""
-    peft_layers_to_transform: list[Number] | None = None
+    peft_layers_to_transform: Annotated[list[Number] | None, LORA, FROM_SAVED] = None
     """Numbers of the blocks to adapt."""
-    peft_layers_pattern: list[str] | str | None = None
+    peft_layers_pattern: Annotated[
+        list[str] | str | None, LORA, FROM_SAVED, Requires(peft_layers_to_transform=True)
+    ] = None
     """Name of the list that holds the blocks, if it is not found by itself."""
-    peft_init_lora_weights: bool | Literal["gaussian", "orthogonal", "olora", "pissa", "loftq"] = True
+    peft_init_lora_weights: Annotated[
+        bool | Literal["gaussian", "orthogonal", "olora", "pissa", "loftq"], LORA, FROM_SAVED
+    ] = True
     """How the adapter begins; `true` changes nothing at first, `false` does."""
-    peft: PeftOptions = PeftOptions()
+    peft: Annotated[PeftOptions, LORA, FROM_SAVED] = PeftOptions()
     """Further settings of peft: loftq_config."""
-    peft_trainable_token_indices: list[Number] | dict[str, list[Number]] | None = None
+    peft_trainable_token_indices: Annotated[list[Number] | dict[str, list[Number]] | None, LORA, FROM_SAVED] = None
     """Ids of tokens whose embeddings are trained too; by layer for more than the input embedding."""
-    peft_ensure_weight_tying: bool | None = None
+    peft_ensure_weight_tying: Annotated[bool | None, LORA, FROM_SAVED] = None
     """Keep embeddings and head the same weights where the model does; by default so."""
-    peft_autocast_adapter_dtype: bool = True
+    peft_autocast_adapter_dtype: Annotated[bool, LORA] = True
     """Keep the adapter in fp32 over a base in 16 bits."""
-    lora_modules_to_save: list[str] | None = None
+    lora_modules_to_save: Annotated[list[str] | None, LORA] = None
     """Layers trained and saved whole beside the adapter, such as embed_tokens and lm_head."""
-    lora_fan_in_fan_out: bool = False
+    lora_fan_in_fan_out: Annotated[bool, LORA, FROM_SAVED] = False
     """Weights are stored transposed (GPT-2's Conv1D)."""
-    peft_use_dora: bool = False
+    peft_use_dora: Annotated[bool, LORA] = False
     """DoRA: train magnitude and direction apart."""
-    peft_use_rslora: bool = False
+    peft_use_rslora: Annotated[bool, LORA] = False
     """Rank-stabilised scale, alpha / sqrt(r)."""
-    lora_model_dir: str | None = None
+    lora_model_dir: Annotated[str | None, ModelPath(), Requires(adapter=True)] = None
     """Adapter to start from (train) or to use (inference, evaluate, merge-lora)."""
-    relora: bool = False
+    relora: Annotated[
+        bool,
+        Requires(adapter=True),
+        Requires(jagged_restart_steps=True),
+        Conflicts(load_best_model_at_end=True, reason="an earlier checkpoint has other adapters merged"),
+    ] = False
     """ReLoRA: each `jagged_restart_steps`, keep what the adapter learnt and begin another."""
-    relora_prune_ratio: Share | None = None
+    relora_prune_ratio: Annotated[Share | None, OnlyFor(relora=True)] = None
     """Share of the optimizer's state zeroed at a restart; by default 0.9, and 0.999 for `reset`."""
-    relora_prune_method: Literal["magnitude", "random", "reset"] = "magnitude"
+    relora_prune_method: Annotated[Literal["magnitude", "random", "reset"], OnlyFor(relora=True)] = "magnitude"
     """What is zeroed: the smallest, or a random choice (`random`, `reset`)."""
-    unfrozen_parameters: list[str] | None = None
+    unfrozen_parameters: Annotated[
+        list[str] | None, Conflicts(adapter=True, reason="an adapter freezes all other weights")
+    ] = None
     """Train only parameters whose names these expressions fit from the start, or rows of them: ^lm_head[:32000]."""
-    lisa_n_layers: Count | None = None
+    lisa_n_layers: Annotated[
+        Count | None,
+        Requires(lisa_step_interval=True),
+        Conflicts(adapter=True, reason="an adapter freezes all other weights"),
+        Conflicts(unfrozen_parameters=True),
+    ] = None
     """LISA: blocks trained at a time, besides embeddings and head."""
-    lisa_step_interval: Count | None = None
+    lisa_step_interval: Annotated[Count | None, Requires(lisa_n_layers=True)] = None
     """LISA: steps between random choices of blocks."""
-    lisa_layers_attribute: str = "model.layers"
+    lisa_layers_attribute: Annotated[str, OnlyFor(lisa_n_layers=True)] = "model.layers"
     """LISA: where the model has its blocks."""

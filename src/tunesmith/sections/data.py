@@ -5,6 +5,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
+from tunesmith.sections.fields import (
+    EVALUATED,
+    SET,
+    CodePath,
+    Conflicts,
+    FilePath,
+    IgnoredIf,
+    OnlyFor,
+    OutputPath,
+    Requires,
+)
 from tunesmith.sections.section import Count, NonNegative, Section
 
 Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
@@ -16,9 +27,9 @@ ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assi
 class Dataset(Section):
     """One entry of `datasets` or `test_datasets`."""
 
-    path: str
+    path: Annotated[str, FilePath()]
     """File, folder, Hub dataset, or `https://` address of a file."""
-    type: str | dict[str, Any] | None = None
+    type: Annotated[str | dict[str, Any] | None, CodePath()] = None
     """Layout of the rows: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
     ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow", "text"] | None = None
     """Kind of file, where its name does not tell."""
@@ -30,15 +41,15 @@ class Dataset(Section):
     """Read a Hub dataset as it comes, only as far as the run needs it; by default as the file's `streaming`."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset."""
-    data_files: list[str] | str | None = None
+    data_files: Annotated[list[str] | str | None, OutputPath()] = None
     """Files inside the folder or the Hub dataset."""
     shards: Count | None = None
     """Take one of this many equal parts of the dataset."""
-    shards_idx: Annotated[int, Field(ge=0)] = 0
+    shards_idx: Annotated[int, Field(ge=0), Requires(shards=True)] = 0
     """Which part, counted from 0."""
     mask: Literal["served", "axolotl"] | None = None
     """Whose labels, in place of the file's `mask`."""
-    filters: list[str] = []
+    filters: Annotated[list[str], FilePath(), CodePath()] = []
     """Assertions that leave out rows before they are tokenised: `file.py`, `file.py:function`, or a list of these."""
     field: str = "text"
     """completion: column of the text."""
@@ -88,9 +99,9 @@ class Dataset(Section):
     """chat_template: take <think>...</think> out of the content as reasoning."""
     drop_system_message: bool = False
     """chat_template: leave out a system turn at the start."""
-    chat_template: str | None = None
+    chat_template: Annotated[str | None, Requires("jinja", chat_template_jinja=True)] = None
     """Chat template of this dataset, in place of the file's."""
-    chat_template_jinja: str | None = None
+    chat_template_jinja: Annotated[str | None, FilePath(inline="{")] = None
     """Text or file of this dataset's template, for `chat_template: jinja`."""
     conversation: str | None = None
     """sharegpt: layout by its FastChat name (vicuna_v1.1, chatml, llama3, alpaca, ...); alpaca_chat: its style."""
@@ -126,7 +137,12 @@ class Dataset(Section):
 class DataSection(Section):
     """Which rows are trained, and how they become tokens."""
 
-    streaming: bool = False
+    streaming: Annotated[
+        bool,
+        Requires(max_steps=True, reason="it says how much is read"),
+        Conflicts(val_set_size=True, reason="a stream has no end to split off; set `test_datasets`"),
+        Conflicts(dataset_exact_deduplication=True, reason="a part of a stream does not show which rows come again"),
+    ] = False
     """Read `datasets` only as far as `max_steps` needs them, and those of the Hub without downloading them whole."""
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Data to train on."""
@@ -134,27 +150,27 @@ class DataSection(Section):
     """Whose labels: `served` trains what the model must emit when served; `axolotl` repeats Axolotl's."""
     test_datasets: list[Dataset] = []
     """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
-    val_set_size: NonNegative = 0.0
+    val_set_size: Annotated[NonNegative, Conflicts(test_datasets=True)] = 0.0
     """Rows to hold out from the training data: a share up to 1, a number above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
     rl: Preferences | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
-    dataset_prepared_path: str = "last_run_prepared"
+    dataset_prepared_path: Annotated[str, OutputPath()] = "last_run_prepared"
     """Folder of prepared (tokenised) data."""
     hf_use_auth_token: bool = False
     """Data of the Hub needs a token: stop early if there is none. A token that is there is used in any case."""
     sequence_len: Count = 512
     """Longest row in tokens; with packing, the length of a packed row."""
-    eval_sequence_len: Count | None = None
+    eval_sequence_len: Annotated[Count | None, OnlyFor(test_datasets=True)] = None
     """The same for `test_datasets`; by default `sequence_len`."""
     sample_packing: bool = False
     """Put many rows into one sequence; they do not see each other."""
-    sample_packing_sequentially: bool = False
+    sample_packing_sequentially: Annotated[bool, OnlyFor(sample_packing=True)] = False
     """Fill the sequences with rows in their order, in place of the packing that wastes least."""
-    curriculum_sampling: bool = False
+    curriculum_sampling: Annotated[bool, Conflicts(group_by_length=True)] = False
     """Train on the rows in the order of the files, neither shuffled nor, if they are packed, rearranged."""
-    eval_sample_packing: bool | None = None
+    eval_sample_packing: Annotated[bool | None, EVALUATED, IgnoredIf(rl=True)] = None
     """The same for evaluation; by default as `sample_packing`."""
     train_on_inputs: bool = False
     """Train on the prompts too, not only on the answers."""
@@ -172,9 +188,9 @@ class DataSection(Section):
     """Shuffle the rows of each dataset by themselves, by `seed`, before they are put one after the other."""
     dataset_exact_deduplication: bool = False
     """Keep the first of samples with the same tokens and labels, in the training and in the test data."""
-    dataset_shard_num: Count | None = None
+    dataset_shard_num: Annotated[Count | None, Requires(dataset_shard_idx=SET)] = None
     """Train and evaluate on one of this many equal parts of the prepared data."""
-    dataset_shard_idx: Annotated[int, Field(ge=0)] | None = None
+    dataset_shard_idx: Annotated[Annotated[int, Field(ge=0)] | None, Requires(SET, dataset_shard_num=True)] = None
     """Which part, counted from 0."""
     pretrain_multipack_attn: bool = True
     """Documents in one sequence do not see each other; they never do here, so that only true is taken."""

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.sections.fields import FilePath, Requires
 from tunesmith.sections.section import Count, Section
 
 Strategy = Literal["full_shard", "shard_grad_op", "no_shard"]
@@ -14,7 +15,10 @@ class FsdpConfig(Section):
 
     fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
     """As `fsdp_version` outside the block."""
-    auto_wrap_policy: Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"] = "TRANSFORMER_BASED_WRAP"
+    auto_wrap_policy: Annotated[
+        Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"],
+        Requires("SIZE_BASED_WRAP", min_num_params=True, reason="such as 100000000"),
+    ] = "TRANSFORMER_BASED_WRAP"
     """What is split by itself: each layer, each module over `min_num_params`, or the model as a whole."""
     transformer_layer_cls_to_wrap: list[str] = []
     """Classes of the layers, such as LlamaDecoderLayer; by default those that the model names."""
@@ -66,7 +70,7 @@ class DistributionSection(Section):
     """How FSDP splits the model; the block alone switches it on."""
     fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
     """Version that the file was written for. Version 2 is used for both."""
-    deepspeed: str | dict[str, Any] | None = None
+    deepspeed: Annotated[str | dict[str, Any] | None, FilePath()] = None
     """DeepSpeed's settings, or their JSON file."""
     dp_shard_size: Count | None = None
     """FSDP: GPUs over which one copy of the model is split; by default all."""

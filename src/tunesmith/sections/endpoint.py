@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from tunesmith.sections.fields import EnvironmentName, ModelPath, OutputPath
 from tunesmith.sections.section import Count, NonNegative, Section
 
 Above0 = Annotated[float, Field(gt=0)]
@@ -14,11 +15,11 @@ _OF_A_SERVER = ("api_key_env", "requests_per_minute", "timeout")
 class EndpointSection(Section):
     """The block `endpoint:` of what asks another model: which one, where, and within which limits."""
 
-    model: str
+    model: Annotated[str, ModelPath()]
     """Name of the model at the server; without `base_url` one that runs here: as in `base_model`, or a run's folder."""
     base_url: str | None = None
     """Address of an OpenAI-compatible server, such as `http://localhost:8000/v1`; without it the model runs here."""
-    api_key_env: str | None = None
+    api_key_env: Annotated[str | None, EnvironmentName()] = None
     """Name of the environment variable that holds the key; without it no key is sent."""
     temperature: NonNegative = 0.0
     """Spread of the random choice; 0 takes the likeliest."""
@@ -40,7 +41,7 @@ class EndpointSection(Section):
     """Stop after this many requests of one run; the next run goes on from there."""
     max_cost: Above0 | None = None
     """Stop when one run has cost this much; the next run goes on from there."""
-    cache: str | None = None
+    cache: Annotated[str | None, OutputPath()] = None
     """Folder that keeps every reply, so that none is paid for twice; by default in the user's cache."""
 
     @field_validator("base_url")

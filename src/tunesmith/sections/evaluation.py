@@ -7,8 +7,14 @@ from pydantic import Field, field_validator, model_validator
 
 from tunesmith.errors import did_you_mean
 from tunesmith.sections.endpoint import ServerSection
+from tunesmith.sections.fields import EVALUATED, CodePath, FilePath, IgnoredIf, OnlyFor, Requires
 from tunesmith.sections.judge import Judge
 from tunesmith.sections.section import Count, NonNegative, Section, Share
+
+SAMPLED = OnlyFor(generate_samples=True)
+DRAWN = IgnoredIf(generation_do_sample=(False,), reason="`generation_do_sample: false` is greedy decoding")
+NO_EVALUATION = IgnoredIf(eval_strategy="no")
+NO_PAIRS = IgnoredIf(rl=True)
 
 METRICS = ("exact", "json", "similarity", "chrf")
 """Metrics by name; `evals/metrics.py` measures them."""
@@ -17,13 +23,15 @@ METRICS = ("exact", "json", "similarity", "chrf")
 class Evaluation(Section):
     """The `evaluation:` block."""
 
-    assertions: str | None = None
+    assertions: Annotated[str | None, FilePath(), CodePath()] = None
     """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
     assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
     """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
-    metrics: list[str] = []
+    metrics: Annotated[list[str], CodePath()] = []
     """Further measures of an answer beside `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
-    during_training: Count | None = None
+    during_training: Annotated[
+        Count | None, Requires(assertions=True, reason="they judge the answers"), EVALUATED, NO_EVALUATION, NO_PAIRS
+    ] = None
     """At each evaluation of a training run, answer so many held-out prompts; `eval_pass_rate` is logged."""
     max_new_tokens: Count = 256
     """Longest answer generated, in tokens."""
@@ -53,7 +61,7 @@ class Evaluation(Section):
     @model_validator(mode="after")
     def _one_backend(self) -> "Evaluation":
         if self.endpoint and self.backend == "vllm":
-            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: keep one")
+            raise ValueError("has `backend: vllm`, which starts a server, and `endpoint`, which is one: use only one")
         return self
 
     @field_validator("metrics", mode="before")
@@ -85,25 +93,27 @@ class EvaluationSection(Section):
     """Assertions and how answers are generated."""
     judge: Judge | None = None
     """A model that judges answers by a rubric: `tunesmith judge`."""
-    generate_samples: bool = False
+    generate_samples: Annotated[bool, EVALUATED, NO_EVALUATION, NO_PAIRS] = False
     """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
-    num_generation_samples: Count = 3
+    num_generation_samples: Annotated[Count, SAMPLED] = 3
     """To how many prompts, taken from all over the held-out rows; the same ones each time."""
-    generation_max_new_tokens: Count | None = None
+    generation_max_new_tokens: Annotated[Count | None, OnlyFor(generate_samples=True, do_causal_lm_eval=True)] = None
     """Longest answer, in tokens; by default 50, and 128 for `do_causal_lm_eval`."""
-    generation_do_sample: bool | None = None
+    generation_do_sample: Annotated[bool | None, SAMPLED] = None
     """Draw tokens at random; by default only where a temperature, top_p or top_k is set, else take the likeliest."""
-    generation_temperature: NonNegative = 0.7
+    generation_temperature: Annotated[NonNegative, SAMPLED, DRAWN] = 0.7
     """Spread of the random choice."""
-    generation_top_p: Share | None = None
+    generation_top_p: Annotated[Share | None, SAMPLED, DRAWN] = None
     """Draw from the likeliest tokens that together have this probability."""
-    generation_top_k: Count | None = None
+    generation_top_k: Annotated[Count | None, SAMPLED, DRAWN] = None
     """Draw from this many of the likeliest tokens."""
-    generation_prompt_ratio: Share = 0.5
+    generation_prompt_ratio: Annotated[Share, OnlyFor(generate_samples=True, do_causal_lm_eval=True)] = 0.5
     """Where a sample is trained from its first token on (`completion`), the share of it that is the prompt."""
-    do_causal_lm_eval: bool = False
+    do_causal_lm_eval: Annotated[bool, EVALUATED, NO_EVALUATION, NO_PAIRS] = False
     """At each evaluation, answer the held-out prompts (all, or `evaluation.max_rows`) and score the answers."""
-    eval_causal_lm_metrics: list[Literal["sacrebleu", "chrf", "ter", "perplexity"]] = ["sacrebleu", "chrf", "ter"]
+    eval_causal_lm_metrics: Annotated[
+        list[Literal["sacrebleu", "chrf", "ter", "perplexity"]], OnlyFor(do_causal_lm_eval=True)
+    ] = ["sacrebleu", "chrf", "ter"]
     """How answers are scored against the rows' own; needs the package sacrebleu. The perplexity is always reported."""
 
     @field_validator("eval_causal_lm_metrics", mode="before")

@@ -4,7 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from tunesmith.sections.fields import Conflicts, FilePath, IgnoredIf, ModelPath, OnlyFor, Requires, RunsCode
 from tunesmith.sections.section import Number, Section
+
+LIGER = OnlyFor(plugins="*LigerPlugin")
+COMPILED = OnlyFor(torch_compile=(True,))
 
 NOT_IN_TRANSFORMERS = ("xformers", "sage", "fp8")
 """Attention code of Axolotl's own: faster forms of what sdpa computes."""
@@ -35,43 +39,47 @@ class SpecialTokens(Section):
 class ModelSection(Section):
     """Which model is tuned, and in what precision."""
 
-    base_model: str
+    base_model: Annotated[str, ModelPath()]
     """Model to start from: `builtin/smollm2-135m-instruct`, a Hub repository, or a folder."""
     revision_of_model: str | None = None
     """Branch, tag or commit of the Hub repository."""
-    base_model_config: str | None = None
+    base_model_config: Annotated[str | None, ModelPath()] = None
     """Folder or repository of the model's config, if not that of the weights."""
     cls_model_config: str | None = None
     """Class of the model's config in transformers, such as `Gemma3TextConfig`; by default the config says it."""
-    type_of_model: str = "AutoModelForCausalLM"
+    type_of_model: Annotated[str, IgnoredIf(reinit_weights=True)] = "AutoModelForCausalLM"
     """Class of the model in transformers; by default the config says it."""
     overrides_of_model_config: dict[str, Any] = {}
     """Settings to change in the model's config, such as {rope_scaling: {rope_type: linear, factor: 2.0}}."""
-    overrides_of_model_kwargs: dict[str, Any] = {}
+    overrides_of_model_kwargs: Annotated[dict[str, Any], RunsCode(), IgnoredIf(reinit_weights=True)] = {}
     """Further arguments of transformers' `from_pretrained`."""
-    reinit_weights: bool = False
+    reinit_weights: Annotated[bool, Conflicts(adapter=True, reason="random weights are not saved with an adapter")] = (
+        False
+    )
     """Start from random weights in the shape of the model."""
-    tokenizer_config: str | None = None
+    tokenizer_config: Annotated[str | None, ModelPath()] = None
     """Folder or repository of the tokenizer, if not that of the model."""
-    trust_remote_code: bool = False
+    trust_remote_code: Annotated[bool, RunsCode()] = False
     """Run Python code that comes with the model. Only for repositories that you trust."""
     load_in_4bit: bool = False
     """Load the base weights in 4 bits (nf4), for QLoRA."""
-    load_in_8bit: bool = False
+    load_in_8bit: Annotated[bool, Conflicts(load_in_4bit=True)] = False
     """Load the base weights in 8 bits."""
-    bnb_config_kwargs: dict[str, Any] = {}
+    bnb_config_kwargs: Annotated[dict[str, Any], OnlyFor(load_in_4bit=True)] = {}
     """Settings of bitsandbytes' 4 bits to change, such as {bnb_4bit_use_double_quant: false}."""
-    experts_implementation: str | None = None
+    experts_implementation: Annotated[str | None, IgnoredIf(reinit_weights=True)] = None
     """Code that computes a mixture of experts: eager, batched_mm or grouped_mm."""
-    model_quantization_config: Literal["Mxfp4Config", "FineGrainedFP8Config"] | None = None
+    model_quantization_config: Annotated[
+        Literal["Mxfp4Config", "FineGrainedFP8Config"] | None, Conflicts(load_in_4bit=True, load_in_8bit=True)
+    ] = None
     """How the base weights are quantised on loading, by transformers' class."""
-    model_quantization_config_kwargs: dict[str, Any] = {}
+    model_quantization_config_kwargs: Annotated[dict[str, Any], OnlyFor(model_quantization_config=True)] = {}
     """Arguments of that class, such as {dequantize: true}."""
     bf16: bool | Literal["auto", "full"] = "auto"
     """bfloat16: `auto` uses it where the machine computes in it; `full` keeps trained weights in it too."""
-    fp16: bool = False
+    fp16: Annotated[bool, Conflicts(bf16=(True, "full"), reason="bf16 is better where the machine has it")] = False
     """float16 mixed precision, for GPUs without bf16."""
-    float16: bool = False
+    float16: Annotated[bool, Conflicts(fp16=True, bf16=(True, "full"), reason="the other loses less precision")] = False
     """float16 throughout, also for trained weights. `fp16` loses less."""
     tf32: bool | Literal["auto"] = "auto"
     """TF32 matrix products on NVIDIA GPUs, for what is left in fp32."""
@@ -81,25 +89,25 @@ class ModelSection(Section):
     """On a CPU: norms, feed-forward and LoRA layers in forms that train faster; the same result but for rounding."""
     plugins: list[str] = []
     """Axolotl's classes that switch on kernels: LigerPlugin, CutCrossEntropyPlugin, KernelsPlugin."""
-    liger_rope: bool = False
+    liger_rope: Annotated[bool, LIGER] = False
     """LigerPlugin: fused rotary positions."""
-    liger_rms_norm: bool = False
+    liger_rms_norm: Annotated[bool, LIGER] = False
     """LigerPlugin: fused RMSNorm."""
-    liger_layer_norm: bool = False
+    liger_layer_norm: Annotated[bool, LIGER] = False
     """LigerPlugin: fused LayerNorm."""
-    liger_glu_activation: bool = False
+    liger_glu_activation: Annotated[bool, LIGER] = False
     """LigerPlugin: fused gated activation of the MLP."""
-    liger_cross_entropy: bool = False
+    liger_cross_entropy: Annotated[bool, LIGER] = False
     """LigerPlugin: fused cross entropy."""
-    liger_fused_linear_cross_entropy: bool = False
+    liger_fused_linear_cross_entropy: Annotated[bool, LIGER] = False
     """LigerPlugin: head and cross entropy in one, without all logits in memory."""
-    cut_cross_entropy: bool = True
+    cut_cross_entropy: Annotated[bool, OnlyFor(plugins="*CutCrossEntropyPlugin")] = True
     """CutCrossEntropyPlugin: head and cross entropy in one; Liger's kernel does it here."""
     torch_compile: bool | Literal["auto"] = False
     """Compile the model, on a GPU. `auto` does not, since rows differ in length."""
-    torch_compile_backend: str | None = None
+    torch_compile_backend: Annotated[str | None, COMPILED] = None
     """Backend of torch.compile; by default inductor."""
-    torch_compile_mode: Literal["default", "reduce-overhead", "max-autotune"] | None = None
+    torch_compile_mode: Annotated[Literal["default", "reduce-overhead", "max-autotune"] | None, COMPILED] = None
     """Mode of torch.compile."""
     special_tokens: SpecialTokens = SpecialTokens()
     """Special tokens to set."""
@@ -115,9 +123,9 @@ class ModelSection(Section):
     """Cut off rows of the embeddings for which the tokenizer has no token."""
     fix_untrained_tokens: Number | Annotated[list[Number], Field(min_length=1)] | None = None
     """Ids of tokens whose embeddings begin at the mean of all others."""
-    chat_template: str | None = None
+    chat_template: Annotated[str | None, Requires("jinja", chat_template_jinja=True)] = None
     """Chat template of all datasets: `tokenizer_default`, a named one, or `jinja`."""
-    chat_template_jinja: str | None = None
+    chat_template_jinja: Annotated[str | None, FilePath(inline="{"), OnlyFor(chat_template=(None, "jinja"))] = None
     """The template's text, or the file that holds it, for `chat_template: jinja`."""
     chat_template_kwargs: dict[str, Any] = {}
     """Variables for the chat template, such as {enable_thinking: false}."""

@@ -1,10 +1,11 @@
 """Where a run is shown and published, besides its own folder."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator
 
+from tunesmith.sections.fields import OnlyFor, OutputPath, Requires, Secret
 from tunesmith.sections.section import Section
 
 SWITCHES = {
@@ -16,8 +17,6 @@ SWITCHES = {
     "swanlab": ("use_swanlab", "swanlab_project"),
 }
 """Tracker, by the name that transformers gives it -> the key that says whether, and the one that implies it."""
-
-SECRETS = ("comet_api_key", "swanlab_api_key")
 
 
 class TrackingSection(Section):
@@ -41,7 +40,7 @@ class TrackingSection(Section):
     """W&B: upload the weights at the end, or every checkpoint."""
     use_mlflow: bool | None = None
     """Send metrics to MLflow; `mlflow_experiment_name` implies it."""
-    mlflow_tracking_uri: str | None = None
+    mlflow_tracking_uri: Annotated[str | None, OutputPath()] = None
     """MLflow: address of the server, or a file such as sqlite:///mlflow.db."""
     mlflow_experiment_name: str | None = None
     """MLflow: experiment."""
@@ -51,7 +50,7 @@ class TrackingSection(Section):
     """MLflow: upload every checkpoint."""
     use_comet: bool | None = None
     """Send metrics to Comet; `comet_project_name` implies it."""
-    comet_api_key: str | None = None
+    comet_api_key: Annotated[str | None, Secret()] = None
     """Comet: API key. It is not written to the record; `comet login` keeps it out of the file too."""
     comet_workspace: str | None = None
     """Comet: workspace."""
@@ -59,7 +58,9 @@ class TrackingSection(Section):
     """Comet: project."""
     comet_experiment_key: str | None = None
     """Comet: id of the experiment, to go on with one."""
-    comet_mode: Literal["create", "get", "get_or_create"] | None = None
+    comet_mode: Annotated[
+        Literal["create", "get", "get_or_create"] | None, Requires("get", comet_experiment_key=True)
+    ] = None
     """Comet: begin a new experiment, or go on with `comet_experiment_key`."""
     comet_online: bool | None = None
     """Comet: false writes to files, for `comet upload`. Without an API key it is false."""
@@ -85,7 +86,7 @@ class TrackingSection(Section):
     """SwanLab: description of the run."""
     swanlab_mode: Literal["cloud", "local", "offline", "disabled"] | None = None
     """SwanLab: where metrics go. Without an API key it is offline: files in ./swanlog, for `swanlab sync`."""
-    swanlab_api_key: str | None = None
+    swanlab_api_key: Annotated[str | None, Secret()] = None
     """SwanLab: API key. It is not written to the record."""
     swanlab_web_host: str | None = None
     """SwanLab: page of your own server."""
@@ -93,9 +94,11 @@ class TrackingSection(Section):
     """SwanLab: address of your own server."""
     hub_model_id: str | None = None
     """Push the result to this repository of the Hub, private if it is new."""
-    hub_strategy: Literal["end", "every_save", "checkpoint", "all_checkpoints"] = "every_save"
+    hub_strategy: Annotated[
+        Literal["end", "every_save", "checkpoint", "all_checkpoints"], OnlyFor(hub_model_id=True)
+    ] = "every_save"
     """When to push: the result at the end, or weights at every save too, with the last or with all checkpoints."""
-    hub_revision: str | None = None
+    hub_revision: Annotated[str | None, OnlyFor(hub_model_id=True)] = None
     """Branch to push to; it is made if need be."""
 
     @field_validator("wandb_watch", "wandb_log_model", mode="before")
@@ -115,7 +118,8 @@ class TrackingSection(Section):
 
 def without_secrets(values: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of a config as they may be written down: API keys and passwords in addresses are hidden."""
+    secrets = {key for key, field in TrackingSection.model_fields.items() if Secret() in field.metadata}
     return {
-        key: "***" if key in SECRETS else re.sub(r"//[^/@]+@", "//***@", value) if key.endswith("_uri") else value
+        key: "***" if key in secrets else re.sub(r"//[^/@]+@", "//***@", value) if key.endswith("_uri") else value
         for key, value in values.items()
     }

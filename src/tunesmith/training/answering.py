@@ -19,7 +19,6 @@ from tunesmith.data.splits import Splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
-from tunesmith.log import is_main_process
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
 from tunesmith.sections import Config, EvaluationSection
@@ -80,6 +79,7 @@ class Answers:
         template: the chat template whose end of turn ends an answer, if there is one.
         attention: the model's attention code in training.
         record: where the answers go.
+        is_main: whether this process writes them.
         judged: the prompts whose answers the assertions judge, if that is asked for.
     """
 
@@ -89,6 +89,7 @@ class Answers:
     template: ChatTemplate | None
     attention: str
     record: RunRecord
+    is_main: bool
     judged: "Assertions | None" = None
 
     def __call__(self, model: Any, step: int) -> dict[str, float]:
@@ -137,7 +138,7 @@ class Answers:
         return generate(ModelVariant("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
 
     def _show(self, step: int, asked: list[Asked], answers: list[str]) -> None:
-        if not is_main_process():
+        if not self.is_main:
             return
         for item, answer in zip(asked, answers, strict=True):
             prompt = self.tokenizer.decode(item.input_ids)
@@ -169,7 +170,7 @@ def scores(names: Sequence[str], answers: list[str], expected: list[str]) -> dic
 
 
 def answers_during_training(
-    config: Config, splits: Splits, tokenizer: Tokenizer, attention: str, record: RunRecord
+    config: Config, splits: Splits, tokenizer: Tokenizer, attention: str, record: RunRecord, *, is_main: bool
 ) -> Answers | None:
     """Return what makes answers at each evaluation; None if the config asks for none.
 
@@ -189,7 +190,7 @@ def answers_during_training(
     datasets = config.data.test_datasets or config.data.datasets
     spec = format_specs(datasets, config.data, config.model, tokenizer, config.source)[0]
     judged = _judged(config, splits, tokenizer)
-    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record, judged)
+    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record, is_main, judged)
 
 
 def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions | None:

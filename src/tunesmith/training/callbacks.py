@@ -15,9 +15,9 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
-from tunesmith.log import is_main_process
 from tunesmith.sections import TrainingSection
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import World
 
 
 class Reporter(TrainerCallback):
@@ -43,14 +43,7 @@ class Reporter(TrainerCallback):
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Print the line of a step or of an evaluation."""
         logs = logs or {}
         if "loss" in logs:
@@ -145,13 +138,9 @@ class CleanStop(TrainerCallback):
 
     def __init__(self) -> None:
         self.requested = False
-        self.before: dict[int, Any] = {}
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Take the signals."""
-        self.before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Note the request; see `handle_stop_signals`."""
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         if not self.requested:
@@ -171,11 +160,6 @@ class CleanStop(TrainerCallback):
         if self.requested and state.global_step < state.max_steps:
             control.should_evaluate = False
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Give the signals back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
 
 class LossWatch(TrainerCallback):
     """Ends a run whose loss is no number, or stays above a threshold."""
@@ -185,14 +169,7 @@ class LossWatch(TrainerCallback):
         self.patience = patience or 3
         self.broken = 0
 
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, float] | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Look at the loss that was just logged."""
         loss = (logs or {}).get("loss")
         if loss is None:
@@ -210,14 +187,14 @@ class LossWatch(TrainerCallback):
                 )
 
 
-def asked_for(training: TrainingSection) -> list[TrainerCallback]:
+def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
     """Return the callbacks that only some configs ask for."""
     output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
     found: list[TrainerCallback] = []
     if training.save_first_step or (dynamic and dynamic.enabled):
         trigger = output / dynamic.trigger_file_path if dynamic and dynamic.enabled else None
         found.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
-    if training.profiler_steps and is_main_process():
+    if training.profiler_steps and world.is_main:
         file = output / "profiler_trace.json"
         found.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
     if training.gc_collect_steps:

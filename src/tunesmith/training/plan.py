@@ -1,6 +1,5 @@
 """What is decided before anything slow: precision, attention, optimizer, kernels, devices and trackers."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tunesmith.training.record.publish import hub_arguments
 from tunesmith.training.record.trackers import choose_trackers
 from tunesmith.training.runtime.distribution import distribution_arguments
 from tunesmith.training.runtime.kernels import kernel_arguments
+from tunesmith.world import World
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Plan:
 
     Attributes:
         hardware: the machine.
+        world: the processes.
         precision: formats of weights and products.
         attention: transformers' name of the attention code.
         training: the section, with what this machine has in place of what it lacks.
@@ -32,6 +33,7 @@ class Plan:
     """
 
     hardware: Hardware
+    world: World
     precision: Precision
     attention: str
     training: TrainingSection
@@ -40,7 +42,7 @@ class Plan:
     decisions: list[Decision]
 
 
-def make_plan(config: Config, hardware: Hardware) -> Plan:
+def make_plan(config: Config, hardware: Hardware, world: World) -> Plan:
     """Return how the config is trained on this machine.
 
     Raises:
@@ -49,9 +51,9 @@ def make_plan(config: Config, hardware: Hardware) -> Plan:
     precision = choose_precision(config.model, hardware)
     attention, attention_why = training_attention(config.model, hardware)
     training, replaced = for_this_machine(config.training, hardware)
-    devices, spread = distribution_arguments(config, hardware, world_size())
+    devices, spread = distribution_arguments(config, hardware, world.size)
     kernels, fast = kernel_arguments(config.model, hardware)
-    trackers = choose_trackers(config.tracking, Path(training.output_dir))
+    trackers = choose_trackers(config.tracking, Path(training.output_dir), world)
     formats = f"{precision.compute}, trained weights {precision.trained}"
     unused = [Decision("tf32", "off", f"a {hardware.kind} has none; the same result")]
     decisions = [
@@ -61,10 +63,5 @@ def make_plan(config: Config, hardware: Hardware) -> Plan:
         *(unused if config.model.tf32 is True and hardware.kind != "cuda" else []),
         *(*replaced, *spread, *fast, *trackers.decisions),
     ]
-    arguments = devices | kernels | trackers.arguments | hub_arguments(config.tracking)
-    return Plan(hardware, precision, attention, training, arguments, trackers.names, decisions)
-
-
-def world_size() -> int:
-    """Return how many processes the launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    arguments = devices | kernels | trackers.arguments | hub_arguments(config.tracking, world)
+    return Plan(hardware, world, precision, attention, training, arguments, trackers.names, decisions)

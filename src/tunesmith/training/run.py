@@ -13,12 +13,13 @@ from tunesmith.data.splits import Splits, describe, prepare_splits
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
 from tunesmith.hardware import detect
-from tunesmith.log import is_main_process, note
+from tunesmith.log import note
 from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config, DataSection, TrainingSection
 from tunesmith.sections.tracking import without_secrets
+from tunesmith.signals import handle_stop_signals
 from tunesmith.training.answering import answers_during_training
 from tunesmith.training.arguments import Decision, Schedule, plan_steps, training_arguments
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
@@ -32,7 +33,7 @@ from tunesmith.training.collate import (
 )
 from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
-from tunesmith.training.plan import Plan, make_plan, world_size
+from tunesmith.training.plan import Plan, make_plan
 from tunesmith.training.preference import objective
 from tunesmith.training.record.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.record.output import (
@@ -50,6 +51,7 @@ from tunesmith.training.runtime.distribution import fit_fsdp, save_whole
 from tunesmith.training.runtime.kernels import fuse_layers, spare_checkpointing
 from tunesmith.training.runtime.launch import check_launch, check_world
 from tunesmith.training.trainer import TokenMeanTrainer
+from tunesmith.world import World, detect_world
 
 
 @dataclass(frozen=True)
@@ -73,30 +75,35 @@ def train(config: Config, *, resume: bool = False, overwrite: bool = False) -> O
     Raises:
         UserError: of every kind; the checkpoints saved before it are whole.
     """
-    with only_writer(Path(config.training.output_dir), "a run"):
-        return _train(config, resume=resume, overwrite=overwrite)
+    world = detect_world()
+    with only_writer(Path(config.training.output_dir), "a run", world):
+        return _train(config, world, resume=resume, overwrite=overwrite)
 
 
-def _train(config: Config, *, resume: bool, overwrite: bool) -> Outcome:
+def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Outcome:
     hardware = detect()
-    check_launch(hardware.kind)
+    check_launch(hardware.kind, world)
     output = Path(config.training.output_dir)
     checkpoint = starting_point(config.training, resume=resume, overwrite=overwrite)
-    plan = make_plan(config, hardware)
+    plan = make_plan(config, hardware, world)
     tokenizer = model_tokenizer(config.model)
-    splits = _checked_splits(config, tokenizer)
+    splits = _checked_splits(config, tokenizer, world)
     prompts = served_as_trained(config, tokenizer)
     record, stop = RunRecord(output / "run"), CleanStop()
     trainer = _trainer(config, plan, splits, tokenizer, record)
     check_disk(output, _checkpoint_bytes(trainer.model), config.training.save_total_limit)
     with full_disk_explained(output):
-        if is_main_process():
+        if world.is_main:
             _open_record(config, record, splits, prompts, checkpoint, overwrite=overwrite)
-        _set_callbacks(trainer, plan.training, record, stop)
-        with record.failure_noted(is_main_process()), tracked(trainer, plan.trackers, config):
+        _set_callbacks(trainer, plan.training, record, stop, world)
+        with (
+            record.failure_noted(world.is_main),
+            tracked(trainer, plan.trackers, config),
+            handle_stop_signals(stop.on_signal),
+        ):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        outcome = _finish(trainer, record, interrupted=stop.requested)
-    if outcome.finished and is_main_process():
+        outcome = _finish(trainer, record, world, interrupted=stop.requested)
+    if outcome.finished and world.is_main:
         publish(config, record)
     return outcome
 
@@ -108,7 +115,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     is_cpu = plan.hardware.kind == "cpu"
     model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
     training, layers = _faster_layers(model, config, plan)
-    schedule = plan_steps(training, len(sequences), world_size())
+    schedule = plan_steps(training, len(sequences), plan.world.size)
     arguments = training_arguments(
         training,
         schedule,
@@ -118,7 +125,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         in_order=config.data.curriculum_sampling,
         others=plan.arguments,
     )
-    check_world(arguments.world_size)
+    check_world(arguments.world_size, plan.world)
     if "fsdp" in plan.arguments:
         fit_fsdp(arguments, model)
     _print_decisions(
@@ -136,7 +143,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         processing_class=tokenizer,
         callbacks=model_callbacks(config, model),
         training=training,
-        answers=answers_during_training(config, splits, tokenizer, plan.attention, record),
+        answers=answers_during_training(config, splits, tokenizer, plan.attention, record, is_main=plan.world.is_main),
         autocast=plan.precision.autocast,
         own_loss=is_cpu and not config.data.rl and not adds_to_loss(model),
     )
@@ -152,23 +159,25 @@ def _faster_layers(model: Any, config: Config, plan: Plan) -> tuple[TrainingSect
     return training, decisions
 
 
-def _checked_splits(config: Config, tokenizer: Tokenizer) -> Splits:
+def _checked_splits(config: Config, tokenizer: Tokenizer, world: World) -> Splits:
     """Look at the data, prepare it, and say what became of it."""
     quick_checks(config, tokenizer, model_folder=local_base_model(config.model.base_model))
-    splits = prepare_splits(config, tokenizer, world_size=world_size())
+    splits = prepare_splits(config, tokenizer, world_size=world.size)
     note("\n".join(describe(splits.parts)))
     return splits
 
 
-def _set_callbacks(trainer: TokenMeanTrainer, training: TrainingSection, record: RunRecord, stop: CleanStop) -> None:
+def _set_callbacks(
+    trainer: TokenMeanTrainer, training: TrainingSection, record: RunRecord, stop: CleanStop, world: World
+) -> None:
     """Put our lines and record in place of transformers' own."""
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(stop)
     trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
-    if is_main_process():
+    if world.is_main:
         trainer.add_callback(Reporter(record))
-    for callback in asked_for(training):
+    for callback in asked_for(training, world):
         trainer.add_callback(callback)
     if training.early_stopping_patience:
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
@@ -233,7 +242,7 @@ def _open_record(
     save_manifest(prompts, record.folder)
 
 
-def _finish(trainer: TokenMeanTrainer, record: RunRecord, *, interrupted: bool) -> Outcome:
+def _finish(trainer: TokenMeanTrainer, record: RunRecord, world: World, *, interrupted: bool) -> Outcome:
     """Save the result and close the record."""
     state = trainer.state
     output = record.folder.parent
@@ -241,15 +250,13 @@ def _finish(trainer: TokenMeanTrainer, record: RunRecord, *, interrupted: bool) 
     trainer.args.push_to_hub = False  # the last push is that of the whole record
     if finished:
         save_whole(trainer, output)
-    if is_main_process():
+    if world.is_main:
         record.update({"status": "finished" if finished else "interrupted", "step": state.global_step})
         plot = record.plot()
-        _say_how_it_ended(output, finished, state.global_step, state.max_steps, plot)
+        if finished:
+            curve = f", loss curve in {plot}" if plot else ""
+            note(f"done: weights in {output}, record in {output / 'run'}{curve}")
+        elif checkpoints := whole_checkpoints(output):
+            progress = f"stopped at step {state.global_step} of {state.max_steps}"
+            note(f"{progress}; saved {checkpoints[-1]}. Go on with the same command and --resume")
     return Outcome(finished, state.global_step, record.metrics())
-
-
-def _say_how_it_ended(output: Path, finished: bool, step: int, steps: int, plot: Path | None) -> None:
-    if finished:
-        note(f"done: weights in {output}, record in {output / 'run'}" + (f", loss curve in {plot}" if plot else ""))
-    elif checkpoints := whole_checkpoints(output):
-        note(f"stopped at step {step} of {steps}; saved {checkpoints[-1]}. Go on with the same command and --resume")

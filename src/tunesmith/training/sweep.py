@@ -10,11 +10,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -27,9 +25,11 @@ from tunesmith.errors import INTERRUPTED, RunError, UserError
 from tunesmith.log import note, padded
 from tunesmith.sections import Config
 from tunesmith.sections.tracking import without_secrets
+from tunesmith.signals import handle_stop_signals
 from tunesmith.training.record.checkpoints import whole_checkpoints
 from tunesmith.training.record.output import changed_settings, only_writer
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import detect_world
 
 FINISHED, RESUME, AGAIN, NEW = "finished", "goes on", "starts again", "new"
 """What a trial has come to, and so what is left to do."""
@@ -66,10 +66,11 @@ def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
     Raises:
         RunError: another process trains this sweep, or a trial failed.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    world = detect_world()
+    if world.size > 1:
         raise RunError("a sweep starts one process for each trial; start it without torchrun or accelerate")
     output = trials[0].output.parent
-    with only_writer(output, "the sweep"):
+    with only_writer(output, "the sweep", world):
         return _run_all(trials, train_one, output)
 
 
@@ -103,35 +104,25 @@ def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
     process = context.Process(target=_work, args=(train_one, trial.config, how, tell))
     process.start()
     tell.close()
-    with _signals_for(process) as asked:
+    stop_signals: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        """Let the trial save its checkpoint. Ctrl-C reaches its process anyway."""
+        stop_signals.append(number)
+        if number == signal.SIGTERM:
+            process.terminate()
+
+    with handle_stop_signals(pass_on):
         try:
             ended = told.recv()
         except EOFError:
             ended = None
         process.join()
-    if asked:
+    if stop_signals:
         return INTERRUPTED
     if ended is None and (process.exitcode or 0) < 0:
         return f"its process was ended by {signal.Signals(-(process.exitcode or 0)).name}; was there no memory left?"
     return 1 if ended is None else str(ended)
-
-
-@contextmanager
-def _signals_for(process: SpawnProcess) -> Iterator[list[int]]:
-    """Let the trial save its checkpoint when the sweep is to stop: Ctrl-C reaches it anyway, SIGTERM is passed on."""
-    asked: list[int] = []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        if number == signal.SIGTERM:
-            process.terminate()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _work(train_one: TrainOne, config: Config, how: dict[str, bool], tell: Connection) -> None:

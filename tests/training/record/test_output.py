@@ -12,6 +12,7 @@ from tunesmith.training.record.output import (
     only_writer,
     starting_point,
 )
+from tunesmith.world import World
 
 
 def start(output, *, resume=False, overwrite=False, **keys):
@@ -52,20 +53,20 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 
 def test_one_process_at_a_time_writes_to_a_folder_also_when_the_run_before_is_moved_aside(tmp_path):
     output = tmp_path / "deep/out"
-    with only_writer(output, "a run"):
+    with only_writer(output, "a run", World()):
         (output / "config.json").touch()
         aside = move_aside(output)
         assert [item.name for item in aside.iterdir()] == ["config.json"]
         another = pytest.raises(RunError, match=r"another process trains a run in .*out; wait for it, or set another")
-        with another, only_writer(output, "a run"):
+        with another, only_writer(output, "a run", World()):
             pass
-    with only_writer(output, "a run"):
+    with only_writer(output, "a run", World()):
         (output / "mine").touch()
     assert [item.name for item in output.iterdir()] == ["mine"]
 
 
 def test_a_folder_in_which_nothing_was_written_is_gone_again(tmp_path):
-    with pytest.raises(ValueError, match="bad data"), only_writer(tmp_path / "out", "a run"):
+    with pytest.raises(ValueError, match="bad data"), only_writer(tmp_path / "out", "a run", World()):
         raise ValueError("bad data")
     assert not (tmp_path / "out").exists()
 
@@ -74,12 +75,12 @@ def test_a_folder_that_cannot_be_made_is_said_before_anything_slow(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(RunError, match=r"`output_dir: .*file/out` cannot be written: Not a directory"),
-        only_writer(tmp_path / "file/out", "a run"),
+        only_writer(tmp_path / "file/out", "a run", World()),
     ):
         pass
     with (
         pytest.raises(RunError, match=r"`output_dir: .*file` is a file; choose a folder"),
-        only_writer(tmp_path / "file", "a run"),
+        only_writer(tmp_path / "file", "a run", World()),
     ):
         pass
 

@@ -14,6 +14,7 @@ from tunesmith.errors import RunError
 from tunesmith.sections import TrackingSection
 from tunesmith.training.record.publish import hub_arguments, model_card
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import World
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -124,7 +125,7 @@ def test_only_the_end_is_pushed_if_asked_for(server, tmp_path, tiny_config, star
 def test_a_repository_that_one_may_not_write_to_stops_the_run_at_once():
     hub.is_reachable.cache_clear()
     with pytest.raises(RunError, match="`hub_model_id: others/bees` cannot be pushed to: You don't have the rights"):
-        hub_arguments(TrackingSection(hub_model_id="others/bees"))
+        hub_arguments(TrackingSection(hub_model_id="others/bees"), World())
     hub.is_reachable.cache_clear()
 
 
@@ -132,19 +133,19 @@ def test_what_a_push_needs_is_asked_for_first(monkeypatch):
     tracking = TrackingSection(hub_model_id="me/bees")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(RunError, match="`hub_model_id: me/bees` and HF_HUB_OFFLINE=1: remove one of them"):
-        hub_arguments(tracking)
+        hub_arguments(tracking, World())
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     if get_token() is None:
         with pytest.raises(RunError, match="needs a token of the Hub: `hf auth login`, or the variable HF_TOKEN"):
-            hub_arguments(tracking)
+            hub_arguments(tracking, World())
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     hub.is_reachable.cache_clear()
     with pytest.raises(RunError, match="the Hub does not answer"):
-        hub_arguments(tracking)
+        hub_arguments(tracking, World())
     hub.is_reachable.cache_clear()
-    assert hub_arguments(TrackingSection()) == {}
+    assert hub_arguments(TrackingSection(), World()) == {}
 
 
 def test_the_card_names_a_base_model_of_the_hub_and_the_losses(tmp_path):

@@ -12,6 +12,7 @@ from tunesmith.config.load import load
 from tunesmith.sections import TrackingSection
 from tunesmith.sections.tracking import SWITCHES, without_secrets
 from tunesmith.training.record.trackers import choose_trackers, environment, report_arguments
+from tunesmith.world import World
 
 RUN = {"max_steps": 3, "val_set_size": 2, "save_strategy": "no"}
 NOBODY = "http://127.0.0.1:9"
@@ -162,7 +163,7 @@ def test_keys_become_the_environment_of_a_tracker(tmp_path):
 def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch):
     pytest.importorskip(name)
     monkeypatch.setenv(f"{name.upper()}_API_KEY", "x" * 40)
-    chosen = choose_trackers(TrackingSection.model_validate({f"{name}_project": "bees"}), tmp_path)
+    chosen = choose_trackers(TrackingSection.model_validate({f"{name}_project": "bees"}), tmp_path, World())
     assert [(item.key, item.value) for item in chosen.decisions] == [(name, "offline")]
     assert chosen.decisions[0].why.startswith(f"{NOBODY} does not answer; `{name} sync`")
 
@@ -171,7 +172,7 @@ def test_mlflow_without_its_server_is_left_out(tmp_path):
     pytest.importorskip("mlflow")
     address = NOBODY.replace("//", "//me:secret@")
     tracking = TrackingSection(use_mlflow=True, mlflow_tracking_uri=address)
-    chosen = choose_trackers(tracking, tmp_path)
+    chosen = choose_trackers(tracking, tmp_path, World())
     assert chosen.arguments["report_to"] == "none"
     assert chosen.decisions == [
         ("mlflow", "off", f"{NOBODY} does not answer; the metrics are in run/metrics.jsonl"),

@@ -166,7 +166,7 @@ def test_copies_of_a_split_model(decide):
         ),
         (
             {"gradient_checkpointing": True, "fsdp_config": {"activation_checkpointing": True}},
-            "`gradient_checkpointing: true` and `fsdp_config.activation_checkpointing: true`: keep one",
+            "`gradient_checkpointing: true` and `fsdp_config.activation_checkpointing: true`: use only one",
         ),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from tunesmith.errors import RunError
 from tunesmith.training.runtime.launch import _accelerate_processes, check_launch, check_world
+from tunesmith.world import World
 
 SCRIPT = ["-m", "tunesmith.cli.train", "cfg.yml"]
 
@@ -53,18 +54,18 @@ def test_the_file_of_accelerate_config_counts_where_none_is_named(no_default_con
     assert _accelerate_processes(["python", "accelerate", "launch", *SCRIPT]) == 8
 
 
-def test_processes_that_did_not_join_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_processes_that_did_not_join_are_refused():
+    world = World(size=2)
     with pytest.raises(RunError, match=r"2 processes were started, but they did not join.*torchrun"):
-        check_world(1)
-    check_world(2)
+        check_world(1, world)
+    check_world(2, world)
 
 
-def test_fsdp_without_a_gpu_is_refused(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+def test_fsdp_without_a_gpu_is_refused():
+    world = World(backend="fsdp")
     with pytest.raises(RunError, match="accelerate drops FSDP on a machine without a GPU"):
-        check_launch("cpu")
-    check_launch("cuda")
+        check_launch("cpu", world)
+    check_launch("cuda", world)
 
 
 @pytest.mark.slow

@@ -32,14 +32,7 @@ class ReLora(TrainerCallback):
         if KEPT in self.model.peft_config:
             self._activate()
 
-    def on_step_begin(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        optimizer: Any = None,
-        **kwargs: Any,
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, optimizer: Any = None, **_: Any) -> None:
         """Restart, if it is time."""
         if state.global_step == 0 or state.global_step % self.every:
             return

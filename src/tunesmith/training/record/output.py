@@ -10,10 +10,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tunesmith.errors import RunError
-from tunesmith.log import is_main_process
 from tunesmith.sections import TrainingSection
 from tunesmith.training.record.checkpoints import find_checkpoint, remove_broken, whole_checkpoints
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import World
 
 MARGIN = 100 * 2**20
 """Bytes that a run needs besides its checkpoints."""
@@ -24,13 +24,13 @@ LOCK = ".lock"
 
 
 @contextmanager
-def only_writer(folder: Path, what: str) -> Iterator[None]:
+def only_writer(folder: Path, what: str, world: World) -> Iterator[None]:
     """Make a folder and hold it, so that no other process writes `what` there; the first process does so for all.
 
     Raises:
         RunError: another one has it, or it cannot be made.
     """
-    if not is_main_process():
+    if not world.is_main:
         yield
         return
     if folder.exists() and not folder.is_dir():

@@ -12,15 +12,16 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tunesmith import __version__
 from tunesmith.errors import RunError
 from tunesmith.hub import is_offline, is_reachable
-from tunesmith.log import is_main_process, note
+from tunesmith.log import note
 from tunesmith.sections import Config, TrackingSection
 from tunesmith.sections.tracking import without_secrets
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import World
 
 NOT_PUSHED = ["checkpoint-*", "_*", "profiler_trace.json", "evaluation/*", "learning-curve/*"]
 
 
-def hub_arguments(tracking: TrackingSection) -> dict[str, Any]:
+def hub_arguments(tracking: TrackingSection, world: World) -> dict[str, Any]:
     """Make the repository that the weights are to be pushed to, and return transformers' arguments for it.
 
     Raises:
@@ -29,7 +30,7 @@ def hub_arguments(tracking: TrackingSection) -> dict[str, Any]:
     name = tracking.hub_model_id
     if not name:
         return {}
-    if is_main_process():
+    if world.is_main:
         key = f"`hub_model_id: {name}`"
         if is_offline():
             raise RunError(f"{key} and HF_HUB_OFFLINE=1: remove one of them")

@@ -20,10 +20,10 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.integrations import get_reporting_integration_callbacks
 
 from tunesmith.hub import answers
-from tunesmith.log import is_main_process
 from tunesmith.sections import Config, TrackingSection
 from tunesmith.sections.tracking import SWITCHES, without_secrets
 from tunesmith.training.arguments import Decision
+from tunesmith.world import World
 
 _PREFIXES: dict[str, tuple[str, ...]] = {
     "wandb": ("wandb_",),
@@ -66,7 +66,7 @@ class Trackers(NamedTuple):
     decisions: list[Decision]
 
 
-def choose_trackers(tracking: TrackingSection, output: Path) -> Trackers:
+def choose_trackers(tracking: TrackingSection, output: Path, world: World) -> Trackers:
     """Return the trackers that can run here, and set the environment that configures them.
 
     A tracker never changes the result: one that is not installed is left out, one without its server writes to files.
@@ -88,7 +88,7 @@ def choose_trackers(tracking: TrackingSection, output: Path) -> Trackers:
             why += f"; `{later}` sends the run later"
         decisions.append(Decision(name, "offline" if why else "on", why or "it gets the metrics and the config"))
         names.append(name)
-    if not is_main_process():
+    if not world.is_main:
         names = []
     return Trackers(names, report_arguments(tracking, names), decisions)
 

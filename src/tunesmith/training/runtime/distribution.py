@@ -102,7 +102,9 @@ def _check_fsdp(config: Config, world_size: int) -> None:
     """Raise a ConfigError if FSDP over several GPUs does not go with the rest of the file."""
     optimizer, section = config.training.optimizer, config.distribution
     if config.training.gradient_checkpointing and section.fsdp_config.activation_checkpointing:
-        raise ConfigError("`gradient_checkpointing: true` and `fsdp_config.activation_checkpointing: true`: keep one")
+        raise ConfigError(
+            "`gradient_checkpointing: true` and `fsdp_config.activation_checkpointing: true`: use only one"
+        )
     if ("8bit" in optimizer and optimizer != "adamw_torch_8bit") or optimizer.startswith("paged"):
         raise ConfigError(f"`optimizer: {optimizer}` does not go with FSDP; set `optimizer: adamw_torch`")
     if config.model.load_in_4bit or config.model.load_in_8bit:

@@ -1,16 +1,16 @@
 """Are the processes that run the ones that were asked for? A launcher that silently starts fewer is refused."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith.errors import RunError
+from tunesmith.world import World
 
 _ADVICE = "; for N processes on one machine use: torchrun --nproc_per_node N -m tunesmith.cli.train FILE"
 
 
-def check_launch(hardware_kind: str) -> None:
+def check_launch(hardware_kind: str, world: World) -> None:
     """Refuse to start where the launcher promised what it does not do.
 
     On a machine without a GPU, `accelerate launch --cpu --num_processes 2` starts one process, and an FSDP setting
@@ -19,23 +19,21 @@ def check_launch(hardware_kind: str) -> None:
     Raises:
         RunError: fewer processes run than were asked for, or FSDP was asked for without a GPU.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
     wanted = _accelerate_processes(_parent_command())
-    if wanted is not None and wanted > started:
-        raise RunError(f"`accelerate launch` was asked for {wanted} processes but started {started}{_ADVICE}")
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and hardware_kind == "cpu":
+    if wanted is not None and wanted > world.size:
+        raise RunError(f"`accelerate launch` was asked for {wanted} processes but started {world.size}{_ADVICE}")
+    if world.backend == "fsdp" and hardware_kind == "cpu":
         raise RunError(f"accelerate drops FSDP on a machine without a GPU{_ADVICE}")
 
 
-def check_world(joined: int) -> None:
+def check_world(joined: int, world: World) -> None:
     """Refuse to go on when the processes did not join into one run.
 
     Raises:
         RunError: each process would train alone and write the same folder.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if joined != started:
-        raise RunError(f"{started} processes were started, but they did not join ({joined} in this run){_ADVICE}")
+    if joined != world.size:
+        raise RunError(f"{world.size} processes were started, but they did not join ({joined} in this run){_ADVICE}")
 
 
 def _parent_command() -> list[str]:
@@ -50,20 +48,15 @@ def _parent_command() -> list[str]:
 
 def _accelerate_processes(command: Sequence[str]) -> int | None:
     """Return how many processes an `accelerate launch` command line asks for, or None if it is none or does not say."""
+    from accelerate.commands.config.config_args import default_config_file
+
     text = " ".join(command)
     if not re.search(r"\baccelerate(\S* |\S*[.-])launch\b", text):
         return None
     if found := re.search(r"--num[_-]processes[= ](\d+)", text):
         return int(found[1])
     found = re.search(r"--config[_-]file[= ](\S+)", text)
-    file = Path(found[1]) if found else _default_accelerate_config()
+    file = Path(found[1] if found else default_config_file)
     if file.is_file() and (number := re.search(r"^num_processes:\s*(\d+)", file.read_text(), re.MULTILINE)):
         return int(number[1])
     return None
-
-
-def _default_accelerate_config() -> Path:
-    """Return the file that `accelerate config` writes and `accelerate launch` reads when none is named."""
-    from accelerate.commands.config.config_args import default_config_file
-
-    return Path(default_config_file)

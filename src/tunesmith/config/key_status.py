@@ -1,0 +1,135 @@
+"""The status of each key of a file: supported, renamed, ignored, refused or unknown. Each is reported.
+
+Supported keys are the fields of the sections, renamed ones are in `keys.py`. Ignored and refused ones are in
+`key_status.tsv`, each with its reason.
+"""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from tunesmith.config import keys
+from tunesmith.config.yaml_source import shown
+from tunesmith.errors import did_you_mean
+from tunesmith.sections import OWNER
+from tunesmith.sections.locations import KeyLocations, KeyPath, KeyStatus
+
+
+class Reason(NamedTuple):
+    """A line of `key_status.tsv`: why a key is not supported, and with which value it would do nothing anyway."""
+
+    status: str
+    off: str
+    text: str
+
+
+@cache
+def reasons() -> dict[str, Reason]:
+    """Return why keys are ignored (`ignored`) or `refused`; those inside entries of a list as `datasets[].key`."""
+    lines = files("tunesmith.config").joinpath("key_status.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    return {key: Reason(*rest) for key, *rest in (line.split("\t") for line in lines)}
+
+
+def resolve_keys(
+    values: dict[str, Any], locations: KeyLocations, problems: list[str]
+) -> tuple[dict[str, Any], list[KeyStatus]]:
+    """Return the values of supported keys, and the status of every key; what is refused or unknown is a problem."""
+    kept: dict[str, Any] = {}
+    statuses: list[KeyStatus] = []
+    for key, value in values.items():
+        location = locations(key)
+        if value is None and (key in OWNER or key in keys.RENAMED or key in reasons()):
+            statuses.append(KeyStatus(key, location, "empty", "has no value"))
+        elif key in OWNER:
+            kept[key] = _resolve_inside(value, (key,), locations, problems, statuses)
+            statuses.append(KeyStatus(key, location, "supported", ""))
+        elif key in keys.RENAMED:
+            _rename(key, values, kept, locations, problems, statuses)
+        elif key in reasons():
+            _apply_reason(reasons()[key], value, (key,), locations, problems, statuses)
+        else:
+            others = [name for name in (*keys.RENAMED, *reasons()) if "." not in name]
+            nickname = keys.NICKNAMES.get(key.lower().replace("-", "_"))
+            hint = (
+                f"; did you mean `{nickname}`?" if nickname else did_you_mean(key, OWNER) or did_you_mean(key, others)
+            )
+            problems.append(f"{location}: unknown key `{key}`{hint}")
+    return kept, statuses
+
+
+def _rename(
+    key: str,
+    values: dict[str, Any],
+    kept: dict[str, Any],
+    locations: KeyLocations,
+    problems: list[str],
+    statuses: list[KeyStatus],
+) -> None:
+    """Put the keys that an old one stands for into `kept`."""
+    value, location = values[key], locations(key)
+    if key in keys.ATTENTION_FLAGS and not isinstance(value, bool):
+        problems.append(f"{location}: `{key}` expects true or false, found {shown(value, quoted=True)}")
+        return
+    new = keys.RENAMED[key](value)
+    if not new:
+        statuses.append(KeyStatus(key, location, "off", f"is {shown(value)}"))
+    for name, item in new.items():
+        other = kept.get(name, values.get(name))
+        if other not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says
+            problems.append(f"{location}: `{key}: {shown(value)}` and `{name}: {shown(other)}`: use only one")
+        kept[name] = _resolve_inside(item, (name,), locations, problems, statuses)
+        locations.renamed[name] = key
+        statuses.append(KeyStatus(key, location, "renamed", f"is taken as `{name}: {shown(item)}`"))
+
+
+def _apply_reason(
+    reason: Reason, value: Any, path: KeyPath, locations: KeyLocations, problems: list[str], statuses: list[KeyStatus]
+) -> None:
+    """Say the status of a key that is not supported."""
+    name = ".".join(map(str, path))
+    if value in (None, False, "", [], {}) or str(value).lower() == reason.off.lower() != "":
+        statuses.append(KeyStatus(name, locations(*path), "off", f"is {shown(value, quoted=True)}: nothing to do"))
+    elif reason.status == "ignored":
+        statuses.append(KeyStatus(name, locations(*path), "ignored", reason.text))
+    else:
+        problems.append(f"{locations(*path)}: `{name}`: {reason.text}")
+
+
+def _resolve_inside(
+    value: Any, path: KeyPath, locations: KeyLocations, problems: list[str], statuses: list[KeyStatus]
+) -> Any:
+    """Return the value of a block without what is empty or not supported in it."""
+    if isinstance(value, list):
+        return [
+            _resolve_inside(item, (*path, index), locations, problems, statuses) for index, item in enumerate(value)
+        ]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, item in value.items():
+        inner = (*path, str(key))
+        if item is None:
+            statuses.append(KeyStatus(".".join(map(str, inner)), locations(*inner), "empty", "has no value"))
+        elif reason := reasons().get(_pattern(inner)):
+            _apply_reason(reason, item, inner, locations, problems, statuses)
+        else:
+            kept[key] = _resolve_inside(item, inner, locations, problems, statuses)
+    return kept
+
+
+def _pattern(path: KeyPath) -> str:
+    """Return the name of a nested key in `key_status.tsv`: ("test_datasets", 0, "length") is datasets[].length."""
+    first = "datasets" if path[0] == "test_datasets" else str(path[0])
+    return first + "".join("[]" if isinstance(part, int) else f".{part}" for part in path[1:])
+
+
+def notes(statuses: list[KeyStatus]) -> list[str]:
+    """Return what to print about the keys of a file: a line for each renamed one, and one for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for item in statuses:
+        if item.status == "ignored":
+            by_reason.setdefault(item.text, []).append(f"`{item.key}`")
+    return [
+        *(f"`{item.key}` {item.text}" for item in statuses if item.status == "renamed"),
+        *(f"{', '.join(names)}: ignored: {text}" for text, names in by_reason.items()),
+    ]
