@@ -129,7 +129,7 @@ def test_a_folder_that_is_no_run(call, tmp_path):
     assert code == 2
     assert (
         err
-        == f"error: {tmp_path} holds no adapter_config.json and no config.json: it is neither an adapter nor a model\n"
+        == f"error: {tmp_path} has no adapter_config.json and no config.json: it is neither an adapter nor a model\n"
     )
 
 

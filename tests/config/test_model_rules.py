@@ -27,7 +27,7 @@ def checked(folder, **keys):
         ({"attn_implementation": "spda"}, "did you mean `sdpa`?"),
         (
             {"model_type": "AutoModelForSequenceClassification"},
-            "`type_of_model: AutoModelForSequenceClassification` is not a causal language model; remove it, or name one such as AutoModelForCausalLM",
+            "`type_of_model: AutoModelForSequenceClassification` is not a causal language model; remove it, or name",
         ),
         ({"experts_implementation": "grouped"}, "`experts_implementation: grouped` is unknown; known are eager, batch"),
         ({"float16": True, "bf16": True}, "`float16: true` and `bf16: true`: use only one"),
@@ -59,7 +59,7 @@ def checked(folder, **keys):
         ),
         (
             {"adapter": "lora", "lora_r": 8, "lora_target_modules": ".*q_proj", "peft_layers_to_transform": [1]},
-            "`peft_layers_to_transform` needs a list, not `lora_target_modules: .*q_proj`; or name the blocks in the regular expression",
+            "`peft_layers_to_transform` needs a list, not `lora_target_modules: .*q_proj`; or name the blocks in",
         ),
         (
             LORA | {"unfrozen_parameters": ["lm_head"]},

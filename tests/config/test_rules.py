@@ -65,7 +65,7 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
         ),
         (
             {"lora_target_linear": None, "lora_target_modules": "(q_proj"},
-            "`lora_target_modules: (q_proj` is not a regular expression: missing ), unterminated subpattern at position 0",
+            "`lora_target_modules: (q_proj` is not a regular expression: missing ), unterminated subpattern at",
         ),
         ({"eval_steps": 2}, "`eval_steps: 2.0` needs rows to evaluate on; set `val_set_size: 0.05`"),
         ({"early_stopping_patience": 2}, "`early_stopping_patience: 2` needs rows to evaluate on"),

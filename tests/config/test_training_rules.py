@@ -93,11 +93,11 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ),
         (
             {**BEST, "save_steps": 10},
-            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_steps: 10` and `eval_strategy: epoch`",
+            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_steps: 10` and",
         ),
         (
             {**BEST, "evals_per_epoch": 2},
-            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_strategy: epoch` and `evals_per_epoch: 2`",
+            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_strategy: epoch` and",
         ),
         (
             {"cosine_min_lr_ratio": 0.1, "lr_scheduler": "linear"},

@@ -307,7 +307,7 @@ def test_rows_that_val_set_size_holds_out_are_those_of_training(
         (["--curate.columns", "[questoin]"], "no row has a column `questoin`; did you mean `question`?"),
         (["--keep", "near-dup"], "no rule `near-dup`; did you mean `near-duplicate`?"),
         (["--keep", "unreadable"], "an unreadable row cannot be kept"),
-        (["--curate.near-duplicates", "0.1"], "takes a share from 0.5 to 1, or 0 for not at all, found 0.1"),
+        (["--curate.near-duplicates", "0.1"], "takes a similarity from 0.5 to 1, or 0 for off, found 0.1"),
         (["--curate.min-chars", "9", "--curate.max-chars", "3"], "`min_chars: 9` must not be over `max_chars: 3`"),
         (["--output", "."], "`curate.output: .` has"),
         (["--against", "nothing.jsonl"], "no such file"),
