@@ -308,7 +308,7 @@ def test_rows_that_val_set_size_holds_out_are_those_of_training(
         (["--keep", "near-dup"], "no rule `near-dup`; did you mean `near-duplicate`?"),
         (["--keep", "unreadable"], "an unreadable row cannot be kept"),
         (["--curate.near-duplicates", "0.1"], "takes a similarity from 0.5 to 1, or 0 for off, found 0.1"),
-        (["--curate.min-chars", "9", "--curate.max-chars", "3"], "`min_chars: 9` must not be over `max_chars: 3`"),
+        (["--curate.min-chars", "9", "--curate.max-chars", "3"], "`min_chars: 9` must not be above `max_chars: 3`"),
         (["--output", "."], "`curate.output: .` has"),
         (["--against", "nothing.jsonl"], "no such file"),
         (["--curate.complexity", "own.py:f"], "own.py: no such file"),
