@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.sections import Config, DataSection, DistributionSection
-from tunesmith.sections.types import template_fault, type_fault
+from tunesmith.data.formats import FORMATS, is_custom, unknown_type
+from tunesmith.errors import did_you_mean
+from tunesmith.sections import Config, DataSection, Dataset, DistributionSection
+from tunesmith.sections.types import MAPPING_KEYS, PREFERENCE_TYPES, kind_of_preferences, template_fault
 
 
 def data_problems(data: DataSection) -> Iterator[Problem]:
@@ -25,7 +27,7 @@ def _parts(data: DataSection) -> Iterator[Problem]:
     for name, entries in (("datasets", data.datasets), ("test_datasets", data.test_datasets)):
         for place, entry in enumerate(entries):
             shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
-            if fault := type_fault(entry, data.rl):
+            if fault := _type_problem(entry, data.rl):
                 yield (name, place, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
                 yield (name, place, "chat_template"), text
@@ -48,6 +50,31 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
     if None not in (frees, block.reshard_after_forward) and frees != block.reshard_after_forward:
         one = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
         yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: use only one")
+
+
+def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
+    """Return a key inside `type` (or nothing) and what is wrong there; None if the type is known."""
+    group, kind = kind_of_preferences(rl), entry.kind
+    if isinstance(entry.type, dict):
+        known = MAPPING_KEYS.get(group, ())
+        for key in entry.type:
+            if key not in known:
+                names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
+                return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
+        return None
+    if not kind:
+        return None
+    if group:
+        known = PREFERENCE_TYPES[group]
+        if kind in known or f"{kind}.default" in known:
+            return None
+        near = did_you_mean(kind, known)
+        return "", f"`datasets.type: {kind}` is not a type for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
+    if kind in FORMATS or is_custom(kind):
+        return None
+    if any(kind in names for names in PREFERENCE_TYPES.values()):
+        return "", f"`datasets.type: {kind}` is for preference data; set `rl: dpo` (or another)"
+    return "", unknown_type(kind)
 
 
 def _whole(config: Config) -> bool:

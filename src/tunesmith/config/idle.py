@@ -11,6 +11,7 @@ from tunesmith.config.conditions import ignored_by_markers
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
+from tunesmith.data.formats import FORMATS
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
 from tunesmith.sections.locations import KeyPath
@@ -53,25 +54,8 @@ _MESSAGES = (
     "field_tools field_thinking template_thinking_key"
 )
 _TRAINED = "roles_to_train train_on_eos train_on_eot message_field_training message_field_training_detail"
-_TEMPLATED = ("chat_template", "prompt_completion")
-_INSTRUCT = (
-    *("alpaca", "gpteacher", "jeopardy", "oasst", "explainchoice", "concisechoice", "summarizetldr", "reflection"),
-    *("orcamini", "metharme", "context_qa", "creative_acr", "instruct", "user_defined"),
-)
-ONLY_FOR: list[tuple[str, tuple[str, ...]]] = [
-    (f"{_MESSAGES} {_TRAINED} chat_template chat_template_jinja".replace("roles ", ""), _TEMPLATED),
-    ("roles", (*_TEMPLATED, "sharegpt")),
-    ("field_messages", ("chat_template", "sharegpt", "pygmalion", "llama2_chat")),
-    ("field_instruction field_input field_output", _INSTRUCT),
-    ("field_system", (*_TEMPLATED, *_INSTRUCT)),
-    ("field_chosen field_rejected", ()),
-    ("field", ("completion", "pretrain")),
-    ("text_column", ("pretrain",)),
-    ("field_human field_model strict", ("sharegpt",)),
-    ("conversation", ("sharegpt", "instruct", "alpaca_chat")),
-    ("step_separator max_completion_length train_on_last_step_only", ("stepwise_supervised",)),
-]
-"""Keys of an entry of `datasets` -> how the types begin that read them, where they are not preference data."""
+TYPE_KEYS = frozenset({"field_chosen", "field_rejected"}).union(*(item.keys or () for item in FORMATS.values()))
+"""Keys of an entry of `datasets` that not every type reads; the record of a type has those that it reads."""
 
 _CONVERSATIONS = (
     "chat_template",
@@ -85,7 +69,7 @@ ONLY_FOR_RL: list[tuple[str, tuple[str, ...]]] = [
     (f"{_TRAINED} field_instruction field_input field_output field text_column conversation", ()),
     ("field_human field_model strict step_separator max_completion_length train_on_last_step_only", ()),
 ]
-"""The same for preference data."""
+"""Keys of an entry of `datasets` -> the start of the preference types that read them."""
 
 
 def fits(key: str, names: str) -> bool:
@@ -128,11 +112,15 @@ def idle_keys(config: Config) -> list[str]:
 
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:
-    """The keys of one dataset that its type or its place does not read; a type of one's own may read all."""
-    if entry.kind and ".py:" not in entry.kind and not entry.kind.startswith("passthrough"):
-        for names, kinds in ONLY_FOR_RL if config.data.rl else ONLY_FOR:
+    """Yield keys of one dataset that its type or its path does not use; a custom type may use all."""
+    reason = f"`type: {entry.kind}` does not read it"
+    if config.data.rl and entry.kind and not entry.kind.startswith("passthrough"):
+        for names, kinds in ONLY_FOR_RL:
             if not entry.kind.startswith(kinds):
-                yield names, f"`type: {entry.kind}` does not read it"
+                yield names, reason
+    read = FORMATS[entry.kind].keys if entry.kind in FORMATS and not config.data.rl else None
+    if read is not None:
+        yield " ".join(key for key in Dataset.model_fields if key in TYPE_KEYS - read), reason
     path = Path(resolve_file(entry.path, config.source))
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too
     if path.is_file() or "://" in entry.path:
