@@ -50,8 +50,7 @@ from tunesmith.errors import ConfigError
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca", "field_messages": "m", "chat_template": "chatml"}]},
-            "`datasets.0.chat_template`: ignored: `type: alpaca` does not read it\n"
-            "`datasets.0.field_messages`: ignored: `type: alpaca` does not read it",
+            "`datasets.0.field_messages`, `datasets.0.chat_template`: ignored: `type: alpaca` does not read it",
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca"}], "chat_template": "chatml", "eot_tokens": ["x"]},
