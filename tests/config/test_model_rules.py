@@ -83,13 +83,13 @@ def checked(folder, **keys):
         (LORA | {"relora": True}, "`relora: true` needs `jagged_restart_steps`"),
         (
             RELORA | {"peft_use_dora": True},
-            "`relora: true` merges plain low-rank updates, and `peft_use_dora` changes them; remove one",
+            "`peft_use_dora: true` and `relora: true`: use only one; ReLoRA merges plain low-rank updates",
         ),
         (
             RELORA | {"lora_modules_to_save": ["lm_head"]},
-            "`relora: true` merges plain low-rank updates, and `lora_modules_to_save` changes them; remove one",
+            "`lora_modules_to_save: [lm_head]` and `relora: true`: use only one; ReLoRA merges plain low-rank updates",
         ),
-        (RELORA | {"peft_init_lora_weights": "gaussian"}, "`relora: true` and `peft_init_lora_weights: gaussian`"),
+        (RELORA | {"peft_init_lora_weights": "gaussian"}, "`peft_init_lora_weights: gaussian` and `relora: true`:"),
         (
             RELORA | {"load_best_model_at_end": True, "val_set_size": 0.1},
             "`relora: true` and `load_best_model_at_end: true`",

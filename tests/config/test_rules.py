@@ -24,14 +24,14 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
         ({"chat_template": "jinja"}, "`chat_template: jinja` needs `chat_template_jinja`"),
         ({"lora_r": None}, "`adapter: lora` needs `lora_r` or `lora_model_dir`; `lora_r: 16` is a good start"),
         ({"adapter": "qlora"}, "`adapter: qlora` needs `load_in_4bit: true`"),
-        ({**QLORA, "load_in_8bit": True}, "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`"),
+        ({**QLORA, "load_in_8bit": True}, "`load_in_8bit: true` and"),
         (
             {**FULL, "load_in_4bit": True},
-            "quantized weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
+            "bit: true` needs `adapter`; quantized weights cannot be trained. Set `adapter: qlora`",
         ),
         (
             {**FULL, "load_in_8bit": True},
-            "quantized weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
+            "bit: true` needs `adapter`; quantized weights cannot be trained. Set `adapter: qlora`",
         ),
         ({"adapter": None, "lora_model_dir": "x"}, "`lora_model_dir: x` needs `adapter`"),
         ({"lora_target_modules": "q.*"}, "`lora_target_linear: true` and the regular expression `q.*`: use only one"),

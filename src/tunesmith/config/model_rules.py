@@ -143,17 +143,5 @@ def _in_part(adapter: AdapterSection, decay: float, distribution: DistributionSe
 
 
 def _relora(adapter: AdapterSection, distribution: DistributionSection) -> Iterator[Problem]:
-    if not adapter.relora:
-        return
-    others = ("peft_use_dora", "peft_use_rslora", "lora_modules_to_save", "peft_trainable_token_indices")
-    for key in (*others, "lora_target_parameters", "lora_rank_pattern", "lora_alpha_pattern", "peft"):
-        if adapter.peft.loftq_config if key == "peft" else getattr(adapter, key):
-            yield at(key, f"`relora: true` merges plain low-rank updates, and `{key}` changes them; remove one")
-    if adapter.peft_init_lora_weights is not True:
-        yield at(
-            "peft_init_lora_weights",
-            f"`relora: true` and `peft_init_lora_weights: {adapter.peft_init_lora_weights}`: each restart must "
-            "start from zero; remove one",
-        )
-    if distribution.sharded or distribution.deepspeed:
+    if adapter.relora and (distribution.sharded or distribution.deepspeed):
         yield at("relora", "`relora: true` does not work with FSDP or DeepSpeed; run it with torchrun alone")

@@ -20,7 +20,7 @@ def broken_rules(config: Config) -> list[Problem]:
     return [
         *problems_by_markers(config),
         *_model(config.model),
-        *_adapter(config.adapter, config.model),
+        *_adapter(config.adapter),
         *model_problems(config.model, config.adapter, config.training, config.distribution),
         *data_problems(config.data),
         *distribution_problems(config.distribution),
@@ -36,15 +36,7 @@ def _model(model: ModelSection) -> Iterator[Problem]:
         yield at("chat_template", text)
 
 
-def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
-    if adapter.adapter == "qlora" and model.load_in_8bit:
-        yield at("load_in_8bit", "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`")
-    if adapter.adapter is None and (model.load_in_4bit or model.load_in_8bit):
-        bits = "4" if model.load_in_4bit else "8"
-        yield at(
-            f"load_in_{bits}bit",
-            "quantized weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
-        )
+def _adapter(adapter: AdapterSection) -> Iterator[Problem]:
     if isinstance(adapter.lora_target_modules, str) and (fault := _regex_fault(adapter.lora_target_modules)):
         yield at(
             "lora_target_modules",

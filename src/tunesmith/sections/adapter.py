@@ -10,6 +10,8 @@ from tunesmith.sections.section import Count, Fraction, Number, Section
 LORA = OnlyFor(adapter=True)
 FROM_SAVED = IgnoredIf(lora_model_dir=True, reason="the adapter in `lora_model_dir` has its own value")
 """Of keys that a saved adapter brings with it."""
+PLAIN = Conflicts(relora=True, reason="ReLoRA merges plain low-rank updates")
+STARTS_AT_ZERO = "each restart must start from zero"
 
 
 class LoftQ(Section):
@@ -22,7 +24,7 @@ class LoftQ(Section):
 class PeftOptions(Section):
     """Further settings of peft."""
 
-    loftq_config: LoftQ | None = None
+    loftq_config: Annotated[LoftQ | None, PLAIN] = None
     """LoftQ: start with rounded base weights, and with an adapter that makes up for the rounding error."""
 
 
@@ -48,11 +50,11 @@ class AdapterSection(Section):
     """Names of the layers to adapt, or a regular expression."""
     lora_target_linear: Annotated[bool, LORA, FROM_SAVED] = False
     """Adapt every linear layer except the head."""
-    lora_target_parameters: Annotated[list[str] | str | None, LORA, FROM_SAVED] = None
+    lora_target_parameters: Annotated[list[str] | str | None, LORA, FROM_SAVED, PLAIN] = None
     """Names of parameters without a layer to adapt, such as the experts of a mixture: mlp.experts.down_proj."""
-    lora_rank_pattern: Annotated[dict[str, Count], LORA, FROM_SAVED] = {}
+    lora_rank_pattern: Annotated[dict[str, Count], LORA, FROM_SAVED, PLAIN] = {}
     """Ranks of single layers, by name or regular expression."""
-    lora_alpha_pattern: Annotated[dict[str, Annotated[float, Field(gt=0)]], LORA, FROM_SAVED] = {}
+    lora_alpha_pattern: Annotated[dict[str, Annotated[float, Field(gt=0)]], LORA, FROM_SAVED, PLAIN] = {}
     """Alphas of single layers, by name or regular expression."""
     peft_layers_to_transform: Annotated[list[Number] | None, LORA, FROM_SAVED] = None
     """Indexes of the blocks to adapt."""
@@ -61,24 +63,29 @@ class AdapterSection(Section):
     ] = None
     """Name of the module list that holds the blocks, if peft doesn't find it."""
     peft_init_lora_weights: Annotated[
-        bool | Literal["gaussian", "orthogonal", "olora", "pissa", "loftq"], LORA, FROM_SAVED
+        bool | Literal["gaussian", "orthogonal", "olora", "pissa", "loftq"],
+        LORA,
+        FROM_SAVED,
+        Conflicts(False, "gaussian", "orthogonal", "olora", "pissa", "loftq", relora=True, reason=STARTS_AT_ZERO),
     ] = True
     """How the adapter is initialized; with `true` it changes nothing at first, with `false` it does."""
     peft: Annotated[PeftOptions, LORA, FROM_SAVED] = PeftOptions()
     """Further settings of peft: loftq_config."""
-    peft_trainable_token_indices: Annotated[list[Number] | dict[str, list[Number]] | None, LORA, FROM_SAVED] = None
+    peft_trainable_token_indices: Annotated[list[Number] | dict[str, list[Number]] | None, LORA, FROM_SAVED, PLAIN] = (
+        None
+    )
     """Ids of tokens whose embeddings are trained too; a mapping by layer for more than the input embeddings."""
     peft_ensure_weight_tying: Annotated[bool | None, LORA, FROM_SAVED] = None
     """Keep embeddings and head tied where the model ties them. Default: true."""
     peft_autocast_adapter_dtype: Annotated[bool, LORA] = True
     """Keep the adapter in fp32 over a base in 16 bits."""
-    lora_modules_to_save: Annotated[list[str] | None, LORA] = None
+    lora_modules_to_save: Annotated[list[str] | None, LORA, PLAIN] = None
     """Layers trained and saved completely, next to the adapter, such as embed_tokens and lm_head."""
     lora_fan_in_fan_out: Annotated[bool, LORA, FROM_SAVED] = False
     """Weights are stored transposed (GPT-2's Conv1D)."""
-    peft_use_dora: Annotated[bool, LORA] = False
+    peft_use_dora: Annotated[bool, LORA, PLAIN] = False
     """DoRA: train magnitude and direction separately."""
-    peft_use_rslora: Annotated[bool, LORA] = False
+    peft_use_rslora: Annotated[bool, LORA, PLAIN] = False
     """Rank-stabilized scale, alpha / sqrt(r)."""
     lora_model_dir: Annotated[str | None, ModelPath(), Requires(adapter=True)] = None
     """Adapter to start from (train) or to use (inference, evaluate, merge-lora)."""

@@ -8,6 +8,9 @@ from tunesmith.sections.fields import Conflicts, FilePath, IgnoredIf, ModelPath,
 from tunesmith.sections.section import Number, Section
 
 LIGER = OnlyFor(plugins="*LigerPlugin")
+QUANTIZED = Requires(
+    adapter=True, reason="quantized weights cannot be trained. Set `adapter: qlora` (4 bits) or `adapter: lora`"
+)
 COMPILED = OnlyFor(torch_compile=(True,))
 
 NOT_IN_TRANSFORMERS = ("xformers", "sage", "fp8")
@@ -61,9 +64,9 @@ class ModelSection(Section):
     """Folder or repository of the tokenizer, if different from `base_model`."""
     trust_remote_code: Annotated[bool, RunsCode()] = False
     """Run Python code that comes with the model. Only for repositories that you trust."""
-    load_in_4bit: bool = False
+    load_in_4bit: Annotated[bool, QUANTIZED] = False
     """Load the base weights in 4 bits (nf4), for QLoRA."""
-    load_in_8bit: Annotated[bool, Conflicts(load_in_4bit=True)] = False
+    load_in_8bit: Annotated[bool, QUANTIZED, Conflicts(load_in_4bit=True, adapter="qlora")] = False
     """Load the base weights in 8 bits."""
     bnb_config_kwargs: Annotated[dict[str, Any], OnlyFor(load_in_4bit=True)] = {}
     """Changes to the 4-bit settings of bitsandbytes, such as {bnb_4bit_use_double_quant: false}."""
