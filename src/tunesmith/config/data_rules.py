@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
+from tunesmith.objectives import OBJECTIVES, find_objective
 from tunesmith.sections import Config, DataSection, DistributionSection
 from tunesmith.sections.types import template_fault, type_fault
 
@@ -22,10 +23,11 @@ def _parts(data: DataSection) -> Iterator[Problem]:
     number, index = data.dataset_shard_num, data.dataset_shard_idx
     if number is not None and index is not None and index >= number:
         yield at("dataset_shard_idx", f"`dataset_shard_idx: {index}` must be below `dataset_shard_num: {number}`")
+    is_known = data.rl is None or data.rl in OBJECTIVES  # an unknown objective is an error of its own
     for name, entries in (("datasets", data.datasets), ("test_datasets", data.test_datasets)):
         for place, entry in enumerate(entries):
             shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
-            if fault := type_fault(entry, data.rl):
+            if is_known and (fault := type_fault(entry, data.rl, find_objective(data.rl).rows)):
                 yield (name, place, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
                 yield (name, place, "chat_template"), text

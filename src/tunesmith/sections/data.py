@@ -18,8 +18,6 @@ from tunesmith.sections.fields import (
 )
 from tunesmith.sections.section import Count, NonNegative, Section
 
-Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
-
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Names of roles in common datasets -> the names that templates know."""
 
@@ -154,7 +152,7 @@ class DataSection(Section):
     """Rows to hold out from the training data: a share up to 1, a number above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
-    rl: Preferences | None = None
+    rl: str | None = None
     """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
     dataset_prepared_path: Annotated[str, OutputPath()] = "last_run_prepared"
     """Folder of prepared (tokenised) data."""
@@ -201,7 +199,7 @@ class DataSection(Section):
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
 
-    @field_validator("rl", mode="before", json_schema_input_type=Preferences | Literal[False] | None)
+    @field_validator("rl", mode="before", json_schema_input_type=str | Literal[False] | None)
     @classmethod
     def _no_online_learning(cls, value: Any) -> Any:
         if value in ("grpo", "gdpo", "ebft"):

@@ -63,14 +63,11 @@ TEMPLATES = (
 """Chat templates that come with Tunesmith."""
 
 
-def kind_of_preferences(rl: str | None) -> str:
-    """Return dpo, kto or orpo for a value of `rl`; nothing without one."""
-    return "dpo" if rl in ("ipo", "simpo") else rl or ""
+def type_fault(entry: Dataset, rl: str | None, group: str) -> tuple[str, str] | None:
+    """Return a key inside `type` (or nothing) and what is wrong there; None if the type is known.
 
-
-def type_fault(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
-    """Return a key inside `type` (or nothing) and what is wrong there; None if the type is known."""
-    group = kind_of_preferences(rl)
+    `group` names the kind of rows that `rl` trains on; it is empty without `rl`.
+    """
     if isinstance(entry.type, dict):
         known = MAPPING_KEYS.get(group, ())
         for key in entry.type:
