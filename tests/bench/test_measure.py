@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tunesmith.bench.growth import Point, plot, table
+from tunesmith.bench.growth import Point, format_table, plot
 from tunesmith.bench.measure import (
     BEST,
     DEFAULT,
@@ -17,8 +17,8 @@ from tunesmith.bench.measure import (
     _run,
     _summarize,
     compare_losses,
+    compute_speed,
     make_work,
-    speed_after_warmup,
     trl_run,
     tunesmith_run,
 )
@@ -48,7 +48,7 @@ def test_a_run_is_measured_from_outside(tmp_path):
 
 
 def test_the_speed_is_that_after_the_first_steps():
-    assert speed_after_warmup([100, 200, 300, 400], [9.0, 10.0, 10.5, 11.0]) == 200
+    assert compute_speed([100, 200, 300, 400], [9.0, 10.0, 10.5, 11.0]) == 200
 
 
 def test_a_run_that_fails_says_why(tmp_path):
@@ -115,7 +115,7 @@ def test_ratios_are_of_medians_and_their_spread_is_that_of_the_rounds():
 
 def test_growth_is_told_and_drawn(tmp_path):
     points = [Point("step", "tokens", 512, 1.0, 900.0), Point("step", "tokens", 1024, 2.0, 1000.0)]
-    assert table(points).splitlines()[2:] == [
+    assert format_table(points).splitlines()[2:] == [
         "| step | 512 tokens | 1.00 |  | 900 |",
         "| step | 1,024 tokens | 2.00 | 2.0 for 2 times as many | 1000 |",
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
+from tunesmith.checks.text import check_text, iterate_strings, mask_pieces, mask_secrets
 
 SECRETS = {
     "AWS access key": "AKIA" + "ABCD1234EFGH5678",
@@ -21,18 +21,18 @@ SECRETS = {
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_found_and_not_shown(name):
     text = f"The key is {SECRETS[name]} as you know."
-    (found,) = [item for item in text_findings(text) if item[0] == "secret"]
+    (found,) = [item for item in check_text(text) if item[0] == "secret"]
     assert found[1].startswith(name)
     assert SECRETS[name][:4] in found[1]
     assert SECRETS[name][6:14] not in found[1]
-    for shown in (masked(text), masked(text, strict=True), "".join(masked_pieces(list(text)))):
+    for shown in (mask_secrets(text), mask_secrets(text, strict=True), "".join(mask_pieces(list(text)))):
         assert SECRETS[name][6:14] not in shown
         assert len(shown) == len(text)
         assert shown.startswith("The key is ")
 
 
 def test_what_is_left_of_a_secret_that_was_cut_off_is_not_shown():
-    assert masked("found 'ghp_a1B2c3a1B2") == "found 'ghp_••••••••••"
+    assert mask_secrets("found 'ghp_a1B2c3a1B2") == "found 'ghp_••••••••••"
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_is_left_of_a_secret_that_was_cut_off_is_not_shown():
     ],
 )
 def test_what_is_suspicious_in_a_text(code, text):
-    assert code in dict(text_findings(text))
+    assert code in dict(check_text(text))
 
 
 @pytest.mark.parametrize(
@@ -73,28 +73,28 @@ def test_what_is_suspicious_in_a_text(code, text):
     ],
 )
 def test_what_is_not(text):
-    assert list(text_findings(text)) == []
+    assert list(check_text(text)) == []
 
 
 def test_addresses_are_not_shown():
-    assert masked("to maja@hive.io") == "to m" + "•" * 11
-    assert dict(text_findings("to maja@hive.io"))["email-address"] == "m...@..."
+    assert mask_secrets("to maja@hive.io") == "to m" + "•" * 11
+    assert dict(check_text("to maja@hive.io"))["email-address"] == "m...@..."
 
 
 def test_the_surroundings_of_a_character_do_not_show_a_secret():
     key = SECRETS["GitHub token"]
-    (around,) = [detail for code, detail in text_findings(f"{key} \x07 b") if code == "control-character"]
+    (around,) = [detail for code, detail in check_text(f"{key} \x07 b") if code == "control-character"]
     assert key[10:20] not in around
 
 
 def test_pieces_keep_their_lengths():
     pieces = ["my ", "ghp_a1B2c3", "a1B2c3a1B2c3", "a1B2c3a1B2c3a1B2c3", " ok"]
-    assert [len(piece) for piece in masked_pieces(pieces)] == [len(piece) for piece in pieces]
-    assert masked_pieces(pieces)[1] == "ghp_••••••"
-    assert masked_pieces(pieces)[-1] == " ok"
+    assert [len(piece) for piece in mask_pieces(pieces)] == [len(piece) for piece in pieces]
+    assert mask_pieces(pieces)[1] == "ghp_••••••"
+    assert mask_pieces(pieces)[-1] == " ok"
 
 
 def test_strings_are_found_at_every_depth():
     row = {"a": "1", "b": [{"c": "2"}, "3", [4, 5]], "ids": [1, 2, 3], "n": None, "system": "s"}
-    assert list(strings(row)) == ["1", "2", "3", "s"]
-    assert list(strings(row, skip="system")) == ["1", "2", "3"]
+    assert list(iterate_strings(row)) == ["1", "2", "3", "s"]
+    assert list(iterate_strings(row, skip="system")) == ["1", "2", "3"]

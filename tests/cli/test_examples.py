@@ -69,7 +69,7 @@ def test_a_copy_is_complete_and_says_what_to_type_next(call, tmp_path):
     files = {item.name for item in (tmp_path / "alpaca").iterdir()}
     assert files == {"commits.jsonl", "llama-1b.yml", "lora.yml", SCHEMA}
     assert out.splitlines()[-2:] == [
-        "  tunesmith preprocess alpaca/lora.yml --debug  # look at the tokens that train",
+        "  tunesmith preprocess alpaca/lora.yml --debug  # shows the tokens in the loss",
         "  tunesmith train alpaca/lora.yml",
     ]
     assert main(["preprocess", "alpaca/lora.yml"]) == 0
@@ -95,7 +95,7 @@ def test_nothing_is_overwritten_unless_asked(call, tmp_path):
     (tmp_path / "dpo/dpo.yml").write_text("mine")
     code, _, err = call("copy", "dpo")
     assert code == 5
-    assert err == "error: dpo has dpo.yml already; name another folder, or copy over it by --overwrite\n"
+    assert err == "error: dpo has dpo.yml already; name another folder, or replace files with --overwrite\n"
     assert [item.name for item in (tmp_path / "dpo").iterdir()] == ["dpo.yml"]
     assert call("copy", "dpo", "--overwrite")[0] == 0
     assert (tmp_path / "dpo/dpo.yml").read_text().startswith("# yaml")

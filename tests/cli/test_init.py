@@ -116,11 +116,11 @@ def test_it_says_what_it_saw_and_what_to_type_next(call, tmp_path, write_jsonl):
     assert out.splitlines() == [
         "rows.jsonl: 1,700 rows, columns instruction, input, output: type alpaca",
         "sequence_len 256: the longest row has 49 tokens",
-        "written: bees.yml, and tunesmith.schema.json beside it for your editor",
+        "written: bees.yml, and tunesmith.schema.json next to it for your editor",
         "first:",
         "  tunesmith check bees.yml  # what is wrong with the data",
         "next:",
-        "  tunesmith preprocess bees.yml --debug  # look at the tokens that train",
+        "  tunesmith preprocess bees.yml --debug  # shows the tokens in the loss",
         "  tunesmith train bees.yml",
     ]
     lines = Path("bees.yml").read_text().splitlines()
@@ -179,7 +179,7 @@ def test_it_asks_five_questions_and_asks_again(call, tmp_path, write_jsonl, monk
     assert "data: file, folder or Hub dataset [rows.jsonl]: " in err
     assert "`datasets.path: none.jsonl`: no such file" in err
     assert "--hardware tpu: expected laptop, gpu, multi-gpu" in err
-    assert "there.yml is there already" in err
+    assert "there.yml exists already" in err
     assert load("new.yml").model.base_model == MODEL
     assert (tmp_path / "there.yml").read_text() == "mine"
 
@@ -232,7 +232,7 @@ def test_the_hardware_is_that_of_the_machine(monkeypatch):
             "--hardware gpus: expected laptop, gpu, multi-gpu; did you mean",
         ),
         ('{"text": "a b"}\n', ["--adapter", "ia3"], 2, "--adapter ia3: expected lora, qlora, none"),
-        ('{"text": "a b"}\n', ["old.yml"], 5, "old.yml is there already; name another file, or write over it by"),
+        ('{"text": "a b"}\n', ["old.yml"], 5, "old.yml exists already; name another file, or replace it with"),
         ('{"text": "a b"}\n', ["folder"], 5, "folder is a folder; name a file in it, such as folder/finetune.yml"),
         ('{"text": "a b"}\n', ["a.yml", "--output", "b.yml"], 2, "a.yml and --output b.yml: use only one"),
     ],

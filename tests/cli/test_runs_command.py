@@ -63,11 +63,11 @@ def test_json_has_all_of_it(folder, capsys):
 def test_one_run_is_shown_in_full(folder, capsys):
     assert main(["runs", str(folder / "second")]) == 0
     out = capsys.readouterr().out
-    assert "second: finished, begun " in out
+    assert "second: finished, started " in out
     assert "1,234 tokens/s, last training loss 1.0000" in out
     assert "step      3  eval_loss 1.5000" in out
     assert "evaluate: tuned: loss 1.5, perplexity 4.48, pass all assertions 75%\nevaluate: better\n" in out
-    assert "· training loss  o held-out loss" in out
+    assert "· training loss  o eval loss" in out
     assert "learning_rate: 0.002" in out
 
 

@@ -11,10 +11,10 @@ from tunesmith.data.near_duplicates import (
     NearDuplicate,
     NearDuplicateIndex,
     compute_rows_per_band,
+    compute_shingles,
     find_repeats,
     hash_exact,
     hash_normalized,
-    shingles_of,
 )
 
 WORDS = [f"word{number}" for number in range(2000)]
@@ -46,8 +46,8 @@ def test_the_similarity_of_shingles_is_counted(changed, similarity):
 
 def test_signs_of_arithmetic_count_as_words_and_punctuation_does_not():
     one = "what is seven + five times nine if ten are taken away from the sum?"
-    assert list(shingles_of(one)) == list(shingles_of(one.upper().replace("?", "")))
-    assert list(shingles_of(one)) != list(shingles_of(one.replace("+", "-")))
+    assert list(compute_shingles(one)) == list(compute_shingles(one.upper().replace("?", "")))
+    assert list(compute_shingles(one)) != list(compute_shingles(one.replace("+", "-")))
 
 
 def test_a_text_of_a_few_words_is_like_no_other():
@@ -64,7 +64,7 @@ def test_languages_without_spaces_are_compared_letter_by_letter():
     near = NearDuplicateIndex()
     near.add("日本語の質問です。これは、長い文章で、近似重複の検出を、確認するためのものです。")
     assert near.find("日本語の質問です。これは、長い文章で、近似重複の検出を、確認するためのものだ!") is not None
-    assert len(shingles_of("今日は蜂の巣を見に行きましょうと彼は言いました")) == 19
+    assert len(compute_shingles("今日は蜂の巣を見に行きましょうと彼は言いました")) == 19
 
 
 def test_each_row_is_a_near_duplicate_of_a_row_that_is_none():

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tunesmith.evals.comparison import compare, comparisons
-from tunesmith.evals.text import counts
+from tunesmith.evals.comparison import compare, compare_all
+from tunesmith.evals.text import format_counts
 
 
 def test_rows_are_fixed_broken_or_unchanged(changed_report):
@@ -15,7 +15,7 @@ def test_rows_are_fixed_broken_or_unchanged(changed_report):
     assert (found.fixed, found.broken, found.good, found.bad, found.rows) == ([0, 1, 2], [3, 4], 4, 1, 10)
     assert found.difference.value == pytest.approx(0.1)
     assert found.p == 1
-    assert counts(found, report.criterion).splitlines()[:3] == [
+    assert format_counts(found, report.criterion).splitlines()[:3] == [
         "base -> tuned, 10 rows (pass all assertions):",
         "  fixed  3   unchanged, good  4",
         "  broken 2   unchanged, bad   1",
@@ -62,6 +62,6 @@ def test_worst_rows_come_first(make_report):
 def test_the_last_voice_is_compared_with_each_other_one(make_report):
     good = ("yes", [])
     report = make_report([{"baseline": good, "base": good, "tuned": good}])
-    assert [(item.before, item.after) for item in comparisons(report)] == [("baseline", "tuned"), ("base", "tuned")]
-    assert comparisons(make_report([{"tuned": good}])) == []
-    assert comparisons(make_report([])) == []
+    assert [(item.before, item.after) for item in compare_all(report)] == [("baseline", "tuned"), ("base", "tuned")]
+    assert compare_all(make_report([{"tuned": good}])) == []
+    assert compare_all(make_report([])) == []

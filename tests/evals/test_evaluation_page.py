@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tunesmith.evals.comparison import comparisons
+from tunesmith.evals.comparison import compare_all
 from tunesmith.evals.files import write_report
 
 HOSTILE = '</script><img src=x onerror="document.title=1">'
@@ -22,7 +22,7 @@ def show(browser, tmp_path):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("request", lambda asked: errors.append(asked.url) if not asked.url.startswith("file:") else None)
-        _, _, file = write_report(report, comparisons(report), tmp_path / "report.json", "Evaluation of outputs/a")
+        _, _, file = write_report(report, compare_all(report), tmp_path / "report.json", "Evaluation of outputs/a")
         page.goto(f"file://{file}")
         return page
 
@@ -75,7 +75,7 @@ def test_an_answer_cannot_break_out(show, changed_report):
 
 
 def report_sentence(report):
-    return comparisons(report)[0].sentence()
+    return compare_all(report)[0].sentence()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tunesmith.evals.learning import Point, advice, write_curve
+from tunesmith.evals.learning import Point, advise, write_curve
 
 JUDGED = "pass all assertions"
 
@@ -28,11 +28,11 @@ def curve(rows, *passed, losses=(1.0, 1.0)):
     ],
 )
 def test_advice_follows_the_last_step_and_its_interval(points, expected):
-    assert advice(points, JUDGED).startswith(expected)
+    assert advise(points, JUDGED).startswith(expected)
 
 
 def test_what_cannot_be_told_comes_with_what_could():
-    assert "on 20 eval rows; so many show a difference of " in advice(curve(20, 10, 13), JUDGED)
+    assert "on 20 eval rows; so many show a difference of " in advise(curve(20, 10, 13), JUDGED)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_what_cannot_be_told_comes_with_what_could():
     [(0.9, "more data would probably help: "), (0.999, "flat, "), (1.1, "flat, "), (0.99, "cannot tell: ")],
 )
 def test_without_assertions_the_loss_is_judged_and_said_to_be(loss, expected):
-    text = advice(curve(20, 1, 1, losses=(1.0, loss)), "exact match")
+    text = advise(curve(20, 1, 1, losses=(1.0, loss)), "exact match")
     assert text.startswith(expected)
     assert "the eval loss changed by" in text
     assert text.endswith("and there are no assertions")

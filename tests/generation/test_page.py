@@ -14,9 +14,17 @@ from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import chat_template, load_tokenizer
 from tunesmith.errors import ConfigError, RunError
-from tunesmith.generation.page import Exchange, build_page, messages_of, sampling_of, serve, tokens_html, turns_of
+from tunesmith.generation.page import (
+    Exchange,
+    build_messages,
+    build_page,
+    build_turns,
+    parse_sampling,
+    render_tokens,
+    serve,
+)
 from tunesmith.generation.session import GenerationSession
-from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
 from tunesmith.sections import Dataset, ModelSection
 
 pytestmark = pytest.mark.slow
@@ -50,7 +58,7 @@ def session():
     template = chat_template(tokenizer, None, None, SOURCE)
     spec = FormatSpec(Dataset(path="rows.jsonl", type="chat_template"), template=template)
     variants = [ModelVariant("base", model, adapter_off=True), ModelVariant("tuned", model)]
-    return GenerationSession(variants, tokenizer, spec, end_tokens(model, tokenizer, template), SYSTEM, SOURCE)
+    return GenerationSession(variants, tokenizer, spec, find_stop_tokens(model, tokenizer, template), SYSTEM, SOURCE)
 
 
 @pytest.fixture(scope="module")
@@ -267,24 +275,24 @@ def test_a_taken_port_is_told(session):
 def test_turns_and_messages_of_a_conversation():
     conversation = (Exchange("q1", ("a1", None)), Exchange("q2", ("", "b2")))
     first = [turn("user", "q1"), turn("assistant", "a1"), turn("user", "q2"), turn("assistant", ""), turn("user", "q3")]
-    assert turns_of(conversation, 0, "q3") == first
+    assert build_turns(conversation, 0, "q3") == first
     second = [turn("user", "q2"), turn("assistant", "b2"), turn("user", "q3")]
-    assert turns_of(conversation, 1, "q3") == second
-    shown = [message["content"][0]["text"] for message in messages_of(conversation, 0)]
+    assert build_turns(conversation, 1, "q3") == second
+    shown = [message["content"][0]["text"] for message in build_messages(conversation, 0)]
     assert shown == ["q1", "a1", "q2", "(empty: the model ended its answer at once)"]
 
 
 def test_settings_are_checked():
-    assert sampling_of([5, 1, 1, 0, 1, 42]) == Sampling(5, 1.0, 1.0, 0, 1.0, 42)
+    assert parse_sampling([5, 1, 1, 0, 1, 42]) == Sampling(5, 1.0, 1.0, 0, 1.0, 42)
     with pytest.raises(ConfigError, match=r"Top p should be a number of at least 0\.01 and at most 1"):
-        sampling_of([5, 1, 2, 0, 1, 42])
+        parse_sampling([5, 1, 2, 0, 1, 42])
     with pytest.raises(ConfigError, match="Seed"):
-        sampling_of([5, 1, 1, 0, 1, None])
+        parse_sampling([5, 1, 1, 0, 1, None])
 
 
 def test_tokens_are_escaped(session):
     ids = session.tokenizer("<i>\n</i>").input_ids
-    view = tokens_html(ids, session.tokenizer, "a&b")
+    view = render_tokens(ids, session.tokenizer, "a&b")
     assert "<i>" not in view
     assert "a&amp;b" in view
     assert "\\n" in view.replace("&#92;", "\\")

@@ -15,7 +15,7 @@ from tunesmith.data.held_out import held_out_questions
 from tunesmith.data.splits import prepare_splits
 from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
-from tunesmith.modeling.generate import Sampling, end_tokens, generate
+from tunesmith.modeling.generate import Sampling, find_stop_tokens, generate
 from tunesmith.modeling.tokenizer import model_tokenizer
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     asked = list(held_out_questions(config, prepare_splits(config, tokenizer).held_out, tokenizer, given.prompts))
     prompts = [item.question.input_ids for item in asked]
     sampling = Sampling(max_new_tokens=config.evaluation.evaluation.max_new_tokens)
-    ends = end_tokens(variant.model, tokenizer, asked[0].template)
+    ends = find_stop_tokens(variant.model, tokenizer, asked[0].template)
 
     def seconds(some: Sequence[Sequence[int]], batch_size: int) -> tuple[float, float, list[str]]:
         begin, worked = time.monotonic(), time.process_time()

@@ -7,7 +7,7 @@ from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralC
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
 from tunesmith.modeling import generate as module
-from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
@@ -35,7 +35,7 @@ def prompts(spec, tokenizer):
 
 
 def test_the_end_tokens_hold_the_templates_turn_end(variant, tokenizer, spec):
-    assert end_tokens(variant.model, tokenizer, spec.template) == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    assert find_stop_tokens(variant.model, tokenizer, spec.template) == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
 
 
 def test_a_batch_answers_each_prompt_as_if_it_were_alone(variant, tokenizer, prompts):

@@ -8,7 +8,7 @@ from tunesmith.cli.learning_curve import main
 from tunesmith.config.load import load
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError
-from tunesmith.evals.learning import curve_trials
+from tunesmith.evals.learning import make_curve_trials
 
 RULES = "def test_is_a_sum(answer):\n    assert answer.startswith('It is')\n"
 
@@ -52,14 +52,14 @@ def test_a_smaller_share_lies_in_a_larger_one_and_the_held_out_rows_stay(curve_c
 
 def test_epochs_are_the_same_for_all_shares(curve_config):
     file = str(curve_config(max_steps=10))
-    trials = curve_trials(file, load(file), [1.0, 0.25, 0.5], {})
+    trials = make_curve_trials(file, load(file), [1.0, 0.25, 0.5], {})
     assert [trial.values for trial in trials] == [
         {"train_share": 0.25, "max_steps": 2},
         {"train_share": 0.5, "max_steps": 5},
         {"train_share": 1.0, "max_steps": 10},
     ]
     file = str(curve_config(num_epochs=2))
-    assert [trial.values for trial in curve_trials(file, load(file), [0.5], {})] == [{"train_share": 0.5}]
+    assert [trial.values for trial in make_curve_trials(file, load(file), [0.5], {})] == [{"train_share": 0.5}]
 
 
 @pytest.mark.slow

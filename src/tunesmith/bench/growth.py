@@ -40,7 +40,7 @@ class Point(NamedTuple):
     peak_mb: float
 
 
-def grow(config: Config) -> list[Point]:
+def measure_growth(config: Config) -> list[Point]:
     """Measure all stages at all sizes; takes some minutes on two cores."""
     points = []
     with tempfile.TemporaryDirectory(prefix="tunesmith-growth-") as folder:
@@ -79,7 +79,7 @@ def _measure_step(folder: Path, work: Work, row: dict[str, Any], sizes: list[int
     return Point("step", grows, size, sum(sizes) / run.tokens_per_s, run.peak_mb)
 
 
-def table(points: list[Point]) -> str:
+def format_table(points: list[Point]) -> str:
     """Return a Markdown table of the measurements, with the growth of time from size to size."""
     lines = ["| stage | size | seconds | times the one before | MiB |", "|---|---|---|---|---|"]
     before: dict[tuple[str, str], Point] = {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tunesmith.bench.preparation import rows_per_second
+from tunesmith.bench.preparation import measure_rows_per_second
 from tunesmith.data.splits import prepare_splits
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.hardware import Hardware, detect
@@ -158,7 +158,7 @@ def measure(config: Config, *, rows: int, mean: int, batch: int, epochs: int, ro
                 folder.mkdir()
                 runs.append((tunesmith_run if name in TUNESMITH_RUNS else trl_run)(folder, work, name, keys))
                 note(_format_run(runs[-1]))
-        prepared = rows_per_second(Path(temporary))
+        prepared = measure_rows_per_second(Path(temporary))
         note(f"tokenized rows per second: {prepared}")
     summary = {"loss_difference": compare_losses(runs), **_summarize(runs)}
     summary["ratios"]["preprocess_rows_per_s_vs_trl"] = round(prepared["tunesmith"] / prepared["trl"], 3)
@@ -216,7 +216,7 @@ def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, s
     losses = [line["loss"] for line in lines]
     return Run(
         *name,
-        round(speed_after_warmup(tokens, times), 1),
+        round(compute_speed(tokens, times), 1),
         round(usage.ru_maxrss / 1024),
         round(times[0], 1),
         losses,
@@ -224,7 +224,7 @@ def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, s
     )
 
 
-def speed_after_warmup(tokens: Sequence[int], times: Sequence[float]) -> float:
+def compute_speed(tokens: Sequence[int], times: Sequence[float]) -> float:
     """Return tokens per second from the totals and the seconds at the end of each step."""
     return (tokens[-1] - tokens[WARMUP_STEPS - 1]) / (times[-1] - times[WARMUP_STEPS - 1])
 

@@ -19,7 +19,7 @@ FEW, MANY = 1_000, 20_000
 """Rows of two runs; their difference has no start-up time."""
 
 
-def rows_per_second(folder: Path) -> dict[str, float]:
+def measure_rows_per_second(folder: Path) -> dict[str, float]:
     """Return rows per second of Tunesmith and of TRL, without start-up time."""
     speeds: dict[str, float] = {}
     for name, run in (("tunesmith", preprocess), ("trl", _prepare_with_trl)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from tunesmith.checks.text import masked_pieces
+from tunesmith.checks.text import mask_pieces
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.tokenizer import Tokenizer
 
@@ -39,5 +39,5 @@ def _pieces(ids: Sequence[int], place: int, tokenizer: Tokenizer) -> list[str]:
     texts = [str(tokenizer.decode([token])) for token in window]
     return [
         shown if shown != text else str(name).replace("\n", "\\n")
-        for name, text, shown in zip(names, texts, masked_pieces(texts), strict=True)
+        for name, text, shown in zip(names, texts, mask_pieces(texts), strict=True)
     ]

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import NamedTuple, cast
 
 from tunesmith.checks.report import Finding, Hit, Severity
-from tunesmith.checks.text import masked
+from tunesmith.checks.text import mask_secrets
 
 HITS = 20
 """Rows kept of each finding."""
@@ -49,7 +49,7 @@ def finding(
 ) -> Finding:
     """Return the finding of a code, with what is special about it this time."""
     known = known_findings()[code]
-    title = f"{known.title}: {masked(detail)}" if detail else known.title
+    title = f"{known.title}: {mask_secrets(detail)}" if detail else known.title
     return Finding(code, severity or known.severity, title, known.cure, count, tuple(hits))
 
 
@@ -71,7 +71,7 @@ class Tally:
         """Count a finding for the current row, once."""
         if code not in self.codes:
             self.codes.append(code)
-            self.put(code, Hit(self.file, self.row, masked(detail)))
+            self.put(code, Hit(self.file, self.row, mask_secrets(detail)))
 
     def put(self, code: str, hit: Hit) -> None:
         """Count a finding for any row."""

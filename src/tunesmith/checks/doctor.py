@@ -16,7 +16,7 @@ from tunesmith.checks.report import SEVERITIES, CheckReport, Figures, Finding, H
 from tunesmith.checks.rows import Look, check_row, full_text, look_at, turns_in
 from tunesmith.checks.template import injected_system, layout, shown_marks, template_findings
 from tunesmith.checks.terminal import one_line
-from tunesmith.checks.text import masked, masked_pieces, strings, text_findings
+from tunesmith.checks.text import check_text, iterate_strings, mask_pieces, mask_secrets
 from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.format import FormatSpec
@@ -146,7 +146,7 @@ class Examination:
         for spec in specs:
             for row in islice(read_rows(spec.dataset, self.config.source), QUICK_ROWS):
                 if isinstance(row, Row):
-                    yield from strings(row.values)
+                    yield from iterate_strings(row.values)
 
     def _dataset(self, spec: FormatSpec, name: str) -> None:
         """Look at one dataset."""
@@ -185,8 +185,8 @@ class Examination:
             return 1
         row = item.row
         self.tally.begin(row.file, row.number)
-        for text in strings(row.values):
-            for code, detail in text_findings(text):
+        for text in iterate_strings(row.values):
+            for code, detail in check_text(text):
                 self.tally.add(code, detail)
         turns = turns_in(row.values, look)
         check_row(item, turns, look, self.tally, figures)
@@ -220,7 +220,7 @@ class Examination:
         group = self.bad.setdefault(like if like in self.bad or len(self.bad) < HITS else "other", [0, []])
         group[0] += 1
         if len(group[1]) < HITS:
-            group[1].append(Hit(row.file, row.number, masked(row.reason)))
+            group[1].append(Hit(row.file, row.number, mask_secrets(row.reason)))
 
     def _bad_rows(self) -> Iterator[Finding]:
         for count, hits in self.bad.values():
@@ -285,7 +285,7 @@ class Examination:
         if self.quick:
             return
         said = (turn.content for turn in turns if turn.role != "system")
-        content = said if turns else strings(item.row.values, skip=look.spec.dataset.field_system)
+        content = said if turns else iterate_strings(item.row.values, skip=look.spec.dataset.field_system)
         text = "\n".join(rendered.text or repr(rendered) for rendered in item.rendered)
         self.prints.add(item.row.file, item.row.number, text, "\n".join(content))
 
@@ -329,7 +329,7 @@ class Examination:
             return
         for ids, labels in islice(shown, 3):
             kept.update(["all", *(codes or [""])])
-            pieces = masked_pieces(_pieces(ids, self.tokenizer))
+            pieces = mask_pieces(_pieces(ids, self.tokenizer))
             self.samples.append(Sample(look.spec.dataset.path, row.file, row.number, ids, labels, pieces, codes))
 
     def _shown(self, findings: Sequence[Finding]) -> list[Sample]:

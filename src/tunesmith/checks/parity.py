@@ -17,7 +17,7 @@ from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.manifest import dataset_specs, served_as_trained
 from tunesmith.checks.report import Finding, Hit
 from tunesmith.checks.server import Request, Server, server_at, transformers_serve
-from tunesmith.checks.text import masked
+from tunesmith.checks.text import mask_secrets
 from tunesmith.checks.tokenizer import folder_of
 from tunesmith.data.formats.chat import read_chat, trained_turns
 from tunesmith.data.formats.format import FormatSpec
@@ -193,7 +193,7 @@ class _Proof:
             self._hit(code, prompt.file, prompt.row, f"differs at token {place} (training vs {name})\n{shown}")
 
     def _hit(self, code: str, file: str, row: int, detail: str) -> None:
-        self.hits.setdefault(code, {}).setdefault((file, row), Hit(file, row, masked(detail)))
+        self.hits.setdefault(code, {}).setdefault((file, row), Hit(file, row, mask_secrets(detail)))
 
 
 def _borders(labels: Sequence[int]) -> list[int]:

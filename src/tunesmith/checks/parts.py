@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.checks.text import strings
+from tunesmith.checks.text import iterate_strings
 from tunesmith.sections import ROLES, Dataset
 
 ANSWERS = ("output", "response", "answer", "completion", "chosen", "rejected", "summary")
@@ -26,7 +26,7 @@ def prompt_and_answer(values: dict[str, Any], dataset: Dataset) -> tuple[str, st
     skipped = {"system", dataset.field_system}
     asked = (value for name, value in values.items() if name not in answers | skipped and not name.startswith("_"))
     answered = (value for name, value in values.items() if name in answers)
-    return "\n".join(strings(list(asked))), "\n".join(strings(list(answered)))
+    return "\n".join(iterate_strings(list(asked))), "\n".join(iterate_strings(list(answered)))
 
 
 def joined(values: dict[str, Any], columns: Sequence[str], parts: tuple[str, str]) -> str:
@@ -53,5 +53,5 @@ def _turns(messages: Any, dataset: Dataset) -> list[tuple[str, str]]:
             return []
         content = next((item[key] for key in (names.get("content", "content"), "content", "value") if key in item), "")
         if ROLES.get(role, dataset.common_role(role)) != "system":
-            found.append((dataset.common_role(role), "\n".join(strings(content))))
+            found.append((dataset.common_role(role), "\n".join(iterate_strings(content))))
     return found

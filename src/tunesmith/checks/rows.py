@@ -9,7 +9,7 @@ from typing import Any
 
 from tunesmith.checks.catalogue import Tally
 from tunesmith.checks.report import Figures
-from tunesmith.checks.text import strings
+from tunesmith.checks.text import iterate_strings
 from tunesmith.checks.tokenizer import TokenFacts
 from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
@@ -190,7 +190,7 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tall
     texts = (
         [(turn.content, turn.role == "assistant") for turn in turns]
         if turns
-        else [(text, text.strip() in answers) for text in strings(item.row.values)]
+        else [(text, text.strip() in answers) for text in iterate_strings(item.row.values)]
     )
     for text, is_answer in texts:
         for found in look.facts.control.finditer(text):

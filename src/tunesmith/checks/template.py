@@ -205,8 +205,8 @@ def _disagreement(ours: list[bool], theirs: list[bool], marked: dict[str, Any], 
 
 def shown_marks(item: EncodedRow, tokenizer: Tokenizer) -> list[str]:
     """Return the marks that a row's layout writes, not the row itself, and that are several tokens."""
-    from tunesmith.checks.text import strings
+    from tunesmith.checks.text import iterate_strings
 
-    own = set(LITERAL.findall("\n".join(strings(item.row.values))))
+    own = set(LITERAL.findall("\n".join(iterate_strings(item.row.values))))
     text = "\n".join(rendered.text for rendered in item.rendered)
     return [mark for mark in split_marks(text, tokenizer) if mark.split(" is ")[0] not in own]

@@ -1,6 +1,6 @@
 """Checks of single texts: broken encodings, invisible characters, secrets and e-mail addresses.
 
-Secrets are never shown: `masked` is applied to everything that is printed or written to a page.
+Secrets are never shown: `mask_secrets` is applied to everything that is printed or written to a page.
 """
 
 import re
@@ -42,20 +42,20 @@ _MOJIBAKE = re.compile(
 )
 
 
-def strings(value: Any, *, skip: str = "") -> Iterator[str]:
+def iterate_strings(value: Any, *, skip: str = "") -> Iterator[str]:
     """Yield all strings in a row's values, at any depth, except below the key `skip`."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
             if key != skip or not skip:
-                yield from strings(item, skip=skip)
+                yield from iterate_strings(item, skip=skip)
     elif isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
         for item in value:
-            yield from strings(item, skip=skip)
+            yield from iterate_strings(item, skip=skip)
 
 
-def text_findings(text: str) -> Iterator[tuple[str, str]]:
+def check_text(text: str) -> Iterator[tuple[str, str]]:
     """Yield the code and detail of each suspicious finding in a text."""
     if match := _CONTROL.search(text):
         yield "control-character", f"U+{ord(match[0]):04X} {_around(text, match.start())}"
@@ -78,7 +78,7 @@ def text_findings(text: str) -> Iterator[tuple[str, str]]:
             break
 
 
-def masked(text: str, *, strict: bool = False) -> str:
+def mask_secrets(text: str, *, strict: bool = False) -> str:
     """Return the text with secrets and e-mail addresses masked except for their start; the length stays the same.
 
     Unless `strict`, what only starts like a secret is masked, too, because the text may be truncated.
@@ -90,9 +90,9 @@ def masked(text: str, *, strict: bool = False) -> str:
     return text if strict else _SECRET_START.sub(lambda match: match[0][:4] + "•" * (len(match[0]) - 4), text)
 
 
-def masked_pieces(pieces: list[str]) -> list[str]:
+def mask_pieces(pieces: list[str]) -> list[str]:
     """Return the pieces of one text with secrets and addresses masked; their lengths stay the same."""
-    text = masked("".join(pieces), strict=True)
+    text = mask_secrets("".join(pieces), strict=True)
     ends = accumulate(map(len, pieces))
     return [text[end - len(piece) : end] for piece, end in zip(pieces, ends, strict=True)]
 
@@ -113,4 +113,4 @@ def _repair(broken: str) -> str:
 
 
 def _around(text: str, offset: int) -> str:
-    return repr(masked(text, strict=True)[max(0, offset - 15) : offset + 15])
+    return repr(mask_secrets(text, strict=True)[max(0, offset - 15) : offset + 15])

@@ -60,13 +60,13 @@ def bench(arguments: list[str]) -> int:
 
 def _growth(config: Config, folder: Path) -> int:
     quiet_libraries()
-    from tunesmith.bench.growth import grow, plot, table
+    from tunesmith.bench.growth import format_table, measure_growth, plot
 
-    points = grow(config)
+    points = measure_growth(config)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "growth.md").write_text(table(points) + "\n")
+    (folder / "growth.md").write_text(format_table(points) + "\n")
     plot(points, folder / "growth.png")
-    print(table(points))
+    print(format_table(points))
     return 0
 
 

@@ -23,13 +23,15 @@ def check(arguments: list[str]) -> int:
     """Run the command and return its exit code: that of a data error, if there is an error among the findings."""
     options = parser("check", SUMMARY, EXAMPLES)
     options.add_argument("file", metavar="FILE", help="YAML file, or - for standard input")
+    options.add_argument("--html", metavar="PATH", help="HTML page (default: check.html of dataset_prepared_path)")
+    options.add_argument("--json", metavar="PATH", help="also write findings and figures as JSON")
+    options.add_argument("--rows", type=int, metavar="N", help="check the first N rows of each dataset")
     options.add_argument(
-        "--html", metavar="PATH", help="page to look at (default: check.html of dataset_prepared_path)"
+        "--parity", action="store_true", help="compare the prompt ids of training, inference and a server"
     )
-    options.add_argument("--json", metavar="PATH", help="write findings and figures as JSON too")
-    options.add_argument("--rows", type=int, metavar="N", help="look at the first N rows of each dataset")
-    options.add_argument("--parity", action="store_true", help="prove that every way to serve feeds the same tokens")
-    options.add_argument("--server", metavar="URL", help="--parity against this OpenAI-compatible server, not our own")
+    options.add_argument(
+        "--server", metavar="URL", help="--parity against this OpenAI-compatible server, instead of a local one"
+    )
     args, overrides = options.parse_known_args(arguments)
     if args.rows is not None and args.rows < 1:
         raise ConfigError(f"--rows {args.rows}: expected a number above 0")
@@ -47,7 +49,7 @@ def check(arguments: list[str]) -> int:
             from tunesmith.checks.parity import check_parity
 
             report.findings += check_parity(config, tokenizer, server=args.server or True, model_folder=folder)
-    finally:  # a server that does not answer takes nothing from the report
+    finally:  # an error of the server does not lose the report
         page = Path(args.html or Path(config.data.dataset_prepared_path) / "check.html")
         _show(report, page, args.json)
     return DataError.exit_code if any(item.severity == "error" for item in report.findings) else 0

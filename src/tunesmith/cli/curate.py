@@ -42,7 +42,7 @@ def curate(arguments: list[str]) -> int:
         from tunesmith.modeling.tokenizer import model_tokenizer
 
         tokenizer = model_tokenizer(config.model)
-    print(table(curate_rows(config, tokenizer), args.show))
+    print(format_summary(curate_rows(config, tokenizer), args.show))
     note(f"every row and its reason: {Path(section.output) / 'manifest.jsonl'}")
     return 0
 
@@ -67,7 +67,7 @@ def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
     return load_values(values | {"datasets": [{"path": file}]}, file, overrides.parse([*rest, *settings]))
 
 
-def table(summary: "Summary", show: int) -> str:
+def format_summary(summary: "Summary", show: int) -> str:
     """Return how many rows each rule excludes, with the first ones, and the written files."""
     num_kept = summary.rows - sum(summary.counts.values())
     width = max(map(len, ("rule", "stay", *summary.counts)))

@@ -17,7 +17,7 @@ WIDTH = 60
 
 
 def diff(arguments: list[str]) -> int:
-    """Run the command and return its exit code: 0 if both say the same, 1 if not."""
+    """Run the command and return its exit code: 0 if both are equal, 1 if not."""
     options = parser("diff", SUMMARY, EXAMPLES)
     options.add_argument("a", metavar="A", help="YAML file, address, or the folder of a run")
     options.add_argument("b", metavar="B", help="the other one")
@@ -25,8 +25,8 @@ def diff(arguments: list[str]) -> int:
     args, overrides = options.parse_known_args(arguments)
     configs = [read_recorded(file, overrides) for file in (args.a, args.b)]
     a, b = (dict(_flat(config.settings())) for config in configs)
-    asked = {key for config in configs for key, _ in _flat(config.settings(exclude_unset=True))}
-    changed = [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in asked)]
+    set_keys = {key for config in configs for key, _ in _flat(config.settings(exclude_unset=True))}
+    changed = [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in set_keys)]
     if args.json:
         sides = {key: {side: of[key] for side, of in (("a", a), ("b", b)) if key in of} for key in changed}
         print(json.dumps(sides, indent=1, ensure_ascii=False), flush=True)

@@ -58,19 +58,19 @@ def _evaluate_rows(config: Config, args: argparse.Namespace) -> int:
         raise ConfigError(f"--baseline {args.baseline}: the new report would replace it; set --output")
 
     with quick_imports():
-        from tunesmith.evals.comparison import compare, comparisons
+        from tunesmith.evals.comparison import compare, compare_all
         from tunesmith.evals.evaluate import evaluate as evaluate_config
     from tunesmith.evals.files import write_report
-    from tunesmith.evals.text import counts, table, worst_rows
+    from tunesmith.evals.text import format_counts, format_summary, format_worst_rows
 
     report = evaluate_config(config, base=args.compare or args.base, tuned=not args.base, baseline=baseline)
-    compared = comparisons(report)
+    compared = compare_all(report)
     written = write_report(report, compared, file, f"Evaluation of {config.training.output_dir}")
-    if args.show and (rows := worst_rows(report, compared, args.show)):
+    if args.show and (rows := format_worst_rows(report, compared, args.show)):
         print(rows + "\n")
-    print(table(report))
+    print(format_summary(report))
     for item in compared:
-        print(f"\n{counts(item, report.criterion)}")
+        print(f"\n{format_counts(item, report.criterion)}")
     note("in brackets: percentages or means with their 95% intervals")
     note(f"all rows and reasons: {', '.join(map(str, written))}")
     if not (baseline and report.rows):

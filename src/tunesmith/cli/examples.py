@@ -21,7 +21,7 @@ EXAMPLES = """  tunesmith examples
   tunesmith examples show mistral-7b/qlora > qlora.yml"""
 
 SCHEMA = "tunesmith.schema.json"
-"""File beside a config that editors read; the first line of the config names it."""
+"""Schema file for editors; the first line of a config names it."""
 
 
 class Example(NamedTuple):
@@ -52,7 +52,7 @@ def examples(arguments: list[str]) -> int:
     options.add_argument("action", metavar="ACTION", nargs="?", default="list", help="list (default), show or copy")
     options.add_argument("name", metavar="NAME", nargs="?", help="the example to show or copy")
     options.add_argument("folder", metavar="FOLDER", nargs="?", help="where to copy it")
-    options.add_argument("--overwrite", action="store_true", help="copy over files that are there")
+    options.add_argument("--overwrite", action="store_true", help="replace existing files")
     args = options.parse_args(arguments)
     if args.action == "list":
         print(_table())
@@ -73,14 +73,16 @@ def every_example() -> list[Example]:
     """Return the examples: those for a laptop first, and of a folder LoRA first."""
     package = Path(__file__).parents[1] / "examples"
     folder = package if package.is_dir() else Path(__file__).parents[3] / "examples"  # a checkout
-    found = []
+    examples = []
     for file in folder.glob("*/*.yml"):
         text = file.read_text(encoding="utf-8")
         _, shows, needs = text.splitlines()[:3]
         model = re.search(r"^base_model: (\S+)", text, re.MULTILINE)
         name = f"{file.parent.name}/{file.stem}"
-        found.append(Example(name, file, shows[2:], needs.removeprefix("# Needs: "), model[1] if model else ""))
-    return sorted(found, key=lambda item: (item.hardware, item.file.parent.name, item.file.stem != "lora", item.name))
+        examples.append(Example(name, file, shows[2:], needs.removeprefix("# Needs: "), model[1] if model else ""))
+    return sorted(
+        examples, key=lambda item: (item.hardware, item.file.parent.name, item.file.stem != "lora", item.name)
+    )
 
 
 def _table() -> str:
@@ -95,22 +97,24 @@ def _table() -> str:
 
 def _find(name: str) -> Example:
     """Return the example of a name, or the first one of a folder."""
-    found = every_example()
-    for item in found:
+    examples = every_example()
+    for item in examples:
         if name.removesuffix(".yml") in (item.name, item.file.parent.name):
             return item
-    names = [item.name for item in found]
-    near = did_you_mean(name, {*names, *(item.file.parent.name for item in found)})
+    names = [item.name for item in examples]
+    near = did_you_mean(name, {*names, *(item.file.parent.name for item in examples)})
     raise ConfigError(f"no example `{name}`{near or '; there are ' + ', '.join(names)}")
 
 
 def _copy(example: Example, folder: Path, *, overwrite: bool) -> None:
-    """Copy the folder of an example, add the schema, and say what to type next."""
+    """Copy the folder of an example, add the schema, and print the next commands."""
     files = sorted(item for item in example.file.parent.iterdir() if item.is_file() and item.name != SCHEMA)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; name a folder")
-    if not overwrite and (there := [item.name for item in files if (folder / item.name).exists()]):
-        raise RunError(f"{folder} has {', '.join(there)} already; name another folder, or copy over it by --overwrite")
+    if not overwrite and (existing := [item.name for item in files if (folder / item.name).exists()]):
+        raise RunError(
+            f"{folder} has {', '.join(existing)} already; name another folder, or replace files with --overwrite"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for item in files:
         (folder / item.name).write_bytes(item.read_bytes())
@@ -129,8 +133,8 @@ def write_schema(folder: Path) -> None:
 def next_steps(file: Path, *, several_gpus: bool) -> str:
     """Return the commands to type for a new config."""
     train = "torchrun --nproc_per_node gpu -m tunesmith.cli.train" if several_gpus else "tunesmith train"
-    look = "  # look at the tokens that train"
-    return f"next:\n  tunesmith preprocess {file} --debug{look}\n  {train} {file}"
+    comment = "  # shows the tokens in the loss"
+    return f"next:\n  tunesmith preprocess {file} --debug{comment}\n  {train} {file}"
 
 
 main = entry(examples)

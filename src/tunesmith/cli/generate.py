@@ -40,7 +40,7 @@ def generate(arguments: list[str]) -> int:
 
     with _open_judge(config, section) as judge:
         outcome = generate_rows(config, section, judge)
-    print(report(outcome))
+    print(format_outcome(outcome))
     note(f"rows: {section.output}; rejected rows and reasons: the .rejected.jsonl next to it")
     return 0
 
@@ -90,15 +90,15 @@ def _open_judge(config: Config, section: Generate) -> Iterator["JudgeRows | None
         note(f"judge: {endpoint.spent}")
 
 
-def report(outcome: "Outcome") -> str:
+def format_outcome(outcome: "Outcome") -> str:
     """Return the statistics of a run."""
-    from tunesmith.synth.diversity import diversity_table
+    from tunesmith.synth.diversity import format_diversity
 
     lines = [["replies", f"{outcome.tries:,}", ""], ["accepted", f"{outcome.accepted.rows:,}", ""]]
     for kind, number in outcome.faults.most_common():
         lines.append([f"  fault: {kind}", f"{number:,}", f"{number / outcome.tries:.1%}"])
     lines.append(["rejected", f"{outcome.rejected:,}", ""])
-    table = diversity_table(outcome.seeds, outcome.accepted, outcome.choices)
+    table = format_diversity(outcome.seeds, outcome.accepted, outcome.choices)
     return f"{table}\n\n{aligned(lines)}\n\n{outcome.spent}"
 
 

@@ -31,7 +31,7 @@ def init(arguments: list[str]) -> int:
     options.add_argument("--hardware", help=f"{', '.join(HARDWARE)} (default: this machine)")
     options.add_argument("--adapter", help=f"{', '.join(ADAPTERS)} (default lora)")
     options.add_argument("--output", metavar="FILE", help="the same as FILE")
-    options.add_argument("--overwrite", action="store_true", help="write over a file that is there")
+    options.add_argument("--overwrite", action="store_true", help="replace an existing file")
     args = options.parse_args(arguments)
     if args.file and args.output:
         raise ConfigError(f"{args.file} and --output {args.output}: use only one")
@@ -47,7 +47,7 @@ def init(arguments: list[str]) -> int:
     answers.output.parent.mkdir(parents=True, exist_ok=True)
     answers.output.write_text(draft(answers, length, tokenizer), encoding="utf-8")
     write_schema(answers.output.parent)
-    print(f"written: {answers.output}, and {SCHEMA} beside it for your editor")
+    print(f"written: {answers.output}, and {SCHEMA} next to it for your editor")
     if not answers.data.rl:
         print(f"first:\n  tunesmith check {answers.output}  # what is wrong with the data")
     print(next_steps(answers.output, several_gpus=answers.hardware == "multi-gpu"))
@@ -55,8 +55,8 @@ def init(arguments: list[str]) -> int:
 
 
 def _answers(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what flags say; the rest is asked for where there is no data and a terminal, else a default."""
-    asks = args.data is None and sys.stdin.isatty()
+    """Return the values of the flags; for the others prompt at a terminal without --data, or use the default."""
+    is_interactive = args.data is None and sys.stdin.isatty()
     questions: dict[str, tuple[str, Callable[[], str], Callable[[str], Any]]] = {
         "model": ("model: built-in, Hub repository or folder", lambda: MODEL, _model),
         "data": ("data: file, folder or Hub dataset", _some_file, _data),
@@ -69,24 +69,24 @@ def _answers(args: argparse.Namespace) -> dict[str, Any]:
         "output": ("file to write", lambda: "finetune.yml", lambda text: _output(text, args.overwrite)),
     }
     flags = vars(args)
-    if not asks and args.data is None:
+    if not is_interactive and args.data is None:
         raise ConfigError("--data is missing: the file to train on; --help shows examples")
-    found = {name: take(flags[name]) for name, (_, _, take) in questions.items() if flags[name] is not None}
-    for name, (text, default, take) in questions.items():
-        if name not in found:
-            found[name] = _ask(text, default(), take) if asks else take(default())
-    return found
+    values = {name: parse(flags[name]) for name, (_, _, parse) in questions.items() if flags[name] is not None}
+    for name, (text, default, parse) in questions.items():
+        if name not in values:
+            values[name] = _prompt(text, default(), parse) if is_interactive else parse(default())
+    return values
 
 
-def _ask(text: str, default: str, take: Callable[[str], Any]) -> Any:
-    """Ask until the answer will do."""
+def _prompt(text: str, default: str, parse: Callable[[str], Any]) -> Any:
+    """Prompt until the answer is valid."""
     while True:
         print(f"{text} [{default}]: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:
             raise ConfigError("the input ended before the last answer; nothing is written")
         try:
-            return take(line.strip() or default)
+            return parse(line.strip() or default)
         except UserError as error:
             print(f"  {error}", file=sys.stderr)
 
@@ -94,14 +94,14 @@ def _ask(text: str, default: str, take: Callable[[str], Any]) -> Any:
 def _model(text: str) -> str:
     from tunesmith.modeling.builtin import local_base_model
 
-    local_base_model(text)  # an unknown built-in one is an error
+    local_base_model(text)  # raises an error for an unknown built-in model
     if not Path(text).is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", text):
         raise ModelError(f"{text}: no such folder, and no name of a Hub repository")
     return text
 
 
 def _data(text: str) -> Any:
-    """Return what the data is."""
+    """Return the facts about the data."""
     from tunesmith.planning.draft import look_at
 
     if not text:
@@ -117,8 +117,10 @@ def _some_file() -> str:
 def _this_machine() -> str:
     from tunesmith.hardware import detect
 
-    found = detect()
-    return "laptop" if found.kind != "cuda" else "gpu" if found.count == 1 else "multi-gpu"
+    hardware = detect()
+    if hardware.kind != "cuda":
+        return "laptop"
+    return "gpu" if hardware.count == 1 else "multi-gpu"
 
 
 def _one_of(name: str, text: str, known: Iterable[str]) -> str:
@@ -132,12 +134,12 @@ def _output(text: str, overwrite: bool) -> Path:
     if file.is_dir():
         raise RunError(f"{file} is a folder; name a file in it, such as {file / 'finetune.yml'}")
     if file.exists() and not overwrite:
-        raise RunError(f"{file} is there already; name another file, or write over it by --overwrite")
+        raise RunError(f"{file} exists already; name another file, or replace it with --overwrite")
     return file
 
 
 def _tokenizer(model: str) -> Any:
-    """Return the tokenizer of a model on this machine; one of the Hub is not fetched only to measure."""
+    """Return the tokenizer of a local model; nothing is downloaded for a measurement."""
     from tunesmith.modeling.tokenizer import model_tokenizer
     from tunesmith.sections import ModelSection
 

@@ -42,7 +42,7 @@ def judge(arguments: list[str]) -> int:
     if section is None:
         raise ConfigError(f"{args.file} has no block `judge`, such as\n{BLOCK}")
 
-    from tunesmith.evals.judge import judge_items, load_judge, table
+    from tunesmith.evals.judge import format_outcomes, judge_items, load_judge
     from tunesmith.generation.endpoint import open_endpoint
 
     llm_judge = load_judge(section, config.source)
@@ -55,7 +55,7 @@ def judge(arguments: list[str]) -> int:
     if labelled:
         _print_agreement(labelled, judgments, args.show)
     elif judgments:
-        print(table(items, judgments))
+        print(format_outcomes(items, judgments))
     note(f"{endpoint.spent}; critiques: {output}")
     if stopped:
         raise stopped
@@ -64,30 +64,30 @@ def judge(arguments: list[str]) -> int:
 
 def read_answers(file: str | None, config: Config) -> "list[Item]":
     """Return the answers of a file, by default of the evaluation of the config's run."""
-    from tunesmith.evals.items import read_items, report_of
+    from tunesmith.evals.items import find_report, read_items
 
-    return read_items(file or report_of(config.training.output_dir))
+    return read_items(file or find_report(config.training.output_dir))
 
 
 def _read_labelled(args: argparse.Namespace, config: Config, llm_judge: "LLMJudge") -> "Labelled":
     """Return the labelled answers of --against, by default of `judge.labels`."""
-    from tunesmith.evals.agreement import labelled_items
+    from tunesmith.evals.agreement import select_labelled
     from tunesmith.evals.labels import read_labels
 
     file = args.against or resolve_file(llm_judge.section.labels, config.source)
     labels = read_labels(Path(file))
     needs_answers = any(len(key) == 1 for key in labels)
-    return labelled_items(labels, llm_judge, read_answers(args.answers, config) if needs_answers else [], file)
+    return select_labelled(labels, llm_judge, read_answers(args.answers, config) if needs_answers else [], file)
 
 
 def _print_agreement(labelled: "Labelled", judgments: "list[Judgment]", num_shown: int) -> None:
     """Print how far the judgments agree with the labels."""
-    from tunesmith.evals.agreement import advice, compare, disagreements, report
+    from tunesmith.evals.agreement import advise, compare, format_agreement, format_disagreements
 
     pairs = compare(labelled, judgments)
     if pairs:
-        blocks = disagreements(pairs, num_shown) or "all labels and judgments agree"
-        print(f"{blocks}\n\n{report(pairs)}\n\n{advice(pairs)}")
+        blocks = format_disagreements(pairs, num_shown) or "all labels and judgments agree"
+        print(f"{blocks}\n\n{format_agreement(pairs)}\n\n{advise(pairs)}")
     if labelled.num_examples:
         note(f"excluded, because they are in `judge.examples`: {labelled.num_examples} of the labels")
 

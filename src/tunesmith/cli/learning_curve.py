@@ -28,13 +28,13 @@ def learning_curve(arguments: list[str]) -> int:
     config = read_config(args.file, rest)
 
     from tunesmith.evals.evaluate import check_evaluation
-    from tunesmith.evals.learning import curve_trials, measure, write_curve
+    from tunesmith.evals.learning import make_curve_trials, measure, write_curve
     from tunesmith.generation.served import check_local
     from tunesmith.training.sweep import run_sweep
 
     check_local(config.evaluation.evaluation, "learning-curve")
     check_evaluation(config)  # errors should appear before hours of training
-    trials = curve_trials(args.file, config, fractions, overrides.parse(rest))
+    trials = make_curve_trials(args.file, config, fractions, overrides.parse(rest))
     if code := run_sweep(trials, train_one):
         return code
     folder = trials[0].output.parent

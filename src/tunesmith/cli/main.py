@@ -15,7 +15,7 @@ COMMANDS = {
     "curate": "leave out duplicates, leaked rows and rows out of bounds, and say why",
     "generate": "make rows after the pattern of some, checked one by one",
     "filter": "leave out rows to which your assertions say no, with the reasons",
-    "preprocess": "tokenise the data and look at the tokens that train",
+    "preprocess": "tokenize the data and show the tokens in the loss",
     "train": "train: LoRA, QLoRA or all weights",
     "inference": "talk to the model, with the prompt that was trained",
     "evaluate": "loss, perplexity and your assertions on eval rows",

@@ -29,41 +29,41 @@ def preprocess(arguments: list[str]) -> int:
     tokenizer = model_tokenizer(config.model)
     splits = prepare_splits(config, tokenizer, rebuild=True)
     if args.debug or args.debug_text_only or args.debug_row:
-        indices = _rows(splits.train, args.debug_row, args.debug_num_examples)
-        _show(splits.train, indices, tokenizer, text_only=args.debug_text_only)
+        indexes = _select_samples(splits.train, args.debug_row, args.debug_num_examples)
+        _show(splits.train, indexes, tokenizer, text_only=args.debug_text_only)
     print("\n".join(describe(splits.parts)))
     if splits.held_out is not None:
         print(f"training on {len(splits.train):,} samples, holding out {len(splits.held_out):,}")
     return 0
 
 
-def _rows(train: Any, wanted: str | None, count: int) -> list[int]:
-    """Return the samples to show: the first ones, or those of the row that was named."""
-    if wanted is None:
+def _select_samples(train: Any, row: str | None, count: int) -> list[int]:
+    """Return the indexes of the first samples, or of the samples of a row."""
+    if row is None:
         return list(range(min(count, len(train))))
-    name, _, line = wanted.rpartition(":")
+    name, _, line = row.rpartition(":")
     if not line.isdigit():
-        raise ConfigError(f"--debug-row {wanted}: expected a line number, or FILE:LINE")
-    places = enumerate(zip(train["file"], train["row"], strict=True))
-    found = [index for index, (file, row) in places if row == int(line) and file.endswith(name)]
-    if not found:
-        raise ConfigError(f"--debug-row {wanted}: no sample of the training set comes from that row")
-    return found
+        raise ConfigError(f"--debug-row {row}: expected a line number, or FILE:LINE")
+    locations = enumerate(zip(train["file"], train["row"], strict=True))
+    indexes = [index for index, (file, number) in locations if number == int(line) and file.endswith(name)]
+    if not indexes:
+        raise ConfigError(f"--debug-row {row}: no sample of the training set comes from that row")
+    return indexes
 
 
-def _show(train: Any, indices: list[int], tokenizer: Any, *, text_only: bool) -> None:
+def _show(train: Any, indexes: list[int], tokenizer: Any, *, text_only: bool) -> None:
     from rich.console import Console
 
     from tunesmith.data.debug import token_view
     from tunesmith.data.types import MASKED
 
     console = Console(soft_wrap=True, highlight=False)
-    for index in indices:
+    for index in indexes:
         sample = train[index]
-        place = f"{sample['file']}:{sample['row']}"
+        location = f"{sample['file']}:{sample['row']}"
         for ids, labels, name in _documents(sample):
             trained = sum(label != MASKED for label in labels)
-            console.print(place + name, style="bold")
+            console.print(location + name, style="bold")
             console.print(token_view(ids, labels, tokenizer, text_only=text_only))
             console.print(f"total tokens: {len(ids)}, trained: {trained}\n")
 

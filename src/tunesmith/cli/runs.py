@@ -30,7 +30,7 @@ def runs(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("runs", SUMMARY, EXAMPLES, about="")
     options.add_argument("folders", metavar="FOLDER", nargs="*", help="a run, or a folder with runs (default: outputs)")
-    options.add_argument("--sort", action="store_true", help="the lowest held-out loss first, not the oldest run")
+    options.add_argument("--sort", action="store_true", help="sort by eval loss, the lowest first, instead of by age")
     options.add_argument("--json", action="store_true", help="print JSON")
     options.add_argument("--page", metavar="FILE", help="write an HTML page with the curves of all of them")
     args = options.parse_args(arguments)
@@ -41,33 +41,33 @@ def runs(arguments: list[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: no such folder")
-    found = find_runs(folders)
-    if not found:
+    found_runs = find_runs(folders)
+    if not found_runs:
         names = ", ".join(map(str, folders))
         raise ConfigError(f"no runs in {names}; a run is a folder that `tunesmith train` wrote, with run/run.json")
     if args.sort:
-        found.sort(key=lambda item: (item.summary["eval_loss"] is None, item.summary["eval_loss"] or 0))
+        found_runs.sort(key=lambda item: (item.summary["eval_loss"] is None, item.summary["eval_loss"] or 0))
     if args.page:
-        write_page(found, Path(args.page))
-        print(f"{len(found)} runs: {args.page}")
+        write_page(found_runs, Path(args.page))
+        print(f"{len(found_runs)} runs: {args.page}")
     elif args.json:
-        print(json.dumps([item.as_dict() for item in found], indent=1, ensure_ascii=False, default=str))
-    elif len(found) == 1 and folders[0].resolve() == found[0].folder.resolve():
-        print("\n".join(_in_full(found[0])))
+        print(json.dumps([item.as_dict() for item in found_runs], indent=1, ensure_ascii=False, default=str))
+    elif len(found_runs) == 1 and folders[0].resolve() == found_runs[0].folder.resolve():
+        print("\n".join(_in_full(found_runs[0])))
     else:
-        _print_table(found)
+        _print_table(found_runs)
     return 0
 
 
-def _print_table(found: "list[Run]") -> None:
+def _print_table(found_runs: "list[Run]") -> None:
     """Print a line for each run, and below it the keys in which it differs from others."""
     from rich.console import Console
     from rich.text import Text
 
     from tunesmith.training.record.runs import differences
 
-    rows = [("run", "status", "started", "steps", "loss", "eval loss", "tokens/s"), *map(_row, found)]
-    differ = differences(found)
+    rows = [("run", "status", "started", "steps", "loss", "eval loss", "tokens/s"), *map(_row, found_runs)]
+    differ = differences(found_runs)
     console = Console(highlight=False, soft_wrap=True)  # a file or a pipe has no width
     for number, (row, cells) in enumerate(zip(rows, padded(rows, left=range(3)), strict=True)):
         if number == 0:
@@ -77,9 +77,9 @@ def _print_table(found: "list[Run]") -> None:
         console.print(Text.assemble((cells[0], "bold"), "  ", (cells[1], STYLES.get(row[1], "")), rest))
         own = {key: (values[number - 1], values) for key, values in differ.items() if values[number - 1] is not None}
         rarest = sorted(own, key=lambda key: own[key][1].count(own[key][0]))
-        said = [f"{key}={_short(own[key][0], 40)}" for key in rarest]
-        more = [f"and {len(said) - MOST_KEYS} more"] if len(said) > MOST_KEYS else []
-        for line in textwrap.wrap("  ".join([*said[:MOST_KEYS], *more]), 96, break_long_words=False):
+        pairs = [f"{key}={_short(own[key][0], 40)}" for key in rarest]
+        more = [f"and {len(pairs) - MOST_KEYS} more"] if len(pairs) > MOST_KEYS else []
+        for line in textwrap.wrap("  ".join([*pairs[:MOST_KEYS], *more]), 96, break_long_words=False):
             console.print(Text(f"    {line}", "dim"))
 
 
@@ -97,11 +97,11 @@ def _row(item: "Run") -> tuple[str, ...]:
 
 
 def _in_full(item: "Run") -> Iterator[str]:
-    """The lines about one run."""
+    """Yield the lines about one run."""
     import yaml
 
     about = item.summary
-    yield f"{item.folder}: {about['status']}, begun {_when(about['started'])}, step {_steps(about)}"
+    yield f"{item.folder}: {about['status']}, started {_when(about['started'])}, step {_steps(about)}"
     yield f"{_number(about['tokens_per_second'], ',.0f')} tokens/s, last training loss {_number(about['loss'], '.4f')}"
     curves = {mark: item.metrics[key] for mark, key in (("·", "loss"), ("o", "eval_loss")) if key in item.metrics}
     if curves:
@@ -109,7 +109,7 @@ def _in_full(item: "Run") -> Iterator[str]:
             "",
             *chart(curves),
             "",
-            "· training loss  o held-out loss" if len(curves) > 1 else "· training loss",
+            "· training loss  o eval loss" if len(curves) > 1 else "· training loss",
         )
     for key, points in item.metrics.items():
         if key.startswith("eval_") and key.endswith("loss"):
@@ -151,8 +151,8 @@ def _steps(about: dict[str, Any]) -> str:
     return f"{step or 0}" if steps in (None, step) else f"{step or 0}/{steps}"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
+def _number(value: float | None, format_spec: str) -> str:
+    return "-" if value is None else f"{value:{format_spec}}"
 
 
 def _short(value: Any, longest: int) -> str:

@@ -60,7 +60,7 @@ def find_repeats(values: Any) -> list[tuple[int, int]]:
     return list(zip(later.tolist(), earlier[later].tolist(), strict=True))
 
 
-def shingles_of(text: str) -> Any:
+def compute_shingles(text: str) -> Any:
     """Return the sorted, distinct hashes of a text's shingles; none for a text of less than ten words."""
     units = _WORDS.findall(text.casefold())
     if units and len(text) > 15 * len(units):  # no words, as in base64
@@ -96,7 +96,7 @@ class NearDuplicateIndex:
 
     def add(self, text: str) -> None:
         """Add a text."""
-        shingles = shingles_of(text)
+        shingles = compute_shingles(text)
         self._pending.append(shingles)
         self._file.write(shingles.tobytes())
         self._ends.append(self._ends[-1] + len(shingles))
@@ -105,7 +105,7 @@ class NearDuplicateIndex:
 
     def find(self, text: str) -> NearDuplicate | None:
         """Return the first added text that `text` is a near-duplicate of."""
-        shingles = shingles_of(text)
+        shingles = compute_shingles(text)
         if not len(shingles):
             return None
         self._flush()

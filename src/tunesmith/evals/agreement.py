@@ -41,7 +41,7 @@ class Compared(NamedTuple):
     judgment: Judgment
 
 
-def labelled_items(labels: dict[Key, Label], judge: LLMJudge, answers: Sequence[Item], file: str) -> Labelled:
+def select_labelled(labels: dict[Key, Label], judge: LLMJudge, answers: Sequence[Item], file: str) -> Labelled:
     """Return the labelled answers without the judge's few-shot examples, whose outcome it has seen.
 
     Args:
@@ -84,7 +84,7 @@ def count_outcomes(pairs: Sequence[Compared]) -> Counts:
     return {(label, outcome): outcomes.count((label, outcome)) for label in OUTCOMES for outcome in _ALL_OUTCOMES}
 
 
-def report(pairs: Sequence[Compared]) -> str:
+def format_agreement(pairs: Sequence[Compared]) -> str:
     """Return the confusion matrix of labels and outcomes, and the agreement with 95% intervals."""
     n = count_outcomes(pairs)
     matrix = [["", *(f"judged {outcome}" for outcome in OUTCOMES), NO_VERDICT]]
@@ -113,7 +113,7 @@ def _format_rate(count: int, total: int) -> list[str]:
     return [f"{count} of {total}", *([f"{rate:.0%}", f"{low:.0%} to {high:.0%}"] if total else ["-", ""])]
 
 
-def advice(pairs: Sequence[Compared]) -> str:
+def advise(pairs: Sequence[Compared]) -> str:
     """Return whether the judge can be trusted, and what to do if it cannot."""
     n = count_outcomes(pairs)
     problems = [*_find_label_problems(n), *_find_judge_problems(n, _kappa(pairs))]
@@ -162,7 +162,7 @@ def _bound_unseen_errors(n: Counts) -> list[str]:
     return lines
 
 
-def disagreements(pairs: Sequence[Compared], count: int) -> str:
+def format_disagreements(pairs: Sequence[Compared], count: int) -> str:
     """Return the first answers on which label and judgment differ, with the reasons of both."""
     differing = [pair for pair in pairs if pair.label.label != pair.judgment.outcome]
     blocks = []

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.evals.items import REPORTS, report_of
+from tunesmith.evals.items import REPORTS, find_report
 
 REPORT = Path(REPORTS[0])
 """The report of a run in its folder."""
@@ -52,7 +52,7 @@ def read_baseline(name: str) -> Baseline:
         ConfigError: there is no report, or the file is not a report.
     """
     is_run = Path(name).is_dir()
-    file = Path(report_of(name)) if is_run else Path(name)
+    file = Path(find_report(name)) if is_run else Path(name)
     if not file.is_file():
         fix = f"`tunesmith evaluate {name}` writes it" if is_run else "name a report of `tunesmith evaluate`, or a run"
         raise ConfigError(f"--baseline {name}: there is no {file}; {fix}")

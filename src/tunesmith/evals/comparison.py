@@ -90,7 +90,7 @@ def compare(report: Report, before: str, after: str) -> Comparison:
     )
 
 
-def comparisons(report: Report) -> list[Comparison]:
+def compare_all(report: Report) -> list[Comparison]:
     """Return the last variant of a report compared with each of the others; none without answers."""
     variants = list(report.rows[0].answers) if report.rows else []
     return [compare(report, variant, variants[-1]) for variant in variants[:-1]]

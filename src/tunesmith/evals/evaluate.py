@@ -10,11 +10,11 @@ from tunesmith.errors import ConfigError
 from tunesmith.evals.baseline import Baseline
 from tunesmith.evals.metrics import Metric, load_metrics
 from tunesmith.evals.report import Answer, JudgedRow, Report
-from tunesmith.generation.served import check_served, served_answers
+from tunesmith.generation.served import check_served, get_served_answers
 from tunesmith.generation.variants import load_base_variant, load_variants
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
-from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config, Evaluation
@@ -68,7 +68,7 @@ def evaluate(config: Config, *, base: bool = False, tuned: bool = True, baseline
         note(f"{variant.name}: eval loss {report.losses[variant.name]['loss']:.4f}")
     for variant in variants:
         answers[variant.name] = _generate_answers(variant, eval_rows, tokenizer, section)
-    served = served_answers(config, hardware, eval_rows, tokenizer, base=base, tuned=tuned)
+    served = get_served_answers(config, hardware, eval_rows, tokenizer, base=base, tuned=tuned)
     for name in served:
         report.losses[name] = {}
         note(f"{name}: no eval loss, because a server does not report it")
@@ -139,7 +139,7 @@ def _generate_answers(
             [row.question.input_ids for row in eval_rows],
             tokenizer,
             Sampling(max_new_tokens=section.max_new_tokens),
-            ends=end_tokens(variant.model, tokenizer, eval_rows[0].template),
+            ends=find_stop_tokens(variant.model, tokenizer, eval_rows[0].template),
             batch_size=section.batch_size,
             advance=advance,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Report
-from tunesmith.evals.text import markdown
+from tunesmith.evals.text import render_markdown
 from tunesmith.pages.page import standalone
 
 
@@ -19,7 +19,7 @@ def write_report(report: Report, compared: Sequence[Comparison], file: Path, tit
     content = report.as_dict() | {"comparisons": [item.as_dict() for item in compared], "title": title}
     page, text = file.with_suffix(".html"), file.with_suffix(".md")
     page.write_text(standalone("tunesmith.evals", "report", "Evaluation", content), encoding="utf-8")
-    text.write_text(markdown(report, compared, title), encoding="utf-8")
+    text.write_text(render_markdown(report, compared, title), encoding="utf-8")
     unfinished = file.with_suffix(".tmp")
     unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     unfinished.replace(file)

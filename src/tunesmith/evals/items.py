@@ -33,7 +33,7 @@ class Item(NamedTuple):
     answer: str
 
 
-def report_of(output_dir: str) -> str:
+def find_report(output_dir: str) -> str:
     """Return the file of a run's report; the default one if there is none."""
     files = [Path(output_dir) / name for name in REPORTS]
     return str(next((file for file in files if file.exists()), files[0]))

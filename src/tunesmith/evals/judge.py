@@ -210,7 +210,7 @@ def _write(file: Path, judgments: Iterable[Judgment]) -> None:
     os.replace(unfinished, file)
 
 
-def table(items: Sequence[Item], judgments: Sequence[Judgment]) -> str:
+def format_outcomes(items: Sequence[Item], judgments: Sequence[Judgment]) -> str:
     """Return how many answers are good, a column for each variant."""
     variants = list(dict.fromkeys(item.variant for item in items))
     counts: dict[str, dict[str, int]] = {}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tunesmith.config.trials import Setting, Trial, make_trials
 from tunesmith.evals.baseline import REPORT
-from tunesmith.evals.comparison import comparisons
+from tunesmith.evals.comparison import compare_all
 from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
 from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, wilson
@@ -49,7 +49,9 @@ class Point(NamedTuple):
         return wilson(sum(self.passes), len(self.passes))
 
 
-def curve_trials(file: str, config: Config, fractions: Sequence[float], overrides: dict[KeyPath, Any]) -> list[Trial]:
+def make_curve_trials(
+    file: str, config: Config, fractions: Sequence[float], overrides: dict[KeyPath, Any]
+) -> list[Trial]:
     """Return a trial for each subset, the smallest first, with the same number of epochs also if `max_steps` is set."""
     combinations = []
     for fraction in sorted(set(fractions)):
@@ -74,7 +76,7 @@ def measure(trials: Sequence[Trial]) -> tuple[list[Point], str]:
         if not _is_fresh(file, trial):
             note(f"evaluating {trial.name}")
             report = evaluate(trial.config, base=number == 0)
-            write_report(report, comparisons(report), file, f"Evaluation of {trial.output}")
+            write_report(report, compare_all(report), file, f"Evaluation of {trial.output}")
         content = json.loads(file.read_text(encoding="utf-8"))
         criterion = content["criterion"]
         about = RunRecord(trial.output / "run").about()
@@ -98,7 +100,7 @@ def _point(content: dict[str, Any], variant: str, rows: int, steps: int) -> Poin
     return Point(rows, steps, content["summary"][variant]["loss"], passes)
 
 
-def advice(points: Sequence[Point], criterion: str) -> str:
+def advise(points: Sequence[Point], criterion: str) -> str:
     """Return a sentence on whether more data would help, from the last step of the curve."""
     before, after = points[-2:]
     step = f"from {before.rows:,} to {after.rows:,} rows"
@@ -136,9 +138,9 @@ def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
         value, low, high = (100 * number for number in point.rate)
         rate = {criterion: f"{value:.0f}% ({low:.0f}-{high:.0f})"} if point.passes else {}
         rows.append({"rows": point.rows or "0 (base)", "steps": point.steps, "eval loss": point.loss, **rate})
-    text = f"{table(rows)}\n\n{advice(points, criterion)}\n"
+    text = f"{table(rows)}\n\n{advise(points, criterion)}\n"
     content = [point._asdict() | {"pass_rate": point.rate._asdict() if point.passes else None} for point in points]
-    (folder / "curve.json").write_text(json.dumps({"advice": advice(points, criterion), "points": content}))
+    (folder / "curve.json").write_text(json.dumps({"advice": advise(points, criterion), "points": content}))
     (folder / "curve.md").write_text(text, encoding="utf-8")
     _plot(points, criterion, folder / "curve.png")
     return text

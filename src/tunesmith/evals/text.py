@@ -8,7 +8,7 @@ from tunesmith.evals.statistics import Interval, wilson
 from tunesmith.log import aligned, shortened
 
 
-def table(report: Report) -> str:
+def format_summary(report: Report) -> str:
     """Return the summary as a table, a column for each variant, without assertions that no answer fails."""
     return aligned(_summary_lines(report, all_assertions=False))
 
@@ -58,7 +58,7 @@ def _format_mean(interval: Interval) -> str:
     return f"{interval.value:.3g} ({interval.low:.3g}-{interval.high:.3g})"
 
 
-def counts(comparison: Comparison, criterion: str) -> str:
+def format_counts(comparison: Comparison, criterion: str) -> str:
     """Return the four counts of a comparison and its sentence."""
     num_fixed, num_broken = len(comparison.fixed), len(comparison.broken)
     width = len(str(max(num_fixed, num_broken, comparison.good, comparison.bad)))
@@ -70,7 +70,7 @@ def counts(comparison: Comparison, criterion: str) -> str:
     )
 
 
-def worst_rows(report: Report, compared: Sequence[Comparison], count: int) -> str:
+def format_worst_rows(report: Report, compared: Sequence[Comparison], count: int) -> str:
     """Return the worst rows for reading: those that the last comparison broke or fixed, else those that fail most."""
     if not report.rows:
         return ""
@@ -113,7 +113,7 @@ def _last_line(text: str) -> str:
     return shortened(next((line for line in reversed(lines) if line and not line.endswith(":")), lines[-1]), 300)
 
 
-def markdown(report: Report, compared: Sequence[Comparison], title: str) -> str:
+def render_markdown(report: Report, compared: Sequence[Comparison], title: str) -> str:
     """Return the complete report in Markdown: figures, comparisons, and every row that is fixed, broken or fails."""
     head, *lines = _summary_lines(report, all_assertions=True)
     parts = [f"# {title}", *(f"**{item.sentence()}.**" for item in compared)]

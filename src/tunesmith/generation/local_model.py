@@ -16,7 +16,7 @@ from tunesmith.generation.exchange import Completion, Refused, Request
 from tunesmith.generation.session import GenerationSession, open_session
 from tunesmith.generation.variants import load_base_variant
 from tunesmith.hardware import detect
-from tunesmith.modeling.generate import Sampling, end_tokens, generate
+from tunesmith.modeling.generate import Sampling, find_stop_tokens, generate
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Dataset, ModelSection
 
@@ -47,7 +47,7 @@ class LocalModel:
         variant = load_base_variant(section, detect())
         template = chat_template(tokenizer, None, None, self._source)
         spec = FormatSpec(Dataset(path=self._name, type="chat_template"), template=template)
-        stop_tokens = end_tokens(variant.model, tokenizer, template)
+        stop_tokens = find_stop_tokens(variant.model, tokenizer, template)
         return GenerationSession([variant], tokenizer, spec, stop_tokens, None, self._source)
 
     def complete(self, requests: list[Request], stop: Event) -> Iterator[Completion | Refused]:

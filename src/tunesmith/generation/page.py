@@ -34,7 +34,7 @@ Conversation = tuple[Exchange, ...]
 """The conversation of a page."""
 
 
-def turns_of(conversation: Conversation, variant: int, question: str) -> list[Turn]:
+def build_turns(conversation: Conversation, variant: int, question: str) -> list[Turn]:
     """Return one variant's messages up to `question`, without the questions that it did not answer."""
     turns: list[Turn] = []
     for exchange in conversation:
@@ -59,7 +59,7 @@ class PageChat:
     def prompt(self, conversation: Conversation, variant: int, question: str, system: str | None) -> list[int]:
         """Return the token ids of a variant's prompt for `question` after `conversation`."""
         session = replace(self.session, system=system if system and system.strip() else None)
-        return session.prompt(turns_of(conversation, variant, question))
+        return session.prompt(build_turns(conversation, variant, question))
 
     def answers(
         self, conversation: Conversation, question: str, system: str | None, sampling: Sampling
@@ -108,7 +108,7 @@ SETTINGS = {
 }
 
 
-def sampling_of(numbers: Sequence[float | None]) -> Sampling:
+def parse_sampling(numbers: Sequence[float | None]) -> Sampling:
     """Return the settings that the page's fields hold, in the order of `SETTINGS`.
 
     Raises:
@@ -123,7 +123,7 @@ def sampling_of(numbers: Sequence[float | None]) -> Sampling:
     return Sampling(**values)
 
 
-def messages_of(conversation: Conversation, variant: int) -> list[dict[str, Any]]:
+def build_messages(conversation: Conversation, variant: int) -> list[dict[str, Any]]:
     """Return one variant's column as gradio's messages. As typed widgets, texts keep their indentation."""
     shown: list[tuple[str, str]] = []
     for exchange in conversation:
@@ -134,7 +134,7 @@ def messages_of(conversation: Conversation, variant: int) -> list[dict[str, Any]
     return [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in shown]
 
 
-def tokens_html(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
+def render_tokens(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
     """Return a prompt as HTML: the number of tokens, and each token's text and id."""
     items = "".join(
         f'<li data-id="{token}"><code>{escape(tokenizer.decode([token])).replace(chr(10), "&#92;n")}</code>'
@@ -297,7 +297,7 @@ class _AnswerEvents:
     page_chat: PageChat
 
     def columns(self, conversation: Conversation) -> Updates:
-        return {chat: messages_of(conversation, index) for index, chat in enumerate(self.widgets.chats)}
+        return {chat: build_messages(conversation, index) for index, chat in enumerate(self.widgets.chats)}
 
     def show(self, conversation: Conversation) -> Updates:
         return {self.widgets.conversation: conversation, **self.columns(conversation)}
@@ -316,7 +316,7 @@ class _AnswerEvents:
     ) -> Iterator[Updates]:
         yield self.buttons(True, conversation)
         try:
-            for longer in self.page_chat.answers(conversation, question, system, sampling_of(numbers)):
+            for longer in self.page_chat.answers(conversation, question, system, parse_sampling(numbers)):
                 yield self.show(longer)
         except UserError as error:
             self.gr.Warning(escape(str(error)))
@@ -371,7 +371,9 @@ def _wire_tokens(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
             gr.Warning(escape(str(error)))
             return dict.fromkeys(widgets.tokens, "")
         names = [variant.name for variant in variants]
-        views = [tokens_html(ids, page_chat.session.tokenizer, name) for ids, name in zip(prompts, names, strict=True)]
+        views = [
+            render_tokens(ids, page_chat.session.tokenizer, name) for ids, name in zip(prompts, names, strict=True)
+        ]
         return dict(zip(widgets.tokens, views, strict=True))
 
     widgets.show_tokens.click(tokens, [widgets.conversation, widgets.box, widgets.system], widgets.tokens, queue=False)

@@ -48,13 +48,13 @@ def retry_with_feedback(
         answered = [cases[index]._replace(answer=text) for index, text in zip(pending, answers, strict=True)]
         for index, text, verdicts in zip(pending, answers, runner(answered), strict=True):
             results[index] = RetryResult(text, tries, [verdict for verdict in verdicts if not verdict.ok])
-            feedback = feedback_message(results[index].failed)
+            feedback = build_feedback(results[index].failed)
             turns[index] = [*turns[index], {"role": "assistant", "content": text}, feedback]
         pending = [index for index in pending if results[index].failed]
     return [results[index] for index in range(len(cases))]
 
 
-def feedback_message(failed: Sequence[Verdict]) -> Turn:
+def build_feedback(failed: Sequence[Verdict]) -> Turn:
     """Return the user message that lists why an answer fails, each reason once."""
     reasons = "\n".join(f"- {reason}" for reason in dict.fromkeys(verdict.reason for verdict in failed))
     text = f"That answer does not pass these checks:\n{reasons}\nGive the whole answer again, corrected."

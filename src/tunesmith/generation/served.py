@@ -22,7 +22,7 @@ from tunesmith.generation.variants import find_trained_folder
 from tunesmith.hardware import Hardware
 from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
-from tunesmith.modeling.generate import end_tokens
+from tunesmith.modeling.generate import find_stop_tokens
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.sections import Config, EndpointSection, Evaluation
 
@@ -84,7 +84,7 @@ def _find_vllm() -> str:
     return path
 
 
-def served_answers(
+def get_served_answers(
     config: Config, hardware: Hardware, eval_rows: Sequence[Asked], tokenizer: Tokenizer, *, base: bool, tuned: bool
 ) -> dict[str, list[str]]:
     """Return the answers of each served model by its name; none if the config has no server.
@@ -157,7 +157,7 @@ def request_answers(
         ConfigError: the server refuses the key, or does not have the model.
         RunError: it does not answer, or refuses a prompt.
     """
-    stop_tokens = end_tokens(None, tokenizer, eval_rows[0].template)
+    stop_tokens = find_stop_tokens(None, tokenizer, eval_rows[0].template)
     max_tokens = config.evaluation.evaluation.max_new_tokens
     prompts = (_make_prompt(row, tokenizer, stop_tokens) for row in eval_rows)
     requests = [Request([], max_tokens=max_tokens, prompt=prompt) for prompt in prompts]

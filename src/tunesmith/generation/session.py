@@ -20,7 +20,7 @@ from tunesmith.generation.retry import RetryResult, retry_with_feedback
 from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
 from tunesmith.log import note, progress
-from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate, stream
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config
 
@@ -89,7 +89,7 @@ def open_session(config: Config, *, tuned: bool, base: bool, system: str | None)
     if tuned and (change := changed_prompts(weights, prompt_manifest(tokenizer, spec), tokenizer)):
         note(f"warning: prompts are not what {weights} was trained with: {change.text}")
     variants = load_variants(config, detect(), tuned=tuned, base=base)
-    stop_tokens = end_tokens(variants[0].model, tokenizer, spec.template)
+    stop_tokens = find_stop_tokens(variants[0].model, tokenizer, spec.template)
     return GenerationSession(variants, tokenizer, spec, stop_tokens, system or None, config.source)
 
 

@@ -46,7 +46,7 @@ class ModelVariant:
         return self.model.disable_adapter() if self.adapter_off else nullcontext()
 
 
-def end_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
+def find_stop_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
     """Return the stop tokens: EOS of the tokenizer and of the model, and the template's end-of-turn token.
 
     A served model, for which `model` is None, stops at its own EOS anyway.

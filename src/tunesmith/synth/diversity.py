@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
 
-from tunesmith.checks.text import strings
+from tunesmith.checks.text import iterate_strings
 from tunesmith.log import aligned
 
 MAX_CHOICES = 50
@@ -35,7 +35,7 @@ def measure_diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any
     singles, pairs = set[str](), set[tuple[str, str]]()
     lengths = []
     for values in rows:
-        words = " ".join(strings(values)).casefold().split()
+        words = " ".join(iterate_strings(values)).casefold().split()
         singles.update(words)
         pairs.update(pairwise(words))
         lengths.append(len(words))
@@ -67,7 +67,7 @@ def _scalars(value: Any) -> Iterator[Any]:
             yield item
 
 
-def diversity_table(seeds: Diversity, accepted: Diversity, choices: dict[str, set[Any]]) -> str:
+def format_diversity(seeds: Diversity, accepted: Diversity, choices: dict[str, set[Any]]) -> str:
     """Return the diversity of seeds and of accepted rows, side by side."""
     columns = (seeds, accepted)
     lines = [

@@ -20,7 +20,7 @@ from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
 from tunesmith.modeling.attention import DOCUMENTS
-from tunesmith.modeling.generate import ModelVariant, Sampling, end_tokens, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
@@ -132,7 +132,7 @@ class Answers:
         return [split(Example(**row), self.section.generation_prompt_ratio, self.tokenizer) for row in rows]
 
     def _answers(self, model: Any, asked: list[Asked], sampling: Sampling) -> list[str]:
-        ends = end_tokens(model, self.tokenizer, self.template)
+        ends = find_stop_tokens(model, self.tokenizer, self.template)
         prompts = [item.input_ids for item in asked]
         size = self.section.evaluation.batch_size
         return generate(ModelVariant("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
