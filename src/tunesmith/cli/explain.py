@@ -1,4 +1,4 @@
-"""`tunesmith explain`: what a key means, what it takes, and what became of one that is not supported."""
+"""`tunesmith explain`: what a key means, what it takes, and the status of a key that is not supported."""
 
 import difflib
 import re
@@ -21,7 +21,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.sections import SECTIONS
 
 SUMMARY = "Say what a key means, what it takes, its default, and an example; without KEY, list all keys."
-ABOUT = "A key inside a block is written as datasets.path; its last word alone is found too."
+ABOUT = "A key inside a block is written as datasets.path; its last name alone works too."
 EXAMPLES = """  tunesmith explain learning_rate
   tunesmith explain datasets.type flash_attention
   tunesmith explain | grep lora"""

@@ -1,4 +1,4 @@
-"""Rules across keys. Each says which keys do not go together, with their values, and what to set instead."""
+"""Rules across keys. Each problem names the keys with their values, and the fix."""
 
 import re
 from collections.abc import Iterator
@@ -43,12 +43,12 @@ def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
         bits = "4" if model.load_in_4bit else "8"
         yield at(
             f"load_in_{bits}bit",
-            "quantised weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
+            "quantized weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
         )
     if isinstance(adapter.lora_target_modules, str) and (fault := _regex_fault(adapter.lora_target_modules)):
         yield at(
             "lora_target_modules",
-            f"`lora_target_modules: {adapter.lora_target_modules}` is no regular expression: {fault}",
+            f"`lora_target_modules: {adapter.lora_target_modules}` is not a regular expression: {fault}",
         )
     if adapter.lora_target_linear and isinstance(adapter.lora_target_modules, str):
         yield at(
@@ -66,8 +66,8 @@ def _answers(section: EvaluationSection, distribution: DistributionSection) -> I
         key = ".".join(map(str, path))
         yield (
             path,
-            f"`{key}` and `{split}`: a model that is split over processes does not answer; remove `{key}`, "
-            "and run tunesmith evaluate afterwards",
+            f"`{key}` and `{split}`: a sharded model does not generate answers; remove `{key}`, "
+            "and run tunesmith evaluate after the training",
         )
 
 

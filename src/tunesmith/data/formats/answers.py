@@ -116,7 +116,7 @@ def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset:
     name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
     if name not in known:
         raise ConfigError(
-            f"`datasets.type: {name}` is no layout for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
+            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
             f"for TRL's columns{did_you_mean(name, known)}"
         )
     return known[name]

@@ -25,7 +25,6 @@ from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.objectives import find_objective
 from tunesmith.sections import Dataset
-from tunesmith.sections.types import MAPPING_KEYS
 
 
 class Layout(NamedTuple):
@@ -79,6 +78,13 @@ STYLES = {
     },
 }
 
+
+_PAIRS = ("prompt", "chosen", "rejected")
+MAPPING_KEYS = {
+    "dpo": (*(f"field_{part}" for part in (*_PAIRS, "system")), *(f"{part}_format" for part in _PAIRS)),
+    "kto": ("field_prompt", "field_completion", "field_system", "field_label", "prompt_format", "completion_format"),
+}
+"""Group of preference data -> keys of a `type` that is a mapping."""
 
 PreferenceTypes = dict[str, Callable[[PreferenceRow], Texts]]
 """Value of `type` -> its function."""
