@@ -73,7 +73,7 @@ def _documents(sample: dict[str, Any]) -> list[tuple[list[int], list[int], str]]
     from tunesmith.data.types import Example
 
     names = {None: "", True: ", chosen", False: ", rejected"}
-    example = Example(sample["input_ids"], sample["labels"], border=sample.get("border"))
+    example = Example(sample["input_ids"], sample["labels"], split_index=sample.get("border"))
     return [(document.input_ids, document.labels, names[document.label]) for document in example.documents]
 
 

@@ -295,7 +295,7 @@ def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> It
     report.kept += 1
     report.tokens += len(ids)
     report.trained += len(labels) - labels.count(MASKED)
-    yield ids, labels, row.file, row.number, found.border
+    yield ids, labels, row.file, row.number, found.split_index
 
 
 def _judge(report: Report, data: DataSection) -> None:
