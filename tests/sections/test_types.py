@@ -3,16 +3,12 @@
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.data.formats.preference import TYPES as PREFERENCES
 from tunesmith.data.tokenizer import named_templates
 from tunesmith.errors import ConfigError
-from tunesmith.sections.types import MAPPING_KEYS, PREFERENCE_TYPES, TEMPLATES
+from tunesmith.sections.types import TEMPLATES
 
 
 def test_the_names_are_those_that_data_has():
-    assert {group: {*names, ""} for group, names in PREFERENCE_TYPES.items()} == {
-        group: set(names) for group, names in PREFERENCES.items()
-    }
     assert set(TEMPLATES) == set(named_templates())
 
 
@@ -68,9 +64,3 @@ def test_an_unknown_name_is_found_with_its_line_among_all_faults(tmp_path, keys,
 def test_an_unknown_template_of_the_file_is_an_error_also_where_no_dataset_reads_it(tmp_path, write_config):
     with pytest.raises(ConfigError, match=r"`chat_template: chatmk` is none of .*did you mean `chatml`"):
         load(str(write_config(tmp_path, chat_template="chatmk", datasets=[{"path": "a", "type": "alpaca"}])))
-
-
-def test_a_mapping_has_the_keys_of_its_kind():
-    assert "field_instruction" in MAPPING_KEYS[""]
-    assert "field_rejected" in MAPPING_KEYS["dpo"]
-    assert "field_label" in MAPPING_KEYS["kto"]

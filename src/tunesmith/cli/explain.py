@@ -15,7 +15,7 @@ from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.key_status import reasons
 from tunesmith.config.key_table import Key, blocks, supported
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.reference import default, kind, old_names
+from tunesmith.config.reference import CHOICES, default, kind, old_names
 from tunesmith.config.yaml_source import Loader, flow
 from tunesmith.errors import ConfigError
 from tunesmith.sections import SECTIONS
@@ -124,7 +124,7 @@ def _supported(key: Key) -> Iterator[str]:
     block, _, last = key.name.rpartition(".")
     place = f", inside `{block}`" if block else ""
     facts = {
-        "takes": kind(key.field.annotation, key.field.metadata),
+        "takes": describe_value(key),
         "default": default(key.field) or "none",
         "example": _example(key).replace("\n", "\n" + " " * 12),
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
@@ -135,6 +135,13 @@ def _supported(key: Key) -> Iterator[str]:
     yield f"{key.name} (section {key.section}{place})"
     yield f"  {key.field.description}"
     yield from (f"  {name:<10}{text}" for name, text in facts.items() if text)
+
+
+def describe_value(key: Key) -> str:
+    """Return in words what a key takes."""
+    if key.name in CHOICES:
+        return f"one of {', '.join(CHOICES[key.name])}"
+    return kind(key.field.annotation, key.field.metadata)
 
 
 def _example(key: Key) -> str:
@@ -160,7 +167,7 @@ def example(key: Key) -> Any:
         return value
     if found := re.search(r"such as ([{[].*?[]}])(?=[.,;]|$)", key.field.description or ""):
         return yaml.load(found[1], Loader)
-    return _of_kind(kind(key.field.annotation, key.field.metadata), name.rpartition(".")[2])
+    return _of_kind(describe_value(key), name.rpartition(".")[2])
 
 
 def _of_kind(words: str, name: str) -> Any:

@@ -1,12 +1,17 @@
 """Rules across the keys of data and of several devices; and which of them change nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tunesmith.config.problem import Idle, Problem, at
 from tunesmith.data.formats import FORMATS, is_custom, unknown_type
+from tunesmith.data.formats.answers import PREFERENCES
+from tunesmith.data.formats.instruct import MAPPING_KEYS
+from tunesmith.data.formats.preference import MAPPING_KEYS as PREFERENCE_MAPPING_KEYS
 from tunesmith.errors import did_you_mean
+from tunesmith.objectives import OBJECTIVES, find_objective
 from tunesmith.sections import Config, DataSection, Dataset, DistributionSection
-from tunesmith.sections.types import MAPPING_KEYS, PREFERENCE_TYPES, kind_of_preferences, template_fault
+from tunesmith.sections.types import template_fault
 
 
 def data_problems(data: DataSection) -> Iterator[Problem]:
@@ -54,27 +59,32 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
 
 def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
     """Return a key inside `type` (or nothing) and what is wrong there; None if the type is known."""
-    group, kind = kind_of_preferences(rl), entry.kind
-    if isinstance(entry.type, dict):
-        known = MAPPING_KEYS.get(group, ())
-        for key in entry.type:
-            if key not in known:
-                names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
-                return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
+    if rl is not None and rl not in OBJECTIVES:  # an error of its own
         return None
+    group, kind = find_objective(rl).rows, entry.kind
+    if isinstance(entry.type, dict):
+        return _mapping_problem(entry.type, rl, PREFERENCE_MAPPING_KEYS.get(group, ()) if group else MAPPING_KEYS)
     if not kind:
         return None
     if group:
-        known = PREFERENCE_TYPES[group]
+        known = [name for name in PREFERENCES[group] if name]
         if kind in known or f"{kind}.default" in known:
             return None
         near = did_you_mean(kind, known)
         return "", f"`datasets.type: {kind}` is not a type for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
     if kind in FORMATS or is_custom(kind):
         return None
-    if any(kind in names for names in PREFERENCE_TYPES.values()):
+    if any(kind in formats for formats in PREFERENCES.values()):
         return "", f"`datasets.type: {kind}` is for preference data; set `rl: dpo` (or another)"
     return "", unknown_type(kind)
+
+
+def _mapping_problem(mapping: dict[str, Any], rl: str | None, known: Sequence[str]) -> tuple[str, str] | None:
+    for key in mapping:
+        if key not in known:
+            names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
+            return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
+    return None
 
 
 def _whole(config: Config) -> bool:

@@ -12,6 +12,8 @@ from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
 from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.answers import PREFERENCES
+from tunesmith.objectives import OBJECTIVES, find_objective
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
 from tunesmith.sections.locations import KeyPath
@@ -49,27 +51,9 @@ IDLE: list[Idle] = [
 ]
 """Keys, or how their names begin -> when they are ignored -> why, where it takes more than a marker of the field."""
 
-_MESSAGES = (
-    "roles message_field_role message_field_content message_property_mappings split_thinking drop_system_message "
-    "field_tools field_thinking template_thinking_key"
-)
-_TRAINED = "roles_to_train train_on_eos train_on_eot message_field_training message_field_training_detail"
-TYPE_KEYS = frozenset({"field_chosen", "field_rejected"}).union(*(item.keys or () for item in FORMATS.values()))
+_RECORDS = [*FORMATS.values(), *(record for formats in PREFERENCES.values() for record in formats.values())]
+TYPE_KEYS = frozenset().union(*(record.keys or () for record in _RECORDS))
 """Keys of an entry of `datasets` that not every type reads; the record of a type has those that it reads."""
-
-_CONVERSATIONS = (
-    "chat_template",
-    *(f"{name}.{style}" for name in ("chatml", "llama3") for style in ("argilla_chat", "ultra")),
-)
-ONLY_FOR_RL: list[tuple[str, tuple[str, ...]]] = [
-    (_MESSAGES.replace("drop_system_message ", ""), _CONVERSATIONS),
-    ("field_messages field_chosen field_rejected chat_template chat_template_jinja", ("chat_template",)),
-    ("field_system", ("chat_template", "chatml", "llama3", "zephyr")),
-    ("drop_system_message", ("chat_template", "chatml", "llama3")),
-    (f"{_TRAINED} field_instruction field_input field_output field text_column conversation", ()),
-    ("field_human field_model strict step_separator max_completion_length train_on_last_step_only", ()),
-]
-"""Keys of an entry of `datasets` -> the start of the preference types that read them."""
 
 
 def fits(key: str, names: str) -> bool:
@@ -113,14 +97,10 @@ def idle_keys(config: Config) -> list[str]:
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:
     """Yield keys of one dataset that its type or its path does not use; a custom type may use all."""
-    reason = f"`type: {entry.kind}` does not read it"
-    if config.data.rl and entry.kind and not entry.kind.startswith("passthrough"):
-        for names, kinds in ONLY_FOR_RL:
-            if not entry.kind.startswith(kinds):
-                yield names, reason
-    read = FORMATS[entry.kind].keys if entry.kind in FORMATS and not config.data.rl else None
+    read = _keys_read(entry, config.data.rl)
     if read is not None:
-        yield " ".join(key for key in Dataset.model_fields if key in TYPE_KEYS - read), reason
+        unread = [key for key in Dataset.model_fields if key in TYPE_KEYS - read]
+        yield " ".join(unread), f"`type: {entry.kind}` does not read it"
     path = Path(resolve_file(entry.path, config.source))
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too
     if path.is_file() or "://" in entry.path:
@@ -128,3 +108,12 @@ def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple
         yield f"{names} data_files{'' if is_part else ' split'}", "`path` is a single file"
     elif path.is_dir():
         yield names, "`path` is a folder"
+
+
+def _keys_read(entry: Dataset, rl: str | None) -> frozenset[str] | None:
+    """Return the keys that the type of a dataset reads; None if it may read all, or if its type is not known yet."""
+    formats = FORMATS
+    if rl:
+        formats = PREFERENCES[find_objective(rl).rows] if rl in OBJECTIVES else {}
+    record = formats.get(entry.kind) or formats.get(f"{entry.kind}.default")
+    return record.keys if record else None

@@ -18,8 +18,6 @@ from tunesmith.sections.fields import (
 )
 from tunesmith.sections.section import Count, NonNegative, Section
 
-Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
-
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Roles in common datasets -> roles in chat templates."""
 
@@ -154,7 +152,7 @@ class DataSection(Section):
     """Eval rows taken from the training data: a fraction up to 1, a number of rows above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Train on this fraction of the train rows, drawn by `seed`; a smaller subset is part of a larger one."""
-    rl: Preferences | None = None
+    rl: str | None = None
     """Preference objective: on pairs of completions (dpo, ipo, simpo, orpo), or on single ones with a label (kto)."""
     dataset_prepared_path: Annotated[str, OutputPath()] = "last_run_prepared"
     """Folder of prepared (tokenized) data."""
@@ -201,7 +199,7 @@ class DataSection(Section):
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
 
-    @field_validator("rl", mode="before", json_schema_input_type=Preferences | Literal[False] | None)
+    @field_validator("rl", mode="before", json_schema_input_type=str | Literal[False] | None)
     @classmethod
     def _no_online_learning(cls, value: Any) -> Any:
         if value in ("grpo", "gdpo", "ebft"):

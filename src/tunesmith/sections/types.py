@@ -1,36 +1,6 @@
-"""Names of preference types, of keys of custom types, and of chat templates.
-
-The code for them is in `data`, which is not imported here; a test compares the names.
-"""
+"""Names of chat templates, so that an unknown one is an error before a tokenizer is loaded."""
 
 from tunesmith.errors import did_you_mean
-
-
-def _styles(*names: str) -> tuple[str, ...]:
-    return tuple(f"{layout}.{name}" for layout in ("chatml", "llama3") for name in names)
-
-
-PREFERENCE_TYPES = {
-    "dpo": (
-        *_styles("default", "argilla_chat", "icr", "intel", "prompt_pairs", "ultra"),
-        *("chat_template.default", "chat_template.argilla_chat", "zephyr.nectar", "passthrough.default"),
-        "user_defined",
-    ),
-    "kto": (*_styles("argilla", "argilla_chat", "intel", "prompt_pairs", "ultra"), "user_defined"),
-    "orpo": ("chat_template", "chat_template.argilla"),
-}
-"""Kind of preference data -> values of `datasets[].type`; those of ipo and simpo are dpo's."""
-
-_PAIRS = ("prompt", "chosen", "rejected")
-MAPPING_KEYS = {
-    "": (
-        *("system_prompt", "field_system", "field_instruction", "field_input", "field_output"),
-        *("format", "no_input_format", "system_format"),
-    ),
-    "dpo": (*(f"field_{part}" for part in (*_PAIRS, "system")), *(f"{part}_format" for part in _PAIRS)),
-    "kto": ("field_prompt", "field_completion", "field_system", "field_label", "prompt_format", "completion_format"),
-}
-"""Kind of preference data, or nothing -> keys of a `datasets[].type` that is a mapping."""
 
 TEMPLATES = (
     *("alpaca", "aya", "chatml", "cohere", "deepseek_v2", "deepseek_v3", "exaone", "exaone4", "falcon_h1", "gemma"),
@@ -39,11 +9,6 @@ TEMPLATES = (
     *("phi_35", "phi_4", "pixtral", "qwen2_vl", "qwen3", "qwen3_5", "qwen_25"),
 )
 """Chat templates that come with Tunesmith."""
-
-
-def kind_of_preferences(rl: str | None) -> str:
-    """Return dpo, kto or orpo for a value of `rl`; nothing without one."""
-    return "dpo" if rl in ("ipo", "simpo") else rl or ""
 
 
 def template_fault(name: str | None) -> str:
