@@ -115,8 +115,9 @@ def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset:
     known = formats[find_objective(rl).rows]
     name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
     if name not in known:
+        names = ", ".join(filter(None, known))
         raise ConfigError(
-            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
-            f"for TRL's columns{did_you_mean(name, known)}"
+            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {names}, or none for TRL's columns"
+            f"{did_you_mean(name, known)}"
         )
     return known[name]
