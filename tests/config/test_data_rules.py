@@ -88,7 +88,7 @@ def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, change
         ),
         (
             {"fsdp_final_state_dict_type": "SHARDED_STATE_DICT"},
-            "`fsdp_final_state_dict_type`: ignored: the result is always saved whole",
+            "`fsdp_final_state_dict_type`: ignored: the final model is always saved completely",
         ),
         (
             {"streaming_multipack_buffer_size": 100},

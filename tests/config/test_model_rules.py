@@ -94,7 +94,7 @@ def checked(folder, **keys):
             RELORA | {"load_best_model_at_end": True, "val_set_size": 0.1},
             "`relora: true` and `load_best_model_at_end: true`",
         ),
-        (LORA | {"peft_layer_replication": [[0, 2]]}, "so that the adapter cannot be merged"),
+        (LORA | {"peft_layer_replication": [[0, 2]]}, "so the adapter cannot be merged"),
     ],
 )
 def test_keys_that_do_not_go_together(tmp_path, keys, words):
