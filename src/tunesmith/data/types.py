@@ -7,6 +7,10 @@ MASKED = -100
 """Label of a token that is not trained; `cross_entropy` ignores it."""
 
 
+SPLIT_INDEX_COLUMN = "border"
+"""Column of prepared preference data with `Example.split_index`; renaming it would make all prepared data anew."""
+
+
 class Row(NamedTuple):
     """One row of a data source, with the place that a message can name."""
 
