@@ -12,7 +12,8 @@ TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
     {"world", "signals"},
-    {"errors", "log", "hardware", "pages", "__init__"},
+    {"errors"},
+    {"files", "log", "hardware", "pages", "__init__"},
     {"sections"},
     {"references", "hub"},
     {"assertions"},

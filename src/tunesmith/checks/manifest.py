@@ -4,7 +4,6 @@ Training writes it; `inference` and `merge-lora` make it anew and compare, so th
 library that changes the prompts is seen before the model is blamed.
 """
 
-import hashlib
 import json
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +19,7 @@ from tunesmith.data.prefix import first_difference
 from tunesmith.data.question import conversation_prompt
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.errors import DataError
+from tunesmith.files import hash_text, write_json
 from tunesmith.sections import Config
 
 FILE = "prompt_manifest.json"
@@ -109,7 +109,7 @@ def prompt_manifest(tokenizer: Tokenizer, spec: FormatSpec) -> dict[str, Any]:
         "probes": {name: _probe(name, spec, tokenizer) for name in PROBES},
     }
     text = json.dumps(found, sort_keys=True, ensure_ascii=False)
-    return {"sha256": hashlib.sha256(text.encode()).hexdigest(), **found}
+    return {"sha256": hash_text(text), **found}
 
 
 def _probe(name: str, spec: FormatSpec, tokenizer: Tokenizer) -> list[int] | None:
@@ -134,7 +134,7 @@ def save_manifest(manifest: dict[str, Any], folder: Path) -> None:
     """Write a manifest, if it is not empty, to the folder of a run's record."""
     if not manifest:
         return
-    (folder / FILE).write_text(json.dumps(manifest, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / FILE, manifest, indent=None)
 
 
 def changed_prompts(weights: str, now: dict[str, Any], tokenizer: Tokenizer) -> Change | None:

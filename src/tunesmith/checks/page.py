@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from tunesmith.checks.report import CheckReport
+from tunesmith.files import write_text
 from tunesmith.pages.page import standalone
 
 
@@ -12,4 +13,4 @@ def write_page(report: CheckReport, path: Path) -> None:
     # Lengths are counted, so that the page does not grow with the data.
     figures = [{**vars(item), "lengths": sorted(Counter(item.lengths).items())} for item in report.figures]
     page = standalone("tunesmith.checks", "page", "Data check", {**vars(report), "figures": figures})
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)

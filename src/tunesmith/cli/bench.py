@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunesmith.cli.arguments import entry, parser, quiet_libraries, read_config
 from tunesmith.errors import ConfigError
+from tunesmith.files import write_text
 from tunesmith.sections import Config
 
 SUMMARY = (
@@ -49,7 +50,7 @@ def bench(arguments: list[str]) -> int:
         epochs=args.epochs,
         rounds=args.rounds,
     )
-    Path(args.output).write_text(json.dumps(results, indent=1) + "\n")
+    write_text(Path(args.output), json.dumps(results, indent=1) + "\n")
     for name, ratio in results["ratios"].items():
         low, high = results["spread"].get(name, (ratio, ratio))
         print(f"{name:<28}  {ratio:5.2f}  ({low:.2f} to {high:.2f})" if low < high else f"{name:<28}  {ratio:5.2f}")
@@ -64,7 +65,7 @@ def _growth(config: Config, folder: Path) -> int:
 
     points = measure_growth(config)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "growth.md").write_text(format_table(points) + "\n")
+    write_text(folder / "growth.md", format_table(points) + "\n")
     plot(points, folder / "growth.png")
     print(format_table(points))
     return 0

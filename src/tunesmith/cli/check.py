@@ -1,6 +1,5 @@
 """`tunesmith check`: what is wrong with the data, the tokenizer or the chat template, before anything is trained."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.files import write_json
 
 if TYPE_CHECKING:
     from tunesmith.checks.report import CheckReport
@@ -67,7 +67,7 @@ def _show(report: "CheckReport", page: Path, json_file: str | None) -> None:
     write_page(report, page)
     if json_file:
         content = {key: value for key, value in asdict(report).items() if key != "samples"}
-        Path(json_file).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_json(Path(json_file), content)
     print(f"{summary(report)}; page: {page}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tunesmith.cli.arguments import entry, parser
 from tunesmith.config.schema import schema
 from tunesmith.errors import ConfigError
+from tunesmith.files import write_text
 
 SUMMARY = "Print the JSON schema (draft 2020-12) of a config file, for completion and checks in an editor."
 ABOUT = """With the YAML extension of VS Code (or yaml-language-server in any editor), write it beside your files and
@@ -23,7 +24,7 @@ def config_schema(arguments: list[str]) -> int:
     text = json.dumps(schema(), indent=1, ensure_ascii=False)
     if args.output:
         try:
-            Path(args.output).write_text(text + "\n", encoding="utf-8")
+            write_text(Path(args.output), text + "\n")
         except OSError as error:
             raise ConfigError(f"--output {args.output}: {error.strerror}") from None
     else:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tunesmith.cli.arguments import entry, parser
 from tunesmith.cli.config_schema import config_schema
 from tunesmith.errors import ConfigError, RunError, did_you_mean
+from tunesmith.files import write_text
 
 SUMMARY = "List the ready-made configs, show one, or copy one with its data to start from."
 ABOUT = "NAME is one of the list, such as alpaca/lora; its folder alone will do. FOLDER is ./NAME by default."
@@ -117,7 +118,7 @@ def _copy(example: Example, folder: Path, *, overwrite: bool) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     for item in files:
-        (folder / item.name).write_bytes(item.read_bytes())
+        write_text(folder / item.name, item.read_text(encoding="utf-8"))
     write_schema(folder)
     print(f"copied to {folder}: {', '.join(item.name for item in files)}, {SCHEMA}")
     if (folder / "generate.py").exists():

@@ -10,6 +10,7 @@ from typing import Any
 from tunesmith.cli.arguments import entry, parser
 from tunesmith.cli.examples import SCHEMA, next_steps, write_schema
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, UserError, did_you_mean
+from tunesmith.files import write_text
 
 SUMMARY = "Write a first config for a data file: its columns say the type, its lengths the sequence_len."
 ABOUT = "Without --data it asks, if there is a terminal. FILE (or --output) is finetune.yml by default."
@@ -45,7 +46,7 @@ def init(arguments: list[str]) -> int:
     length = fitting(measure(answers, tokenizer) if tokenizer else [], answers)
     print(f"sequence_len {length[0]}: {length[1]}")
     answers.output.parent.mkdir(parents=True, exist_ok=True)
-    answers.output.write_text(draft(answers, length, tokenizer), encoding="utf-8")
+    write_text(answers.output, draft(answers, length, tokenizer))
     write_schema(answers.output.parent)
     print(f"written: {answers.output}, and {SCHEMA} next to it for your editor")
     if not answers.data.rl:

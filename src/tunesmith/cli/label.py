@@ -3,11 +3,9 @@
 import sys
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.cli.judge import read_answers
-from tunesmith.errors import RunError
+from tunesmith.files import hold_lock
 from tunesmith.log import note
 from tunesmith.references import resolve_file
 
@@ -33,18 +31,16 @@ def label(arguments: list[str]) -> int:
     named = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
     file = Path(args.labels or resolve_file(named, config.source))
     items = shuffle_items(read_answers(args.answers, config))
-    try:
-        with FileLock(file.with_name(f".{file.name}.lock"), timeout=0):
-            labels = LabelFile(file)
-            with LabelServer(items, labels, args.port) as server:
-                note(f"label {len(items)} answers at http://{HOST}:{server.server_port} ; Ctrl-C ends, nothing is lost")
-                try:
-                    server.serve_forever()
-                except KeyboardInterrupt:
-                    marks = [labels.of(item).label for item in items]
-                    print(f"{file}: {marks.count('good')} good, {marks.count('bad')} bad, of {len(items)}")
-    except Timeout:
-        raise RunError(f"another page writes {file}; end it first, or name another file with --labels") from None
+    busy = f"another page writes {file}; end it first, or name another file with --labels"
+    with hold_lock(file.with_name(f".{file.name}.lock"), busy):
+        labels = LabelFile(file)
+        with LabelServer(items, labels, args.port) as server:
+            note(f"label {len(items)} answers at http://{HOST}:{server.server_port} ; Ctrl-C ends, nothing is lost")
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                marks = [labels.of(item).label for item in items]
+                print(f"{file}: {marks.count('good')} good, {marks.count('bad')} bad, of {len(items)}")
     return 0
 
 

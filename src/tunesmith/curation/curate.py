@@ -26,6 +26,7 @@ from tunesmith.data.splits import prepare_splits, set_names
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.files import write_json
 from tunesmith.log import note, progress
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Curate
@@ -106,7 +107,7 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
         summary = _write(config, eval_rows, read_manifest(manifest), folder)
     summary.anew = needs_scan
     record = {"basis": basis, "settings": section.model_dump(), **asdict(summary)}
-    (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / RECORD, record)
     return summary
 
 

@@ -8,16 +8,12 @@ import gc
 import hashlib
 import json
 import re
-import shutil
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock
 
 from tunesmith.data import source as data_source
 from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
@@ -27,6 +23,7 @@ from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow, Example, Row
 from tunesmith.errors import DataError
+from tunesmith.files import hold_lock, write_folder, write_json
 from tunesmith.log import progress
 from tunesmith.references import code_file
 from tunesmith.sections import DataSection, Dataset, ModelSection
@@ -117,21 +114,19 @@ def prepare(
     specs = format_specs(datasets, data, model, tokenizer, source)
     folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with hold_lock(folder.with_name(f"{folder.name}.lock")):
         if (folder / "report.json").exists() and not rebuild:
             return Prepared(folder, _read_reports(folder), cached=True)
-        for leftover in folder.parent.glob(f".{folder.name}.*"):  # we hold the lock: these are of killed processes
-            shutil.rmtree(leftover)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        unshuffled = folder.with_name(f".{folder.name}.unshuffled.arrow")  # replaces that of a killed process
         gc.disable()  # rows make no cycles, and looking for them takes a quarter of the time
         try:
-            reports = _build(specs, data, tokenizer, seed, source, unfinished, stream_tokens, assertion_seconds)
-            if folder.exists():
-                shutil.rmtree(folder)
-            (unfinished / "dataset").rename(folder)
+            with write_folder(folder) as unfinished:
+                reports = _build(
+                    specs, data, tokenizer, seed, source, unfinished, unshuffled, stream_tokens, assertion_seconds
+                )
         finally:
             gc.enable()
-            shutil.rmtree(unfinished, ignore_errors=True)
+            unshuffled.unlink(missing_ok=True)
     return Prepared(folder, reports, cached=False)
 
 
@@ -167,10 +162,11 @@ def _build(
     seed: int,
     source: str,
     folder: Path,
+    unshuffled: Path,
     stream_tokens: int | None,
     seconds: float,
 ) -> list[Report]:
-    """Write the dataset and its report to `folder/dataset`. Memory does not grow with the number of rows."""
+    """Write the dataset and its report to `folder`, by way of the file `unshuffled`, so that memory stays constant."""
     import datasets
     import pyarrow
 
@@ -182,7 +178,6 @@ def _build(
     reports: list[Report] = []
     seen: set[bytes] = set()
     datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal
-    unshuffled = folder / "unshuffled.arrow"
     with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
         for spec in specs:
             report = Report(spec.dataset.path)
@@ -201,10 +196,8 @@ def _build(
         dataset = dataset.select(_each_shuffled([report.kept for report in reports], seed), keep_in_memory=True)
     if data.shuffles:
         dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
-    dataset.save_to_disk(str(folder / "dataset"))
-    if (folder / "dropped.jsonl").exists():
-        (folder / "dropped.jsonl").rename(folder / "dataset/dropped.jsonl")
-    (folder / "dataset/report.json").write_text(json.dumps([asdict(report) for report in reports], indent=1))
+    dataset.save_to_disk(str(folder))
+    write_json(folder / "report.json", [asdict(report) for report in reports])
     return reports
 
 

@@ -1,12 +1,12 @@
 """The files of a report: JSON with every row, Markdown for reading, and a self-contained HTML page."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunesmith.evals.comparison import Comparison
 from tunesmith.evals.report import Report
 from tunesmith.evals.text import render_markdown
+from tunesmith.files import write_json, write_text
 from tunesmith.pages.page import standalone
 
 
@@ -18,9 +18,7 @@ def write_report(report: Report, compared: Sequence[Comparison], file: Path, tit
     file.parent.mkdir(parents=True, exist_ok=True)
     content = report.as_dict() | {"comparisons": [item.as_dict() for item in compared], "title": title}
     page, text = file.with_suffix(".html"), file.with_suffix(".md")
-    page.write_text(standalone("tunesmith.evals", "report", "Evaluation", content), encoding="utf-8")
-    text.write_text(render_markdown(report, compared, title), encoding="utf-8")
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(file)
+    write_text(page, standalone("tunesmith.evals", "report", "Evaluation", content))
+    write_text(text, render_markdown(report, compared, title))
+    write_json(file, content)
     return [file, text, page]

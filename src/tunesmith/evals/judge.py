@@ -1,16 +1,14 @@
 """The LLM judge: a language model that writes a critique of an answer by a rubric, and then calls it good or bad."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
 from tunesmith.errors import ConfigError, DataError, RunError, UserError
 from tunesmith.evals.items import Item, read_texts
 from tunesmith.evals.statistics import wilson
+from tunesmith.files import hold_lock, write_text
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request
 from tunesmith.log import aligned, note, progress
 from tunesmith.references import resolve_file
@@ -129,11 +127,9 @@ def judge_items(
         RunError: another process judges into the same file.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(output.with_name(f".{output.name}.lock"), timeout=0):
-            return _judge_missing(items, judge, endpoint, output)
-    except Timeout:
-        raise RunError(f"another process writes {output}; wait for it, or name another file with --output") from None
+    busy = f"another process writes {output}; wait for it, or name another file with --output"
+    with hold_lock(output.with_name(f".{output.name}.lock"), busy):
+        return _judge_missing(items, judge, endpoint, output)
 
 
 def _judge_missing(
@@ -205,9 +201,7 @@ def _read(file: Path) -> Iterator[Judgment]:
 
 def _write(file: Path, judgments: Iterable[Judgment]) -> None:
     """Replace the file atomically."""
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    unfinished.write_text("".join(map(_to_line, judgments)), encoding="utf-8")
-    os.replace(unfinished, file)
+    write_text(file, "".join(map(_to_line, judgments)))
 
 
 def format_outcomes(items: Sequence[Item], judgments: Sequence[Judgment]) -> str:

@@ -1,7 +1,6 @@
 """Human labels: good or bad with a reason, in a CSV file."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evals.items import Item, read_texts
+from tunesmith.files import write_files
 
 COLUMNS = ("id", "question", "answer", "label", "why")
 Key = tuple[str, ...]
@@ -98,11 +98,7 @@ class LabelFile:
     def _write(self, labels: dict[Key, Label]) -> None:
         """Replace the file atomically."""
         columns = dict.fromkeys([*COLUMNS, *(column for label in labels.values() for column in label.more)])
-        unfinished = self.file.with_name(f".{self.file.name}.unfinished")
-        with unfinished.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, list(columns), restval="")
+        with write_files() as open_file:
+            writer = csv.DictWriter(open_file(self.file), list(columns), restval="")
             writer.writeheader()
             writer.writerows({**dict(zip(COLUMNS, label, strict=False)), **label.more} for label in labels.values())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, self.file)

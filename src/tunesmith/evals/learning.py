@@ -11,6 +11,7 @@ from tunesmith.evals.comparison import compare_all
 from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
 from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, wilson
+from tunesmith.files import write_json, write_text
 from tunesmith.log import note
 from tunesmith.pages.plot import drawn
 from tunesmith.references import code_file
@@ -140,8 +141,8 @@ def write_curve(points: Sequence[Point], criterion: str, folder: Path) -> str:
         rows.append({"rows": point.rows or "0 (base)", "steps": point.steps, "eval loss": point.loss, **rate})
     text = f"{table(rows)}\n\n{advise(points, criterion)}\n"
     content = [point._asdict() | {"pass_rate": point.rate._asdict() if point.passes else None} for point in points]
-    (folder / "curve.json").write_text(json.dumps({"advice": advise(points, criterion), "points": content}))
-    (folder / "curve.md").write_text(text, encoding="utf-8")
+    write_json(folder / "curve.json", {"advice": advise(points, criterion), "points": content}, indent=None)
+    write_text(folder / "curve.md", text)
     _plot(points, criterion, folder / "curve.png")
     return text
 

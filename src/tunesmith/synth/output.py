@@ -4,13 +4,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TextIO
 
-from filelock import FileLock, Timeout
-
 from tunesmith.errors import RunError
+from tunesmith.files import hash_file, hold_lock
 from tunesmith.log import note
 
 
@@ -48,7 +46,9 @@ class Output:
             return
         if not complete:
             note(f"{self.num_rows:,} rows so far: {self.file}")
-        hashes = [_hash(file) for file in (self.file, _part(self.file)) if file.exists()]  # a kill may come between
+        hashes = [
+            hash_file(file).hex() for file in (self.file, _part(self.file)) if file.exists()
+        ]  # a kill may come between
         _part(self.record).write_text(json.dumps({"written": hashes}), encoding="utf-8")
         for file in (self.record, self.file, self.rejected):
             os.replace(_part(file), file)
@@ -63,35 +63,29 @@ def open_output(name: str) -> Iterator[Output]:
     """
     file = Path(name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(f"{file}.lock", timeout=0):
-            _require_unedited(file)
-            output = Output(file)
-            complete = False
-            try:
-                yield output
-                complete = True
-            finally:
-                if output.num_rows or output.num_rejected:
-                    output.finish(complete=complete)
-    except Timeout:
-        raise RunError(f"another process writes {file}; wait for it, or set `generate.output`") from None
+    busy = f"another process writes {file}; wait for it, or set `generate.output`"
+    with hold_lock(file.with_name(f"{file.name}.lock"), busy):
+        _require_unedited(file)
+        output = Output(file)
+        complete = False
+        try:
+            yield output
+            complete = True
+        finally:
+            if output.num_rows or output.num_rejected:
+                output.finish(complete=complete)
 
 
 def _require_unedited(file: Path) -> None:
     """Raise an error if the file is not as a run wrote it."""
     record = file.with_suffix(".record.json")
     known = json.loads(record.read_text(encoding="utf-8"))["written"] if record.exists() else []
-    if file.exists() and _hash(file) not in known:
+    if file.exists() and hash_file(file).hex() not in known:
         raise RunError(f"{file} is not as `generate` wrote it; move it away, or set `generate.output` to another file")
 
 
 def _part(file: Path) -> Path:
     return file.with_name(f"{file.name}.part")
-
-
-def _hash(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()
 
 
 def _count_lines(file: Path) -> int:

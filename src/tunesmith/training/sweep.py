@@ -4,7 +4,6 @@ Each trial has a process of its own, although starting one takes some seconds: a
 failure, the random state is that of a run by itself, and a trial that is killed does not take the sweep with it.
 """
 
-import json
 import math
 import multiprocessing
 import os
@@ -22,6 +21,7 @@ import yaml
 
 from tunesmith.config.trials import Trial
 from tunesmith.errors import INTERRUPTED, RunError, UserError
+from tunesmith.files import write_json_lines, write_text
 from tunesmith.log import note, padded
 from tunesmith.sections import Config
 from tunesmith.sections.tracking import without_secrets
@@ -178,14 +178,14 @@ def write_table(trials: list[Trial], reasons: dict[str, str], output: Path) -> s
     results = [result(trial) | ({"status": reasons[trial.name]} if trial.name in reasons else {}) for trial in trials]
     judge = "loss" if all(item["eval_loss"] is None for item in results) else "eval_loss"
     results.sort(key=lambda item: (item["status"] != FINISHED, _rank(item[judge]), _rank(item["loss"])))
-    (output / "sweep.jsonl").write_text("".join(json.dumps(item, default=str) + "\n" for item in results))
+    write_json_lines(output / "sweep.jsonl", results)
     lines = [table(results)]
     if judge == "loss":
         lines.append("Sorted by training loss: nothing was held out. `val_set_size: 0.05` gives a fairer judge.")
     if len({str(RunRecord(trial.output / "run").about().get("prepared")) for trial in trials} - {"None"}) > 1:
         lines.append("The trials differ in their prepared data: losses on different tokens do not compare.")
     text = "\n\n".join(lines) + "\n"
-    (output / "sweep.md").write_text(text)
+    write_text(output / "sweep.md", text)
     return text
 
 

@@ -3,13 +3,12 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tunesmith.errors import RunError
+from tunesmith.files import hold_lock
 from tunesmith.sections import TrainingSection
 from tunesmith.training.record.checkpoints import find_checkpoint, remove_broken, whole_checkpoints
 from tunesmith.training.record.run_record import RunRecord
@@ -35,21 +34,19 @@ def only_writer(folder: Path, what: str, world: World) -> Iterator[None]:
         return
     if folder.exists() and not folder.is_dir():
         raise RunError(f"`output_dir: {folder}` is a file; choose a folder")
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"another process trains {what} in {folder}; wait for it, or set another --output-dir") from None
-    except OSError as error:
-        raise RunError(f"`output_dir: {folder}` cannot be written: {error.strerror}") from None
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
-        with suppress(OSError):
-            folder.rmdir()  # if nothing was written
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            busy = f"another process trains {what} in {folder}; wait for it, or set another --output-dir"
+            stack.enter_context(hold_lock(folder / LOCK, busy))
+        except OSError as error:
+            raise RunError(f"`output_dir: {folder}` cannot be written: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            (folder / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()  # if nothing was written
 
 
 def starting_point(training: TrainingSection, *, resume: bool, overwrite: bool) -> Path | None:

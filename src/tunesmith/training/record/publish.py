@@ -11,6 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from tunesmith import __version__
 from tunesmith.errors import RunError
+from tunesmith.files import write_text
 from tunesmith.hub import is_offline, is_reachable
 from tunesmith.log import note
 from tunesmith.sections import Config, TrackingSection
@@ -64,7 +65,7 @@ def publish(config: Config, record: RunRecord) -> None:
     tracking, output = config.tracking, record.folder.parent
     if not tracking.hub_model_id:
         return
-    (output / "README.md").write_text(model_card(without_secrets(config.values), record), encoding="utf-8")
+    write_text(output / "README.md", model_card(without_secrets(config.values), record))
     try:
         HfApi(os.environ.get("HF_ENDPOINT")).upload_folder(
             repo_id=tracking.hub_model_id,

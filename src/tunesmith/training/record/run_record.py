@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tunesmith.files import append_json_line, write_json, write_text
 from tunesmith.pages.plot import drawn
 
 PACKAGES = ("tunesmith", "torch", "transformers", "peft", "datasets", "accelerate", "tokenizers", "bitsandbytes")
@@ -39,7 +40,7 @@ class RunRecord:
     def start(self, values: dict[str, Any], about: dict[str, Any]) -> None:
         """Write the config, and `run.json` with the versions and what is said in `about`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.config_file.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_text(self.config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
         self.update(
             about
             | {
@@ -60,11 +61,7 @@ class RunRecord:
 
     def update(self, changes: dict[str, Any]) -> None:
         """Change entries of `run.json`."""
-        file = self.folder / "run.json"
-        text = json.dumps(self.about() | changes, indent=1)
-        unfinished = file.with_suffix(".tmp")
-        unfinished.write_text(text)
-        unfinished.replace(file)
+        write_json(self.folder / "run.json", self.about() | changes)
 
     @contextmanager
     def failure_noted(self, is_main: bool) -> Iterator[None]:
@@ -85,21 +82,18 @@ class RunRecord:
 
     def add_metrics(self, entry: dict[str, Any]) -> None:
         """Append one line of metrics."""
-        with self.metrics_file.open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        append_json_line(self.metrics_file, entry)
 
     def add_sample(self, entry: dict[str, Any]) -> None:
         """Append what the model answered to a held-out prompt."""
-        with (self.folder / "samples.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        append_json_line(self.folder / "samples.jsonl", entry)
 
     def forget_after(self, step: int) -> None:
         """Drop metrics and samples of steps after `step`: a run that resumes from there does them again."""
         for file in (self.metrics_file, self.folder / "samples.jsonl"):
             if file.exists():
                 lines = [line for line in file.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
-                kept = [line for line in lines if json.loads(line)["step"] <= step]
-                file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+                write_text(file, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
 
     def plot(self) -> Path | None:
         """Draw the losses against the steps; None when there are none yet."""

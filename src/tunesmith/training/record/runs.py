@@ -12,6 +12,7 @@ import psutil
 import yaml
 
 from tunesmith.config.yaml_source import Loader
+from tunesmith.files import write_text
 from tunesmith.pages.page import standalone
 from tunesmith.training.record.run_record import RunRecord
 
@@ -123,7 +124,7 @@ def write_page(runs: Sequence[Run], path: Path) -> None:
         ],
         "differences": differences(runs),
     }
-    path.write_text(standalone("tunesmith.training.record", "runs", "Runs", content), encoding="utf-8")
+    write_text(path, standalone("tunesmith.training.record", "runs", "Runs", content))
 
 
 def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
