@@ -16,8 +16,8 @@ LAYERS = [
     {"sections"},
     {"references", "hub"},
     {"assertions"},
-    {"data"},
     {"objectives"},
+    {"data"},
     {"config"},
     {"checks", "modeling", "planning", "pytest_plugin", "api"},
     {"training", "generation"},
@@ -53,7 +53,12 @@ def imported(tree: ast.AST) -> list[str]:
 
 def at_import(tree: ast.Module) -> list[ast.stmt]:
     """Return the statements that run when the module is imported; those for type checkers alone are left out."""
-    return [node for node in tree.body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return [
+        node
+        for node in tree.body
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
 
 
 @every_file

@@ -26,7 +26,7 @@ def told(capsys, *keys):
 def test_a_key(capsys):
     assert told(capsys, "--learning-rate") == (
         "learning_rate (section training)\n"
-        "  Highest learning rate. 2e-4 suits LoRA, 1e-5 to 2e-5 full fine-tuning.\n"
+        "  Peak learning rate. 2e-4 suits LoRA, 1e-5 to 2e-5 full fine-tuning.\n"
         "  takes     number, above 0\n"
         "  default   required\n"
         "  example   learning_rate: 0.0002\n"

@@ -116,7 +116,7 @@ def test_no_file_is_an_error_of_usage(capsys):
     [
         ("", "a.yml is empty; start from a file in examples/"),
         ("base_model: x\n\tdatasets: y\n", "a.yml:2:1: a tab; YAML is indented with spaces"),
-        ("- a\n", "a.yml: expected `key: value` lines, found list"),
+        ("- a\n", "a.yml: expected `key: value` lines, found a list"),
     ],
 )
 def test_a_file_that_is_no_config(call, tmp_path, content, expected):
@@ -127,7 +127,10 @@ def test_a_file_that_is_no_config(call, tmp_path, content, expected):
 def test_a_folder_that_is_no_run(call, tmp_path):
     code, _, err = call(tmp_path)
     assert code == 2
-    assert err == f"error: {tmp_path} holds no adapter_config.json and no config.json: it is no adapter and no model\n"
+    assert (
+        err
+        == f"error: {tmp_path} has no adapter_config.json and no config.json: it is neither an adapter nor a model\n"
+    )
 
 
 def test_a_folder_of_yaml_files_lists_them(call, tmp_path, write_config):

@@ -16,7 +16,7 @@ def entry(**keys):
     ("changes", "expected"),
     [
         ({"val_set_size": 0.1, **TEST}, "`val_set_size: 0.1` and `test_datasets`: use only one"),
-        ({"min_sample_len": 300}, "`min_sample_len: 300` must not be over `sequence_len: 256`"),
+        ({"min_sample_len": 300}, "`min_sample_len: 300` must not be above `sequence_len: 256`"),
         ({"streaming": True}, "`streaming: true` needs `max_steps`"),
         (
             {"streaming": True, "max_steps": 5, "val_set_size": 0.1},
@@ -38,7 +38,7 @@ def entry(**keys):
         ({"pretrain_multipack_attn": False}, "`pretrain_multipack_attn` takes true only"),
         (
             {"deepspeed": {"zero_optimization": {"stage": 2}}, "fsdp": ["full_shard"]},
-            "`deepspeed` and `fsdp`: use only one; both split the model over GPUs",
+            "`deepspeed` and `fsdp`: use only one; both shard the model",
         ),
         (
             {"deepspeed": "a.json", "fsdp_config": {"offload_params": True}},
@@ -88,7 +88,7 @@ def test_keys_that_do_not_go_together_are_refused(tmp_path, write_config, change
         ),
         (
             {"fsdp_final_state_dict_type": "SHARDED_STATE_DICT"},
-            "`fsdp_final_state_dict_type`: ignored: the result is always saved whole",
+            "`fsdp_final_state_dict_type`: ignored: the final model is always saved completely",
         ),
         (
             {"streaming_multipack_buffer_size": 100},

@@ -48,7 +48,7 @@ def test_arguments_change_the_config_of_a_folder(run_folder):
 
 
 def test_a_folder_without_weights_or_record_is_refused(run_folder, tmp_path):
-    with pytest.raises(ConfigError, match=r"it is no adapter and no model"):
+    with pytest.raises(ConfigError, match=r"it is neither an adapter nor a model"):
         load_folder(str(run_folder / "run"))
     bare = tmp_path / "bare"
     bare.mkdir()

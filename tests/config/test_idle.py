@@ -50,28 +50,26 @@ from tunesmith.errors import ConfigError
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca", "field_messages": "m", "chat_template": "chatml"}]},
-            "`datasets.0.chat_template`: ignored: `type: alpaca` does not read it\n"
-            "`datasets.0.field_messages`: ignored: `type: alpaca` does not read it",
+            "`datasets.0.field_messages`, `datasets.0.chat_template`: ignored: `type: alpaca` does not read it",
         ),
         (
             {"datasets": [{"path": "a", "type": "alpaca"}], "chat_template": "chatml", "eot_tokens": ["x"]},
-            "`chat_template`, `eot_tokens`: ignored: no dataset is laid out by a chat template",
+            "`chat_template`, `eot_tokens`: ignored: no dataset uses a chat template",
         ),
         (
             {"default_system_message": "Be brief."},
-            "`default_system_message`: ignored: only `type: sharegpt` reads it",
+            "`default_system_message`: ignored: only with `type: sharegpt`",
         ),
         (
             {"datasets": [{"path": "a", "type": "completion"}], "train_on_inputs": True},
-            "`train_on_inputs`: ignored: the rows have no prompt that could be left out",
+            "`train_on_inputs`: ignored: the rows have no prompt to mask",
         ),
         (
             {
                 "rl": "dpo",
                 "datasets": [{"path": "a", "type": "chatml.intel", "train_on_eos": "all", "roles": {"a": ["b"]}}],
             },
-            "`datasets.0.roles`: ignored: `type: chatml.intel` does not read it\n"
-            "`datasets.0.train_on_eos`: ignored: `type: chatml.intel` does not read it",
+            "`datasets.0.roles`, `datasets.0.train_on_eos`: ignored: `type: chatml.intel` does not read it\n",
         ),
         (
             {"revision_of_model": "v1"},
@@ -79,7 +77,7 @@ from tunesmith.errors import ConfigError
         ),
         (
             {"datasets": [{"path": __file__, "type": "completion", "name": "en", "data_files": "x", "split": "test"}]},
-            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is one file",
+            "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is a single file",
         ),
     ],
 )

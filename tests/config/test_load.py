@@ -43,7 +43,7 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("fix_untrained_tokens: -1",
          "a.yml:6:1: `fix_untrained_tokens` expects a list or must be at least 0, found -1"),
         ("val_set_size: 1.5",
-         "a.yml:6:1: `val_set_size` is a share up to 1, or a whole number of rows; found 1.5"),
+         "a.yml:6:1: `val_set_size` is a fraction up to 1, or a whole number of rows; found 1.5"),
         ("lora_target_modules: {a: [null, true]}",
          "a.yml:6:1: `lora_target_modules` expects a list or text, found {a: [null, true]}"),
         ("lr: 1", "a.yml:6:1: unknown key `lr`; did you mean `learning_rate`?"),
@@ -84,11 +84,10 @@ def test_a_misspelt_key_of_a_dataset_is_found_with_its_line(tmp_path):
 
 
 def test_keys_that_must_be_there_are_all_named(tmp_path):
-    assert message(tmp_path, "seed: 1").splitlines() == [
-        "a.yml: `base_model` is missing",
-        "a.yml: `datasets` is missing",
-        "a.yml: `learning_rate` is missing",
-    ]
+    model, data, rate = message(tmp_path, "seed: 1").splitlines()
+    assert model.startswith("a.yml: `base_model` is missing; set a Hub repository or a folder, such as ")
+    assert data.startswith("a.yml: `datasets` is missing; add the data to train on, such as ")
+    assert rate == "a.yml: `learning_rate` is missing; set `learning_rate: 2e-4` for LoRA, 2e-5 for full fine-tuning"
 
 
 def test_an_empty_list_of_datasets_is_refused(tmp_path):

@@ -25,7 +25,10 @@ def checked(folder, **keys):
     [
         ({"attn_implementation": "flash"}, "`attn_implementation: flash` is unknown; known are sdpa, eager, flash_att"),
         ({"attn_implementation": "spda"}, "did you mean `sdpa`?"),
-        ({"model_type": "AutoModelForSequenceClassification"}, "is no causal language model; remove it, or name one"),
+        (
+            {"model_type": "AutoModelForSequenceClassification"},
+            "`type_of_model: AutoModelForSequenceClassification` is not a causal language model; remove it, or name",
+        ),
         ({"experts_implementation": "grouped"}, "`experts_implementation: grouped` is unknown; known are eager, batch"),
         ({"float16": True, "bf16": True}, "`float16: true` and `bf16: true`: use only one"),
         ({"float16": True, "fp16": True}, "`float16: true` and `fp16: true`: use only one"),
@@ -56,7 +59,7 @@ def checked(folder, **keys):
         ),
         (
             {"adapter": "lora", "lora_r": 8, "lora_target_modules": ".*q_proj", "peft_layers_to_transform": [1]},
-            "`peft_layers_to_transform` needs a list, found `lora_target_modules: .*q_proj`",
+            "`peft_layers_to_transform` needs a list, not `lora_target_modules: .*q_proj`; or name the blocks in",
         ),
         (
             LORA | {"unfrozen_parameters": ["lm_head"]},
@@ -72,20 +75,26 @@ def checked(folder, **keys):
         ),
         (
             {"unfrozen_parameters": ["lm_head.weight$[:10]"], "weight_decay": 0.1},
-            "`weight_decay: 0.1` would shrink the rows that `lm_head.weight$[:10]` leaves out; set `weight_decay: 0`",
+            "`weight_decay: 0.1` would also shrink the rows outside `lm_head.weight$[:10]`; set `weight_decay: 0`",
         ),
         ({"lisa_n_layers": 4}, "`lisa_n_layers: 4` needs `lisa_step_interval`"),
         ({"lisa_step_interval": 4}, "`lisa_step_interval: 4` needs `lisa_n_layers`"),
         ({"relora": True, "jagged_restart_steps": 100}, "`relora: true` needs `adapter`"),
         (LORA | {"relora": True}, "`relora: true` needs `jagged_restart_steps`"),
-        (RELORA | {"peft_use_dora": True}, "which `peft_use_dora` makes others of; remove one"),
-        (RELORA | {"lora_modules_to_save": ["lm_head"]}, "which `lora_modules_to_save` makes others of; remove one"),
-        (RELORA | {"peft_init_lora_weights": "gaussian"}, "`relora: true` and `peft_init_lora_weights: gaussian`"),
+        (
+            RELORA | {"peft_use_dora": True},
+            "`peft_use_dora: true` and `relora: true`: use only one; ReLoRA merges plain low-rank updates",
+        ),
+        (
+            RELORA | {"lora_modules_to_save": ["lm_head"]},
+            "`lora_modules_to_save: [lm_head]` and `relora: true`: use only one; ReLoRA merges plain low-rank updates",
+        ),
+        (RELORA | {"peft_init_lora_weights": "gaussian"}, "`peft_init_lora_weights: gaussian` and `relora: true`:"),
         (
             RELORA | {"load_best_model_at_end": True, "val_set_size": 0.1},
             "`relora: true` and `load_best_model_at_end: true`",
         ),
-        (LORA | {"peft_layer_replication": [[0, 2]]}, "so that the adapter cannot be merged"),
+        (LORA | {"peft_layer_replication": [[0, 2]]}, "so the adapter cannot be merged"),
     ],
 )
 def test_keys_that_do_not_go_together(tmp_path, keys, words):

@@ -52,9 +52,10 @@ def test_the_old_name_of_beta_is_taken(tmp_path, write_config):
         ({"train_on_inputs": True}, "`train_on_inputs`: ignored: answers are compared"),
         ({"kto_desirable_weight": 2.0}, "`kto_desirable_weight`: ignored: only `rl: kto` reads it"),
         (
-            {"rl": "orpo", "dpo_label_smoothing": 0.1},
+            {"dpo_loss_type": ["hinge"], "dpo_label_smoothing": 0.1},
             "`dpo_label_smoothing`: ignored: the loss does not read it",
         ),
+        ({"rl": "orpo", "dpo_label_smoothing": 0.1}, "`dpo_label_smoothing`: ignored: only `rl: dpo` reads it"),
         ({"rl": None, "rl_beta": 0.2}, "`rl_beta`: ignored: there is no `rl`"),
         ({"precompute_ref_log_probs": True}, "`precompute_ref_log_probs`: ignored"),
     ],

@@ -134,12 +134,15 @@ def test_redirects_are_followed_from_https_to_https(https, path):
         ("/none.yml", "the server answers 404 Not Found"),
         ("/page", "is a web page, not YAML; name the raw file"),
         ("/page.yml", "is a web page, not YAML; name the raw file"),
-        ("/large", "is larger than 1,000,000 bytes: it is no config"),
-        ("/endless", "is larger than 1,000,000 bytes: it is no config"),
-        ("/short", f"the answer broke off after {len(GOOD)} bytes; try again"),
+        ("/large", "is larger than 1,000,000 bytes: it is not a config"),
+        ("/endless", "is larger than 1,000,000 bytes: it is not a config"),
+        ("/short", f"the answer ended after {len(GOOD)} bytes; try again"),
         ("/loop", "more than 5 redirects"),
-        ("/redirect/http://example.com/a.yml", "leads to http://example.com/a.yml: a config is read by https:// only"),
-        ("/redirect/file:///etc/passwd", "leads to file:///etc/passwd: a config is read by https:// only"),
+        (
+            "/redirect/http://example.com/a.yml",
+            "leads to http://example.com/a.yml: a config is read from https:// only",
+        ),
+        ("/redirect/file:///etc/passwd", "leads to file:///etc/passwd: a config is read from https:// only"),
     ],
 )
 def test_what_is_no_config_is_refused(https, path, expected):
@@ -164,15 +167,15 @@ def bomb(first: bytes, layer: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"\x89PNG\r\n\x1a\n\xff", "byte 0 is not UTF-8: it is no YAML file"),
+        (b"\x89PNG\r\n\x1a\n\xff", "byte 0 is not UTF-8: it is not a YAML file"),
         (b"a: x\0y", "character '\\x00' at position 4 is not YAML"),
-        (b"just words", "expected `key: value` lines, found str"),
-        (b"- a", "expected `key: value` lines, found list"),
+        (b"just words", "expected `key: value` lines, found text"),
+        (b"- a", "expected `key: value` lines, found a list"),
         (b"", "is empty; start from a file in examples/"),
-        (b"a: " + b"[" * 5000, "nested too deeply, or an alias (`*name`) holds itself or too much"),
-        (b"a: &a [*a]", "nested too deeply, or an alias (`*name`) holds itself or too much"),
-        (bomb(b"[1]", b"%s"), "nested too deeply, or an alias (`*name`) holds itself or too much"),
-        (bomb(b"{k: 1}", b"\n  <<: %s"), "nested too deeply, or an alias (`*name`) holds itself or too much"),
+        (b"a: " + b"[" * 5000, "nested too deeply, or an alias (`*name`) contains itself or too many values"),
+        (b"a: &a [*a]", "nested too deeply, or an alias (`*name`) contains itself or too many values"),
+        (bomb(b"[1]", b"%s"), "nested too deeply, or an alias (`*name`) contains itself or too many values"),
+        (bomb(b"{k: 1}", b"\n  <<: %s"), "nested too deeply, or an alias (`*name`) contains itself or too many values"),
     ],
 )
 def test_content_that_is_no_mapping_or_a_trap_is_refused(https, content, expected):
@@ -183,7 +186,7 @@ def test_content_that_is_no_mapping_or_a_trap_is_refused(https, content, expecte
 def test_an_answer_that_trickles_is_given_up_in_time(https, monkeypatch):
     monkeypatch.setattr(remote, "SECONDS", 0.5)
     began = time.perf_counter()
-    assert "no whole answer in 0.5 s" in fault(f"{https.url}/slow")
+    assert "no complete answer in 0.5 s" in fault(f"{https.url}/slow")
     assert time.perf_counter() - began < 3
 
 
@@ -195,13 +198,13 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(https, monkeypatch, tm
 
 @pytest.mark.parametrize("url", ["http://localhost/a.yml", "file:///etc/passwd", "ftp://localhost/a.yml"])
 def test_other_addresses_are_refused(url):
-    assert fault(url) == f"{url}: a config is read by https:// only"
+    assert fault(url) == f"{url}: a config is read from https:// only"
 
 
 def test_a_host_that_does_not_answer_or_exist_is_named():
-    assert "cannot be had" in fault("https://localhost:1/a.yml")
-    assert "cannot be had" in fault("https://no-such-host.invalid/a.yml")
-    assert "cannot be had" in fault("https://localhost:port/a.yml")
+    assert "could not be downloaded" in fault("https://localhost:1/a.yml")
+    assert "could not be downloaded" in fault("https://no-such-host.invalid/a.yml")
+    assert "could not be downloaded" in fault("https://localhost:port/a.yml")
 
 
 ENTRY = "  - path: some-org/some-rows\n"
@@ -330,7 +333,7 @@ def test_the_command_takes_an_address_and_the_flag(https, tmp_path):
     command = [sys.executable, "-m", "tunesmith.cli.config", f"{https.url}/reach.yml"]
     refused = subprocess.run(command, capture_output=True, text=True)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "may not open what is neither on the Hub nor at https://; --allow-local-paths lets it" in refused.stderr
+    assert "may not open what is neither on the Hub nor at https://; --allow-local-paths allows it" in refused.stderr
     allowed = subprocess.run([*command, "--allow-local-paths", "--seed", "7"], capture_output=True, text=True)
     assert (allowed.returncode, allowed.stderr) == (0, "")
     assert f"# {https.url}/reach.yml:3" in allowed.stdout

@@ -24,9 +24,15 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
         ({"chat_template": "jinja"}, "`chat_template: jinja` needs `chat_template_jinja`"),
         ({"lora_r": None}, "`adapter: lora` needs `lora_r` or `lora_model_dir`; `lora_r: 16` is a good start"),
         ({"adapter": "qlora"}, "`adapter: qlora` needs `load_in_4bit: true`"),
-        ({**QLORA, "load_in_8bit": True}, "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`"),
-        ({**FULL, "load_in_4bit": True}, "quantised weights cannot be trained; set `adapter: qlora`"),
-        ({**FULL, "load_in_8bit": True}, "quantised weights cannot be trained; set `adapter: qlora`"),
+        ({**QLORA, "load_in_8bit": True}, "`load_in_8bit: true` and"),
+        (
+            {**FULL, "load_in_4bit": True},
+            "bit: true` needs `adapter`; quantized weights cannot be trained. Set `adapter: qlora`",
+        ),
+        (
+            {**FULL, "load_in_8bit": True},
+            "bit: true` needs `adapter`; quantized weights cannot be trained. Set `adapter: qlora`",
+        ),
         ({"adapter": None, "lora_model_dir": "x"}, "`lora_model_dir: x` needs `adapter`"),
         ({"lora_target_modules": "q.*"}, "`lora_target_linear: true` and the regular expression `q.*`: use only one"),
         (
@@ -59,7 +65,7 @@ FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
         ),
         (
             {"lora_target_linear": None, "lora_target_modules": "(q_proj"},
-            "`lora_target_modules: (q_proj` is no regular expression: missing ), unterminated subpattern",
+            "`lora_target_modules: (q_proj` is not a regular expression: missing ), unterminated subpattern at",
         ),
         ({"eval_steps": 2}, "`eval_steps: 2.0` needs rows to evaluate on; set `val_set_size: 0.05`"),
         ({"early_stopping_patience": 2}, "`early_stopping_patience: 2` needs rows to evaluate on"),

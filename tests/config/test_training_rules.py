@@ -87,9 +87,18 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
             {"metric_for_best_model": "bleu", **EVAL},
             "`metric_for_best_model: bleu` is not measured; known are eval_loss, ",
         ),
-        ({**BEST, "save_steps": 10, "eval_steps": 4}, "found `save_steps: 10` and `eval_steps: 4`"),
-        ({**BEST, "save_steps": 10}, "found `save_steps: 10` and `eval_strategy: epoch`"),
-        ({**BEST, "evals_per_epoch": 2}, "found `save_strategy: epoch` and `evals_per_epoch: 2`"),
+        (
+            {**BEST, "save_steps": 10, "eval_steps": 4},
+            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_steps: 10` and `eval_steps: 4`",
+        ),
+        (
+            {**BEST, "save_steps": 10},
+            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_steps: 10` and",
+        ),
+        (
+            {**BEST, "evals_per_epoch": 2},
+            "`load_best_model_at_end: true` needs an evaluation at each save, not `save_strategy: epoch` and",
+        ),
         (
             {"cosine_min_lr_ratio": 0.1, "lr_scheduler": "linear"},
             "`cosine_min_lr_ratio: 0.1` needs `lr_scheduler: cosine`, `lr_scheduler: rex` or `jagged_restart_steps`",
@@ -101,7 +110,7 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ({"cosine_constant_lr_ratio": 0.8}, "`cosine_constant_lr_ratio: 0.8` needs `cosine_min_lr_ratio`"),
         (
             {"jagged_restart_steps": 10, "jagged_restart_warmup_steps": 8, "jagged_restart_anneal_steps": 4},
-            "`jagged_restart_steps: 10` leaves no room for `jagged_restart_warmup_steps: 8` and "
+            "`jagged_restart_steps: 10` is too short for `jagged_restart_warmup_steps: 8` and "
             "`jagged_restart_anneal_steps: 4`",
         ),
         (

@@ -88,7 +88,7 @@ def test_all_faults_of_the_sweep_file_are_told_with_their_lines(sweep, tmp_path)
         )
     file = tmp_path / "sweep.yml"
     assert str(error.value).splitlines() == [
-        f"{file}:1:14: `output_dir` can't be swept: each trial has a folder below it",
+        f"{file}:1:14: `output_dir` can't be swept: each trial has a folder in it",
         f"{file}:2:1: `lora_r` has no values; give a list, or remove it",
         f"{file}:3:1: `evaluation` is a mapping; write `evaluation.max_rows: [...]`",
         f"{file}:4:1: `_` takes a list of mappings, such as `- {{lora_r: 8, lora_alpha: 16}}`",
@@ -123,7 +123,7 @@ def test_a_fault_of_the_file_is_told_once(sweep, tmp_path):
 
 def test_a_sweep_does_not_begin_with_the_checkpoint_of_another_run(sweep):
     with pytest.raises(
-        ConfigError, match="remove `resume_from_checkpoint`: a sweep goes on from the checkpoints of its"
+        ConfigError, match="remove `resume_from_checkpoint`: a sweep resumes from the checkpoints of its"
     ):
         sweep("seed: [1, 2]\n", "--resume-from-checkpoint", "out/checkpoint-3")
 
@@ -140,7 +140,7 @@ def test_a_place_that_the_file_does_not_have_is_a_fault(sweep):
         ("sdp_attention: [true, true]", "are the same run"),
         ("learning_rate: [1e-4, 0.0001]", "are the same run"),
         ("save_total_limit: [4, null]", "trials save_total_limit=4 and save_total_limit=null are the same run"),
-        ("hub_model_id: [me/x]\nseed: [1, 2]", "push to the same place, `hub_model_id: me/x`"),
+        ("hub_model_id: [me/x]\nseed: [1, 2]", "push to the same repository, `hub_model_id: me/x`"),
     ],
 )
 def test_trials_that_would_be_the_same_are_a_fault(text, why, sweep):
@@ -151,9 +151,9 @@ def test_trials_that_would_be_the_same_are_a_fault(text, why, sweep):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("eval_sample_packing_size: [1, 2]", r"sweep.yml:1:28: `eval_sample_packing_size: 1` would change nothing: "),
-        ("lr_div_factor: [5, 10]", r"`lr_div_factor: 5` would change nothing: only with `lr_scheduler: one_cycle`"),
-        ("datasets.0.text_column: [a, b]", r"`datasets.0.text_column: a` would change nothing: `type: chat_template`"),
+        ("eval_sample_packing_size: [1, 2]", r"sweep.yml:1:28: `eval_sample_packing_size: 1` would be ignored: "),
+        ("lr_div_factor: [5, 10]", r"`lr_div_factor: 5` would be ignored: only with `lr_scheduler: one_cycle`"),
+        ("datasets.0.text_column: [a, b]", r"`datasets.0.text_column: a` would be ignored: `type: chat_template`"),
         ("optimizer: [adamw_torch, sgd]\nadam_beta1: [0.8]", r"2:14: .*no such argument \(trial optimizer=sgd,.*\)$"),
     ],
 )

@@ -21,11 +21,11 @@ def message(tmp_path, content: str | bytes) -> str:
     [
         ("", "a.yml is empty; start from a file in examples/"),
         ("# only a comment\n", "a.yml is empty; start from a file in examples/"),
-        ("- a\n- b\n", "a.yml: expected `key: value` lines, found list"),
-        ("just words", "a.yml: expected `key: value` lines, found str"),
+        ("- a\n- b\n", "a.yml: expected `key: value` lines, found a list"),
+        ("just words", "a.yml: expected `key: value` lines, found text"),
         (b"base_model: \xe4", "a.yml: byte 12 is not UTF-8; save the file as UTF-8"),
         ("a:\n\tb: 1\n", "a.yml:2:1: a tab; YAML is indented with spaces"),
-        ("a: 1\nb: 2\na: 3\n", "a.yml:3:1: `a` stands twice; first on line 1"),
+        ("a: 1\nb: 2\na: 3\n", "a.yml:3:1: `a` is set twice; first on line 1"),
         ("a: 1\n---\nb: 1\n", "a.yml:2:1: expected a single document in the stream, but found another document"),
         ("a: *b\n", "a.yml:1:4: found undefined alias 'b'"),
         ("a: 1\nlora_r 8\nb: 2\n", "a.yml:2:1: a key needs `: ` after it"),
@@ -35,12 +35,12 @@ def message(tmp_path, content: str | bytes) -> str:
         ("d:\n  - p: 1\n   t: 2\n", "a.yml:3:4: indented differently from the line above"),
         ("a: b: c\n", "a.yml:1:5: a second `: ` in one line; put the value in quotes"),
         ("a: [1\n", "a.yml:1:4: the bracket is not closed, or a comma is missing"),
-        ("a: [1]]\n", "a.yml:1:7: `]` closes nothing"),
+        ("a: [1]]\n", "a.yml:1:7: `]` has no opening bracket"),
         ("b: 1\na: 'x\nc: 1\n", "a.yml:2:4: the quote is not closed"),
         ("a: 'it's'\n", "a.yml:1:8: text after the end of the value; put all of it in quotes"),
-        ("a: @x\n", "a.yml:1:4: a text that begins with `@` needs quotes"),
-        ("a: *.json\n", "a.yml:1:4: a text that begins with `*` or `&` needs quotes"),
-        ("a: {{ x }}\n", "a.yml:1:4: a text that begins with `{` needs quotes"),
+        ("a: @x\n", "a.yml:1:4: a text that starts with `@` needs quotes"),
+        ("a: *.json\n", "a.yml:1:4: a text that starts with `*` or `&` needs quotes"),
+        ("a: {{ x }}\n", "a.yml:1:4: a text that starts with `{` needs quotes"),
         ("a: x\0y\n", "a.yml: character '\\x00' at position 4 is not YAML"),
         (
             "a: !!python/name:os.system\n",
@@ -55,7 +55,7 @@ def test_a_file_that_is_no_config_is_named_with_its_fault(tmp_path, content, exp
 def test_every_key_that_stands_twice_is_reported_at_any_depth(tmp_path):
     text = "a: 1\na: 2\nb:\n  - c: 1\n    c: 2\n"
     assert message(tmp_path, text) == (
-        "a.yml:2:1: `a` stands twice; first on line 1\na.yml:5:5: `c` stands twice; first on line 4"
+        "a.yml:2:1: `a` is set twice; first on line 1\na.yml:5:5: `c` is set twice; first on line 4"
     )
 
 
@@ -65,7 +65,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_folder_is_refused_with_the_yaml_files_it_holds(tmp_path):
-    with pytest.raises(ConfigError, match=r"is a folder; it holds no \.yml file"):
+    with pytest.raises(ConfigError, match=r"is a folder; it has no \.yml file"):
         read(str(tmp_path))
     for name in ("b.yml", "a.yaml", "c.txt"):
         (tmp_path / name).touch()

@@ -69,7 +69,7 @@ def test_a_list_in_yaml_may_have_a_pattern_without_quotes(tmp_path, write_config
     [
         ("similarty", "has `similarty`; known are exact, json, similarity, chrf, `regex: PATTERN` and "),
         ("similarty", "did you mean `similarity`?"),
-        ("regex: (", "has `regex: (`, which is no regular expression: missing )"),
+        ("regex: (", "has `regex: (`, which is not a regular expression: missing )"),
         ({"rouge": 1}, "has `{'rouge': 1}`; known are exact"),
     ],
 )

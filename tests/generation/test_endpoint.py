@@ -312,7 +312,7 @@ def test_a_damaged_or_forbidden_cache_is_named(section, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"base_url": "localhost:8000"}, "expects an address"),
+        ({"base_url": "localhost:8000"}, "expects a URL"),
         ({"base_url": f"http://me:{KEY}@host/v1"}, "must not hold a key"),
         ({"base_url": f"http://host/v1?key={KEY}"}, "must not hold a key"),
         ({"base_url": None}, "remove `timeout`, or set `base_url`"),

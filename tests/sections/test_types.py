@@ -3,18 +3,12 @@
 import pytest
 
 from tunesmith.config.load import load
-from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.preference import TYPES as PREFERENCES
 from tunesmith.data.tokenizer import named_templates
 from tunesmith.errors import ConfigError
-from tunesmith.sections.types import MAPPING_KEYS, PREFERENCE_TYPES, TEMPLATES, TYPES
+from tunesmith.sections.types import TEMPLATES
 
 
 def test_the_names_are_those_that_data_has():
-    assert set(TYPES) == set(FORMATS)
-    assert {group: {*names, ""} for group, names in PREFERENCE_TYPES.items()} == {
-        group: set(names) for group, names in PREFERENCES.items()
-    }
     assert set(TEMPLATES) == set(named_templates())
 
 
@@ -33,14 +27,14 @@ def test_a_known_type_of_preferences_loads(tmp_path, write_config, name):
     [
         ({"type": "alpacca"}, 3, "`datasets.type: alpacca` is none of chat_template, "),
         ({"type": "alpacca"}, 3, "; did you mean `alpaca`?"),
-        ({"type": "chatml.intel"}, 3, "`datasets.type: chatml.intel` is for pairs of answers; set `rl: dpo`"),
+        ({"type": "chatml.intel"}, 3, "`datasets.type: chatml.intel` is for preference data; set `rl: dpo`"),
         ({"type": {"field_instuction": "q"}}, 4, "`field_instuction` in `datasets.type`; known are system_prompt, "),
         ({"type": {"field_instuction": "q"}}, 4, "; did you mean `field_instruction`?"),
         ({"chat_template": "chatmll"}, 2, "`chat_template: chatmll` is none of tokenizer_default, jinja, "),
         (
             {"type": "alpaca", "rl": "dpo"},
             3,
-            "`datasets.type: alpaca` is no layout for `rl: dpo`; known are chatml.",
+            "`datasets.type: alpaca` is not a type for `rl: dpo`; known are chatml.",
         ),
         (
             {"type": {"field_x": "q"}, "rl": "orpo"},
@@ -70,9 +64,3 @@ def test_an_unknown_name_is_found_with_its_line_among_all_faults(tmp_path, keys,
 def test_an_unknown_template_of_the_file_is_an_error_also_where_no_dataset_reads_it(tmp_path, write_config):
     with pytest.raises(ConfigError, match=r"`chat_template: chatmk` is none of .*did you mean `chatml`"):
         load(str(write_config(tmp_path, chat_template="chatmk", datasets=[{"path": "a", "type": "alpaca"}])))
-
-
-def test_a_mapping_has_the_keys_of_its_kind():
-    assert "field_instruction" in MAPPING_KEYS[""]
-    assert "field_rejected" in MAPPING_KEYS["dpo"]
-    assert "field_label" in MAPPING_KEYS["kto"]

@@ -11,11 +11,13 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 from tunesmith.cli.train import main
 from tunesmith.config.load import load
 from tunesmith.data.splits import prepare_splits
+from tunesmith.objectives import OBJECTIVES, find_objective
+from tunesmith.objectives.dpo import PAIR_LOSSES
+from tunesmith.objectives.objective import Completions
 from tunesmith.sections import PreferenceSection
 from tunesmith.sections.preference import PairLoss
 from tunesmith.training.collate import FlatCollator, Sequences
 from tunesmith.training.preference import PreferenceTrainer
-from tunesmith.training.preference_losses import PAIR_LOSSES, Answers, pair_loss
 
 FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None}
 DPO = {"rl": "dpo", "sample_packing": False}
@@ -66,7 +68,8 @@ def make_trainer(tiny_model, tokenizer, pref_config):
             args=TrainingArguments(output_dir=str(folder / "out"), use_cpu=True, report_to="none", disable_tqdm=True),
             train_dataset=rows,
             data_collator=FlatCollator(),
-            config=config,
+            objective=find_objective(config.data.rl),
+            section=config.preference,
         )
         return trainer, trainer.data_collator([rows[index] for index in range(len(rows))])
 
@@ -121,7 +124,7 @@ def test_the_losses_of_pairs_are_those_of_trl(name, make_trainer, trl_loss, tmp_
     move(trainer.model)
     trainer.model.train()
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected, rel=1e-4)
-    said = trainer.named(trainer.seen[0])
+    said = trainer.named(trainer.sums[0])
     assert said["reward_margin"] == pytest.approx(metrics["rewards/margins"][0], rel=1e-3)
     assert said["reward_accuracy"] == pytest.approx(metrics["rewards/accuracies"][0])
     ours = [document.input_ids for index in range(len(PAIRS)) for document in trainer.train_dataset[index]]
@@ -149,13 +152,13 @@ def test_the_loss_of_kto_is_that_of_trl(make_trainer, trl_loss, tmp_path):
     trainer, batch = make_trainer(tmp_path, rl="kto", shuffle_merged_datasets=False, **weights)
     move(trainer.model)
     assert trainer.compute_loss(trainer.model, batch).item() == pytest.approx(expected, rel=1e-4)
-    assert trainer.named(trainer.seen[0])["reward_margin"] == pytest.approx(metrics["rewards/margins"][0], rel=1e-3)
+    assert trainer.named(trainer.sums[0])["reward_margin"] == pytest.approx(metrics["rewards/margins"][0], rel=1e-3)
 
 
 def some_answers(seed):
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(2, 9, (5,), generator=generator)
-    return Answers(-2.0 * tokens * torch.rand(5, generator=generator), torch.zeros(5), tokens, torch.ones(5))
+    return Completions(-2.0 * tokens * torch.rand(5, generator=generator), torch.zeros(5), tokens, torch.ones(5))
 
 
 def test_the_losses_without_a_reference_are_those_of_trl():
@@ -163,30 +166,34 @@ def test_the_losses_without_a_reference_are_those_of_trl():
     from trl.experimental.orpo import ORPOTrainer
 
     good, bad = some_answers(0), some_answers(1)
-    means = good.logp / good.tokens, bad.logp / bad.tokens
-    likelihood = -good.logp.sum() / good.tokens.sum()
+    means = good.logp / good.num_tokens, bad.logp / bad.num_tokens
+    likelihood = -good.logp.sum() / good.num_tokens.sum()
     on_cpu = SimpleNamespace(device=torch.device("cpu"))
     cpo = SimpleNamespace(
         alpha=0.0, beta=2.0, simpo_gamma=0.7, loss_type="simpo", label_smoothing=0.0, accelerator=on_cpu
     )
     expected = CPOTrainer.cpo_loss(cpo, *means)[0].mean() + 0.4 * likelihood
     section = PreferenceSection(rl_beta=2.0, simpo_gamma=0.7, cpo_alpha=0.4)
-    assert torch.isclose(pair_loss("simpo", section, good, bad), expected)
+    assert torch.isclose(OBJECTIVES["simpo"].loss(good, bad, section, torch.zeros(())), expected)
     ratio = ORPOTrainer.odds_ratio_loss(SimpleNamespace(beta=0.3, accelerator=on_cpu), *means)[0].mean()
-    assert torch.isclose(pair_loss("orpo", PreferenceSection(orpo_alpha=0.3), good, bad), likelihood - ratio)
+    assert torch.isclose(
+        OBJECTIVES["orpo"].loss(good, bad, PreferenceSection(orpo_alpha=0.3), torch.zeros(())), likelihood - ratio
+    )
 
 
 def test_what_is_certain_has_finite_gradients():
     good = some_answers(0)._replace(logp=torch.zeros(5, requires_grad=True))
-    pair_loss("orpo", PreferenceSection(), good, some_answers(1)).backward()
+    OBJECTIVES["orpo"].loss(good, some_answers(1), PreferenceSection(), torch.zeros(())).backward()
     assert good.logp.grad.isfinite().all()
 
 
 def test_label_smoothing_is_that_of_conservative_dpo():
     good, bad = some_answers(0), some_answers(1)
-    margin = 0.1 * (good.ratio - bad.ratio)
+    margin = 0.1 * (good.log_ratio - bad.log_ratio)
     expected = -(0.8 * margin.sigmoid().log() + 0.2 * (-margin).sigmoid().log()).mean()
-    assert torch.isclose(pair_loss("dpo", PreferenceSection(dpo_label_smoothing=0.2), good, bad), expected)
+    assert torch.isclose(
+        OBJECTIVES["dpo"].loss(good, bad, PreferenceSection(dpo_label_smoothing=0.2), torch.zeros(())), expected
+    )
 
 
 @pytest.fixture(scope="module")
@@ -251,19 +258,20 @@ def test_the_reference_does_not_move(adapter, make_trainer, tiny_model, tmp_path
             model=model,
             args=trainer.args,
             data_collator=FlatCollator(),
-            config=load(str(tmp_path / "config.yml")),
+            objective=trainer.objective,
+            section=trainer.section,
         )
-    before = trainer._answers(trainer.model, batch)
-    assert torch.allclose(before.logp, before.reference, atol=1e-5)
+    before = trainer._complete(trainer.model, batch)
+    assert torch.allclose(before.logp, before.reference_logp, atol=1e-5)
     with torch.no_grad():
         for weight in trainer.model.parameters():
             if weight.requires_grad:
                 weight += 0.02 * torch.randn_like(weight)
-    after = trainer._answers(trainer.model, batch)
-    assert torch.allclose(after.reference, before.reference, atol=1e-5)
+    after = trainer._complete(trainer.model, batch)
+    assert torch.allclose(after.reference_logp, before.reference_logp, atol=1e-5)
     assert not torch.allclose(after.logp, before.logp, atol=1e-2)
     trainer.model.train()
-    assert trainer._answers(trainer.model, batch).logp.equal(after.logp)  # dropout is off
+    assert trainer._complete(trainer.model, batch).logp.equal(after.logp)  # dropout is off
     assert trainer.model.training
 
 

@@ -18,7 +18,7 @@ from tunesmith.log import note
 from tunesmith.sections import Config
 from tunesmith.world import detect_world
 
-OVERRIDES = """FILE may be an https:// address too; such a file may name files of this machine, and run code, only with
+OVERRIDES = """FILE may be an https:// address too; such a file may open files of this machine, and run code, only with
 --allow-local-paths. Any key can be set here: --learning-rate 1e-4, --lora_r=16, --datasets.0.path x.jsonl"""
 
 

@@ -1,4 +1,4 @@
-"""`tunesmith config`: what a file says once everything is resolved, and where each value comes from."""
+"""`tunesmith config`: the resolved config, and where each value comes from."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from tunesmith.sections import Config
 from tunesmith.sections.fields import FilePath
 from tunesmith.sections.locations import KeyPath
 
-SUMMARY = "Print the config as it is taken, as YAML, with the origin of each value; nothing is loaded or trained."
+SUMMARY = "Print the resolved config as YAML, with the origin of each value. Nothing is loaded or trained."
 EXAMPLES = """  tunesmith config lora.yml
   tunesmith config lora.yml --learning-rate 1e-4 --all
   tunesmith config lora.yml --seed 7 | tunesmith train -

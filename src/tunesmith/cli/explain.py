@@ -1,4 +1,4 @@
-"""`tunesmith explain`: what a key means, what it takes, and what became of one that is not supported."""
+"""`tunesmith explain`: what a key means, what it takes, and the status of a key that is not supported."""
 
 import difflib
 import re
@@ -15,13 +15,13 @@ from tunesmith.config.idle import IDLE, fits
 from tunesmith.config.key_status import reasons
 from tunesmith.config.key_table import Key, blocks, supported
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.reference import default, kind, old_names
+from tunesmith.config.reference import CHOICES, default, kind, old_names
 from tunesmith.config.yaml_source import Loader, flow
 from tunesmith.errors import ConfigError
 from tunesmith.sections import SECTIONS
 
 SUMMARY = "Say what a key means, what it takes, its default, and an example; without KEY, list all keys."
-ABOUT = "A key inside a block is written as datasets.path; its last word alone is found too."
+ABOUT = "A key inside a block is written as datasets.path; its last name alone works too."
 EXAMPLES = """  tunesmith explain learning_rate
   tunesmith explain datasets.type flash_attention
   tunesmith explain | grep lora"""
@@ -124,7 +124,7 @@ def _supported(key: Key) -> Iterator[str]:
     block, _, last = key.name.rpartition(".")
     place = f", inside `{block}`" if block else ""
     facts = {
-        "takes": kind(key.field.annotation, key.field.metadata),
+        "takes": describe_value(key),
         "default": default(key.field) or "none",
         "example": _example(key).replace("\n", "\n" + " " * 12),
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
@@ -135,6 +135,13 @@ def _supported(key: Key) -> Iterator[str]:
     yield f"{key.name} (section {key.section}{place})"
     yield f"  {key.field.description}"
     yield from (f"  {name:<10}{text}" for name, text in facts.items() if text)
+
+
+def describe_value(key: Key) -> str:
+    """Return in words what a key takes."""
+    if key.name in CHOICES:
+        return f"one of {', '.join(CHOICES[key.name])}"
+    return kind(key.field.annotation, key.field.metadata)
 
 
 def _example(key: Key) -> str:
@@ -160,7 +167,7 @@ def example(key: Key) -> Any:
         return value
     if found := re.search(r"such as ([{[].*?[]}])(?=[.,;]|$)", key.field.description or ""):
         return yaml.load(found[1], Loader)
-    return _of_kind(kind(key.field.annotation, key.field.metadata), name.rpartition(".")[2])
+    return _of_kind(describe_value(key), name.rpartition(".")[2])
 
 
 def _of_kind(words: str, name: str) -> Any:

@@ -65,8 +65,6 @@ def filter_rows(arguments: list[str]) -> int:
 def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], str, float]:
     """Return the settings of the datasets that have filters, the config's file, and the time limit."""
     config = read_config(args.file, overrides)
-
-    from tunesmith.data.formats.answers import answer_specs
     from tunesmith.data.formats.specs import format_specs
     from tunesmith.modeling.tokenizer import model_tokenizer
 
@@ -75,8 +73,7 @@ def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[li
         datasets = [entry.model_copy(update={"filters": [args.assertions]}) for entry in datasets]
     if not (datasets := [entry for entry in datasets if entry.filters]):
         raise ConfigError(f"no entry of `datasets` in {args.file} has `filters`; set it, or give --assertions FILE.py")
-    make = answer_specs if config.data.rl else format_specs
-    specs = make(datasets, config.data, config.model, model_tokenizer(config.model), config.source)
+    specs = format_specs(datasets, config.data, config.model, model_tokenizer(config.model), config.source)
     return specs, config.source, config.evaluation.evaluation.assertion_seconds
 
 

@@ -1,20 +1,27 @@
 """Rules across the keys of data and of several devices; and which of them change nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tunesmith.config.problem import Idle, Problem, at
-from tunesmith.sections import Config, DataSection, DistributionSection
-from tunesmith.sections.types import template_fault, type_fault
+from tunesmith.data.formats import FORMATS, is_custom, unknown_type
+from tunesmith.data.formats.answers import PREFERENCES
+from tunesmith.data.formats.instruct import MAPPING_KEYS
+from tunesmith.data.formats.preference import MAPPING_KEYS as PREFERENCE_MAPPING_KEYS
+from tunesmith.errors import did_you_mean
+from tunesmith.objectives import OBJECTIVES, find_objective
+from tunesmith.sections import Config, DataSection, Dataset, DistributionSection
+from tunesmith.sections.types import template_fault
 
 
 def data_problems(data: DataSection) -> Iterator[Problem]:
     """Yield the problems between keys of data."""
     if data.min_sample_len > data.sequence_len:
-        both = f"`min_sample_len: {data.min_sample_len}` must not be over `sequence_len: {data.sequence_len}`"
+        both = f"`min_sample_len: {data.min_sample_len}` must not be above `sequence_len: {data.sequence_len}`"
         yield at("min_sample_len", both)
     if data.streaming and data.train_share < 1:
         both = f"`streaming: true` and `train_share: {data.train_share:g}`"
-        yield at("train_share", f"{both}: a stream is read only as far as `max_steps` takes it; lower `max_steps`")
+        yield at("train_share", f"{both}: a stream is read only as far as `max_steps` needs; lower `max_steps`")
     yield from _parts(data)
 
 
@@ -25,7 +32,7 @@ def _parts(data: DataSection) -> Iterator[Problem]:
     for name, entries in (("datasets", data.datasets), ("test_datasets", data.test_datasets)):
         for place, entry in enumerate(entries):
             shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
-            if fault := type_fault(entry, data.rl):
+            if fault := _type_problem(entry, data.rl):
                 yield (name, place, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
                 yield (name, place, "chat_template"), text
@@ -38,7 +45,7 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
     block, version = section.fsdp_config, section.fsdp_version
     if section.sharded and section.deepspeed:
         key = "fsdp" if section.fsdp else "fsdp_config"
-        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both split the model over GPUs")
+        yield at("deepspeed", f"`deepspeed` and `{key}`: use only one; both shard the model")
     if version is not None and block.fsdp_version not in (None, version):
         yield at(
             "fsdp_version",
@@ -48,6 +55,36 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
     if None not in (frees, block.reshard_after_forward) and frees != block.reshard_after_forward:
         one = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
         yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: use only one")
+
+
+def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
+    """Return a key inside `type` (or nothing) and what is wrong there; None if the type is known."""
+    if rl is not None and rl not in OBJECTIVES:  # an error of its own
+        return None
+    group, kind = find_objective(rl).rows, entry.kind
+    if isinstance(entry.type, dict):
+        return _mapping_problem(entry.type, rl, PREFERENCE_MAPPING_KEYS.get(group, ()) if group else MAPPING_KEYS)
+    if not kind:
+        return None
+    if group:
+        known = [name for name in PREFERENCES[group] if name]
+        if kind in known or f"{kind}.default" in known:
+            return None
+        near = did_you_mean(kind, known)
+        return "", f"`datasets.type: {kind}` is not a type for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
+    if kind in FORMATS or is_custom(kind):
+        return None
+    if any(kind in formats for formats in PREFERENCES.values()):
+        return "", f"`datasets.type: {kind}` is for preference data; set `rl: dpo` (or another)"
+    return "", unknown_type(kind)
+
+
+def _mapping_problem(mapping: dict[str, Any], rl: str | None, known: Sequence[str]) -> tuple[str, str] | None:
+    for key in mapping:
+        if key not in known:
+            names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
+            return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
+    return None
 
 
 def _whole(config: Config) -> bool:
@@ -68,8 +105,8 @@ def _no_kind(*kinds: str) -> Callable[[Config], bool]:
 
 _CHATS = ("chat_template", "prompt_completion")
 IDLE_DATA: list[Idle] = [
-    ("train_on_inputs", _whole, "the rows have no prompt that could be left out"),
-    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset is laid out by a chat template"),
-    ("default_system_message", _no_kind("sharegpt", "instruct"), "only `type: sharegpt` reads it"),
+    ("train_on_inputs", _whole, "the rows have no prompt to mask"),
+    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset uses a chat template"),
+    ("default_system_message", _no_kind("sharegpt", "instruct"), "only with `type: sharegpt`"),
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""

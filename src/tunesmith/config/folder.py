@@ -27,7 +27,9 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     record = next((file for file in (path / "run/config.yml", path.parent / "run/config.yml") if file.exists()), None)
     has_adapter, has_model = ((path / name).exists() for name in ("adapter_config.json", "config.json"))
     if not has_adapter and not has_model:
-        raise ConfigError(f"{folder} holds no adapter_config.json and no config.json: it is no adapter and no model")
+        raise ConfigError(
+            f"{folder} has no adapter_config.json and no config.json: it is neither an adapter nor a model"
+        )
     if record is None:
         raise ConfigError(
             f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}"
@@ -44,4 +46,6 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}
         values |= {"output_dir": folder, "tokenizer_config": folder}
-    return load_values(values, about["source"], {**overrides.parse(arguments), ALLOWED: True})  # the record is ours
+    return load_values(
+        values, about["source"], {**overrides.parse(arguments), ALLOWED: True}
+    )  # Tunesmith wrote the record

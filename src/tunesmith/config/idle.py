@@ -11,6 +11,9 @@ from tunesmith.config.conditions import ignored_by_markers
 from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
+from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.answers import PREFERENCES
+from tunesmith.objectives import OBJECTIVES, find_objective
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
 from tunesmith.sections.locations import KeyPath
@@ -48,44 +51,9 @@ IDLE: list[Idle] = [
 ]
 """Keys, or how their names begin -> when they are ignored -> why, where it takes more than a marker of the field."""
 
-_MESSAGES = (
-    "roles message_field_role message_field_content message_property_mappings split_thinking drop_system_message "
-    "field_tools field_thinking template_thinking_key"
-)
-_TRAINED = "roles_to_train train_on_eos train_on_eot message_field_training message_field_training_detail"
-_TEMPLATED = ("chat_template", "prompt_completion")
-_INSTRUCT = (
-    *("alpaca", "gpteacher", "jeopardy", "oasst", "explainchoice", "concisechoice", "summarizetldr", "reflection"),
-    *("orcamini", "metharme", "context_qa", "creative_acr", "instruct", "user_defined"),
-)
-ONLY_FOR: list[tuple[str, tuple[str, ...]]] = [
-    (f"{_MESSAGES} {_TRAINED} chat_template chat_template_jinja".replace("roles ", ""), _TEMPLATED),
-    ("roles", (*_TEMPLATED, "sharegpt")),
-    ("field_messages", ("chat_template", "sharegpt", "pygmalion", "llama2_chat")),
-    ("field_instruction field_input field_output", _INSTRUCT),
-    ("field_system", (*_TEMPLATED, *_INSTRUCT)),
-    ("field_chosen field_rejected", ()),
-    ("field", ("completion", "pretrain")),
-    ("text_column", ("pretrain",)),
-    ("field_human field_model strict", ("sharegpt",)),
-    ("conversation", ("sharegpt", "instruct", "alpaca_chat")),
-    ("step_separator max_completion_length train_on_last_step_only", ("stepwise_supervised",)),
-]
-"""Keys of an entry of `datasets` -> how the types begin that read them, where they are not preference data."""
-
-_CONVERSATIONS = (
-    "chat_template",
-    *(f"{name}.{style}" for name in ("chatml", "llama3") for style in ("argilla_chat", "ultra")),
-)
-ONLY_FOR_RL: list[tuple[str, tuple[str, ...]]] = [
-    (_MESSAGES.replace("drop_system_message ", ""), _CONVERSATIONS),
-    ("field_messages field_chosen field_rejected chat_template chat_template_jinja", ("chat_template",)),
-    ("field_system", ("chat_template", "chatml", "llama3", "zephyr")),
-    ("drop_system_message", ("chat_template", "chatml", "llama3")),
-    (f"{_TRAINED} field_instruction field_input field_output field text_column conversation", ()),
-    ("field_human field_model strict step_separator max_completion_length train_on_last_step_only", ()),
-]
-"""The same for preference data."""
+_RECORDS = [*FORMATS.values(), *(record for formats in PREFERENCES.values() for record in formats.values())]
+TYPE_KEYS = frozenset().union(*(record.keys or () for record in _RECORDS))
+"""Keys of an entry of `datasets` that not every type reads; the record of a type has those that it reads."""
 
 
 def fits(key: str, names: str) -> bool:
@@ -128,15 +96,24 @@ def idle_keys(config: Config) -> list[str]:
 
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:
-    """The keys of one dataset that its type or its place does not read; a type of one's own may read all."""
-    if entry.kind and ".py:" not in entry.kind and not entry.kind.startswith("passthrough"):
-        for names, kinds in ONLY_FOR_RL if config.data.rl else ONLY_FOR:
-            if not entry.kind.startswith(kinds):
-                yield names, f"`type: {entry.kind}` does not read it"
+    """Yield keys of one dataset that its type or its path does not use; a custom type may use all."""
+    read = _keys_read(entry, config.data.rl)
+    if read is not None:
+        unread = [key for key in Dataset.model_fields if key in TYPE_KEYS - read]
+        yield " ".join(unread), f"`type: {entry.kind}` does not read it"
     path = Path(resolve_file(entry.path, config.source))
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too
     if path.is_file() or "://" in entry.path:
         is_part = entry.split in (None, "train") or "[" in str(entry.split)
-        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is one file"
+        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is a single file"
     elif path.is_dir():
         yield names, "`path` is a folder"
+
+
+def _keys_read(entry: Dataset, rl: str | None) -> frozenset[str] | None:
+    """Return the keys that the type of a dataset reads; None if it may read all, or if its type is not known yet."""
+    formats = FORMATS
+    if rl:
+        formats = PREFERENCES[find_objective(rl).rows] if rl in OBJECTIVES else {}
+    record = formats.get(entry.kind) or formats.get(f"{entry.kind}.default")
+    return record.keys if record else None

@@ -1,4 +1,4 @@
-"""Old keys, and the keys that they stand for."""
+"""Old names of keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ ATTENTION_FLAGS = {
     "flex_attention": "flex_attention",
     "sage_attention": "sage",
 }
-"""Old boolean keys -> the value of `attn_implementation` that `true` stands for."""
+"""Old boolean keys -> the value of `attn_implementation` for `true`."""
 
 
 def _attention(key: str) -> Callable[[Any], dict[str, Any]]:
@@ -42,7 +42,7 @@ NICKNAMES = {
     "optim": "optimizer",
     "target_modules": "lora_target_modules",
 }
-"""What other programs and people call a key, which is an error here -> what to write."""
+"""Names of keys in other programs, which are errors here -> what to write."""
 
 
 RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -70,4 +70,4 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "pretraining_dataset": lambda value: {"datasets": _streams(value)},
     "bfloat16": lambda value: {"bf16": "full"} if value is True else {},
 }
-"""Old key -> the keys that it stands for, as a function of its value."""
+"""Old name -> the keys and values that it is taken as, by its value."""

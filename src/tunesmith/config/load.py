@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a checked `Config`. All faults of a file are reported together, with lines."""
+"""From a YAML file and overrides to a checked `Config`. All errors of a file are reported together, with lines."""
 
 import re
 from collections.abc import Sequence
@@ -31,14 +31,21 @@ _EXPECTED = {
     "model_type": "a mapping",
     "literal_error": "{expected}",
 }
-"""pydantic's error type -> what the key takes, in our words; those of all members of a union are listed."""
+"""pydantic's error type -> what the key takes, in words; of a union, all members are listed."""
 
 _REQUIRED: dict[str, dict[str, Any]] = {
     "model": {"base_model": "?"},
     "data": {"datasets": [{"path": "?"}]},
     "training": {"learning_rate": 1.0},
 }
-"""Section -> values in place of keys that are at fault, so that the rules can be tried on the rest of the file."""
+"""Section -> stand-ins for invalid keys, so the rules can still check the rest of the file."""
+
+_EXAMPLES = {
+    "learning_rate": "; set `learning_rate: 2e-4` for LoRA, 2e-5 for full fine-tuning",
+    "base_model": "; set a Hub repository or a folder, such as `base_model: builtin/smollm2-135m-instruct`",
+    "datasets": "; add the data to train on, such as `datasets: [{path: train.jsonl}]`",
+}
+"""Required key -> what to set."""
 
 _PHRASES = {
     "missing": "is missing",
@@ -48,16 +55,16 @@ _PHRASES = {
     "less_than_equal": "must be at most {le:g}",
     "too_short": "needs at least {min_length} entry",
 }
-"""pydantic's error type -> our words."""
+"""pydantic's error type -> a message."""
 
 
 def load(file: str, arguments: Sequence[str] = ()) -> Config:
-    """Return the checked config of a YAML file, with `--key value` arguments in place of the file's values.
+    """Return the checked config of a YAML file, with `--key value` arguments instead of the file's values.
 
     A file at an `https://` address may name files of this machine only with `--allow-local-paths`.
 
     Raises:
-        ConfigError: names every fault that was found, each with file, line and column.
+        ConfigError: names every error, each with file, line and column.
     """
     values, marks = yaml_source.read(file)
     return load_values(values, file, overrides.parse(arguments), marks)
@@ -69,10 +76,10 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
     given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
     overrides.apply(values, given)
     locations = KeyLocations(file, marks or {}, given)
-    faults: list[str] = []
-    values, statuses = resolve_keys({str(key): value for key, value in values.items()}, locations, faults)
+    problems: list[str] = []
+    values, statuses = resolve_keys({str(key): value for key, value in values.items()}, locations, problems)
     if guarded:
-        faults += local_paths.refusals(values, locations)
+        problems += local_paths.refusals(values, locations)
     sections: dict[str, Section] = {}
     doubtful: set[str] = set()
     for name, section in SECTIONS.items():
@@ -81,7 +88,7 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
             sections[name] = section.model_validate(own)
         except ValidationError as error:
             by_key = _by_key(error.errors(include_url=False))
-            faults += [_fault(path, errors, section, locations) for path, errors in by_key.items()]
+            problems += [_message(path, errors, section, locations) for path, errors in by_key.items()]
             doubtful |= {str(path[0]) for path in by_key}
             rest = {key: value for key, value in own.items() if key not in doubtful}
             sections[name] = section.model_validate(_REQUIRED.get(name, {}) | rest)
@@ -89,25 +96,25 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
     config = Config.model_construct(**parts, locations=locations)
     for path, text in broken_rules(config):
         if not any(f"`{key}" in text for key in doubtful):
-            faults.append(f"{locations(*path)}: {text}")
-    if faults:
-        raise ConfigError("\n".join(map(_one_line, sorted(faults, key=_line))))
+            problems.append(f"{locations(*path)}: {text}")
+    if problems:
+        raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
     return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
 
 
-def _line(fault: str) -> tuple[int, int]:
-    """The line and column of a fault; one without, such as of an option, comes first."""
-    found = re.match(r".*?:(\d+):(\d+): ", fault)
+def _line(problem: str) -> tuple[int, int]:
+    """The line and column of a problem; one without, such as of an option, comes first."""
+    found = re.match(r".*?:(\d+):(\d+): ", problem)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _one_line(fault: str) -> str:
-    """Return a fault without line breaks and with long values cut: a file may hold them anylocations."""
+def _one_line(problem: str) -> str:
+    """Return a problem without line breaks and with long values cut: a file may hold them anywhere."""
 
     def cut(found: re.Match[str]) -> str:
         return found[0] if len(found[0]) <= 2 * LONGEST else f"{found[0][:LONGEST]}...`"
 
-    return re.sub("`[^`]*`", cut, fault.replace("\n", "\\n"))
+    return re.sub("`[^`]*`", cut, problem.replace("\n", "\\n"))
 
 
 def _by_key(errors: Sequence[Any]) -> dict[KeyPath, list[Any]]:
@@ -129,8 +136,8 @@ def _is_union_member(part: str | int) -> bool:
     )
 
 
-def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], locations: KeyLocations) -> str:
-    """Return one fault for the errors of one key."""
+def _message(path: KeyPath, errors: Sequence[Any], section: type[Section], locations: KeyLocations) -> str:
+    """Return one problem for the errors of one key."""
     error, name = errors[0], ".".join(map(str, path))
     option = (locations.renamed.get(path[0], path[0]), *path[1:])
     if isinstance(locations.options.get(option), bool):
@@ -148,7 +155,8 @@ def _fault(path: KeyPath, errors: Sequence[Any], section: type[Section], locatio
     words = [*([f"expects {' or '.join(expected)}"] if expected else []), *phrases]
     if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
         words, found = [error["msg"].removeprefix("Value error, ")], ""
-    return f"{locations(*path)}: `{name}` {' or '.join(words)}{found}"
+    example = _EXAMPLES.get(name, "") if error["type"] == "missing" else ""
+    return f"{locations(*path)}: `{name}` {' or '.join(words)}{found}{example}"
 
 
 def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a config from the web may not do unless it is allowed: open files of this machine, or run code."""
+"""What a remote config may not do without permission: open files of this machine, or run code."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tunesmith.sections.locations import KeyLocations, KeyPath
 ALLOWED: KeyPath = ("allow_local_paths",)
 """The option that lifts all this. It is no key, so that no file can set it."""
 
-FIX = "--allow-local-paths lets it, and all else in the file"
+FIX = "--allow-local-paths allows it, and everything else in the file"
 _ELSEWHERE = re.compile(r"[/\\~]|(?!https?://)[\w+.]+:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
 _FILE = re.compile(
     r"\.|http://|(json|csv|parquet|arrow|text)$|(?!https://).*\.(arrow|bin|csv|gguf|gz|jinja2?|jsonl?|ndjson|parquet|pt|py|safetensors|txt|ya?ml|zst)$",

@@ -1,4 +1,4 @@
-"""Names of optimizers and learning rate schedules, so that an unknown one is found before anything slow."""
+"""Names of optimizers and learning rate schedules, to report an unknown one before anything slow."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ _BY_PACKAGE = {
 }
 
 OPTIMIZERS = {name: package for package, names in _BY_PACKAGE.items() for name in names.split()}
-"""Optimizer -> the package that has it; none where torch or transformers has it."""
+"""Optimizer -> the package that it needs; empty for those of torch and transformers."""
 
 RENAMED_OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -43,14 +43,14 @@ WITHOUT_GPU = {
     "paged_ademamix_32bit": "ademamix",
     "galore_adamw_8bit": "galore_adamw",
 }
-"""Optimizers that need a GPU -> the same method without one."""
+"""Optimizers that need a GPU -> the same method without a GPU."""
 
-_LAYERWISE = "its state is not in checkpoints, so that a run cannot go on exactly; use `optimizer: {}`"
+_LAYERWISE = "its state is not in checkpoints, so a run could not resume exactly; use `optimizer: {}`"
 _WITHIN_BACKWARD = "it steps within the backward pass, without accumulation or clipping; `adapter: lora` saves memory"
 _FLASH = "flashoptim is not supported; `optimizer: adamw_8bit` keeps its state in 8 bits too"
 
 REFUSED_OPTIMIZERS = {
-    "adamw_anyprecision": "torchdistx is no longer kept up; use `optimizer: adamw_torch`",
+    "adamw_anyprecision": "torchdistx is no longer maintained; use `optimizer: adamw_torch`",
     "dion": "Dion is for many GPUs and not supported; use `optimizer: muon`",
     "sinkgd": "SinkGD is not supported; use `optimizer: muon`",
     "q_galore_adamw8bit": "Q-GaLore is not supported; use `optimizer: galore_adamw_8bit`",
@@ -62,7 +62,7 @@ REFUSED_OPTIMIZERS = {
         for name in ("galore_adamw", "galore_adamw_8bit", "galore_adafactor", "apollo_adamw")
     },
 }
-"""Optimizers that are known and not to be had -> why, and what to use."""
+"""Optimizers that are not supported -> why, and what to use."""
 
 SCHEDULES = (
     *("linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"),

@@ -1,4 +1,4 @@
-"""Rules across keys about what is loaded and what trains of it."""
+"""Rules across keys of the model and its trainable parameters."""
 
 import json
 import re
@@ -16,17 +16,17 @@ PLUGINS = {
     "CutCrossEntropyPlugin": "",
     "KernelsPlugin": "",
     "SwanLabPlugin": "",
-    "DenseMixerPlugin": "experts that are not chosen get no gradient here; remove it",
+    "DenseMixerPlugin": "experts that are not selected get no gradient here; remove it",
     "DiffusionPlugin": "diffusion language models are not trained here; remove it for ordinary training",
     "ExpertParallelPlugin": "",
-    "GrokfastPlugin": "it filters gradients by a method of its own; `weight_decay` is the usual remedy",
+    "GrokfastPlugin": "gradient filtering is not supported; use `weight_decay`",
     "HatcheryPlugin": "training on a remote service is not supported; remove it",
-    "KDPlugin": "there is no distillation from a teacher's probabilities; train on the teacher's answers",
+    "KDPlugin": "distillation from a teacher's probabilities is not supported; train on the teacher's answers",
     "LLMCompressorPlugin": "sparse models are not kept sparse; compress the merged model afterwards",
-    "LMEvalPlugin": "benchmarks are not run here; run lm-eval on the merged model",
+    "LMEvalPlugin": "benchmarks are not run during training; run lm-eval on the merged model",
     "MoraPlugin": "MoRA is not supported; use `adapter: lora`, or `relora: true` for updates of high rank",
     "NemoGymPlugin": "training in environments of NeMo Gym is not supported",
-    "SpectrumPlugin": "it chooses layers by a scan; name them yourself in `unfrozen_parameters`",
+    "SpectrumPlugin": "selecting layers by a scan is not supported; name them yourself in `unfrozen_parameters`",
 }
 """Axolotl's plugins -> why one is not supported; nothing if it is."""
 
@@ -38,7 +38,7 @@ IN_SAVED = {
     "peft_use_dora": "use_dora",
     "peft_use_rslora": "use_rslora",
 }
-"""Keys that must say the same as the adapter in `lora_model_dir` -> their names there."""
+"""Keys that must equal the adapter in `lora_model_dir` -> their names there."""
 _CHANGES_BASE = ("orthogonal", "olora", "pissa", "loftq")
 _NO_LANGUAGE_MODEL = re.compile(r"(Classification|QuestionAnswering|MaskedLM|Seq2Seq|Model)$")
 
@@ -75,7 +75,7 @@ def _loading(model: ModelSection) -> Iterator[Problem]:
     if _NO_LANGUAGE_MODEL.search(model.type_of_model) and not model.type_of_model.endswith("LMHeadModel"):
         yield at(
             "type_of_model",
-            f"`type_of_model: {model.type_of_model}` is no causal language model; remove it, or name one such as "
+            f"`type_of_model: {model.type_of_model}` is not a causal language model; remove it, or name one such as "
             "AutoModelForCausalLM",
         )
 
@@ -93,7 +93,7 @@ def _plugins(model: ModelSection) -> Iterator[Problem]:
     asked = [*(losses if "LigerPlugin" in names else []), *(["cut_cross_entropy"] if cut else [])]
     if len(asked) > 1:
         both = " and ".join(f"`{key}: true`" for key in asked)
-        yield (asked[0],), f"{both}: use only one; each is the code of the loss"
+        yield (asked[0],), f"{both}: use only one; each one computes the loss"
 
 
 def _peft(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
@@ -101,20 +101,20 @@ def _peft(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
     if start in _CHANGES_BASE and (model.load_in_4bit or model.load_in_8bit):
         key = "peft" if adapter.peft.loftq_config else "peft_init_lora_weights"
         bits = "load_in_4bit" if model.load_in_4bit else "load_in_8bit"
-        yield at(key, f"`{start}` changes the base weights, which `{bits}: true` has rounded already; remove one")
+        yield at(key, f"`{start}` changes the base weights, which `{bits}: true` has quantized already; remove one")
     if adapter.peft_layers_to_transform and isinstance(adapter.lora_target_modules, str):
         yield at(
             "peft_layers_to_transform",
-            f"`peft_layers_to_transform` needs a list, found `lora_target_modules: {adapter.lora_target_modules}`; "
-            "or name the blocks in the expression",
+            f"`peft_layers_to_transform` needs a list, not `lora_target_modules: {adapter.lora_target_modules}`; "
+            "or name the blocks in the regular expression",
         )
 
 
 def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
-    """Yield the keys that say other than the adapter which the run begins with; training goes on with that one."""
+    """Yield the keys that differ from the saved adapter that the run starts with."""
     file = Path(adapter.lora_model_dir or "") / "adapter_config.json"
     if not adapter.lora_model_dir or not file.is_file():
-        return  # what is wrong is said when it is loaded
+        return  # an error is reported when it is loaded
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
@@ -125,7 +125,7 @@ def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
             yield at(
                 key,
                 f"`{key}: {shown(ours)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
-                f"{shown(theirs)}; remove `{key}`, or `lora_model_dir` to begin anew",
+                f"{shown(theirs)}; remove `{key}`, or `lora_model_dir` to start a new adapter",
             )
 
 
@@ -134,24 +134,14 @@ def _in_part(adapter: AdapterSection, decay: float, distribution: DistributionSe
         if decay and re.search(r"\[(\d+|\d*:\d*)\]$", pattern):
             yield (
                 ("unfrozen_parameters", index),
-                f"`weight_decay: {decay}` would shrink the rows that `{pattern}` leaves out; set `weight_decay: 0`",
+                f"`weight_decay: {decay}` would also shrink the rows outside `{pattern}`; set `weight_decay: 0`",
             )
     if adapter.lisa_n_layers and (distribution.sharded or distribution.deepspeed):
-        yield at("lisa_n_layers", "`lisa_n_layers` does not go with FSDP or DeepSpeed, which fix what is trained")
+        yield at(
+            "lisa_n_layers", "`lisa_n_layers` does not work with FSDP or DeepSpeed, which fix the trainable parameters"
+        )
 
 
 def _relora(adapter: AdapterSection, distribution: DistributionSection) -> Iterator[Problem]:
-    if not adapter.relora:
-        return
-    others = ("peft_use_dora", "peft_use_rslora", "lora_modules_to_save", "peft_trainable_token_indices")
-    for key in (*others, "lora_target_parameters", "lora_rank_pattern", "lora_alpha_pattern", "peft"):
-        if adapter.peft.loftq_config if key == "peft" else getattr(adapter, key):
-            yield at(key, f"`relora: true` adds up plain low-rank updates, which `{key}` makes others of; remove one")
-    if adapter.peft_init_lora_weights is not True:
-        yield at(
-            "peft_init_lora_weights",
-            f"`relora: true` and `peft_init_lora_weights: {adapter.peft_init_lora_weights}`: each restart must begin "
-            "at nothing; remove one",
-        )
-    if distribution.sharded or distribution.deepspeed:
-        yield at("relora", "`relora: true` does not go with FSDP or DeepSpeed; run it with torchrun alone")
+    if adapter.relora and (distribution.sharded or distribution.deepspeed):
+        yield at("relora", "`relora: true` does not work with FSDP or DeepSpeed; run it with torchrun alone")

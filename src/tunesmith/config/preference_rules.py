@@ -1,32 +1,29 @@
-"""Rules across the keys of training on preferences, and which of them change nothing."""
+"""Rules across the keys of training on preferences, and which of them are ignored."""
 
 from collections.abc import Callable, Iterator
 
 from tunesmith.config.problem import Idle, Problem, at
+from tunesmith.errors import did_you_mean
+from tunesmith.objectives import OBJECTIVES, find_objective
 from tunesmith.sections import Config
-
-REFERENCED = ("dpo", "ipo", "kto")
-"""Values of `rl` that compare the model with what it was at the start."""
-SMOOTHED = {"sigmoid", "robust", "exo_pair", "aot", "aot_unpaired"}
-"""Losses that read `dpo_label_smoothing`."""
+from tunesmith.sections.preference import PreferenceSection
 
 
 def preference_problems(config: Config) -> Iterator[Problem]:
     """Yield the problems between keys of training on preferences."""
-    rl, section, training = config.data.rl, config.preference, config.training
+    rl, training = config.data.rl, config.training
     if rl is None:
         return
-    given = section.model_fields_set
+    if rl not in OBJECTIVES:
+        yield at("rl", f"`rl: {rl}` is none of {', '.join(OBJECTIVES)}{did_you_mean(rl, OBJECTIVES)}")
+        return
+    objective = find_objective(rl)
     if config.data.sample_packing:
         yield at("sample_packing", f"`sample_packing: true` and `rl: {rl}`: answers are not packed; set it to false")
     if config.distribution.sharded or config.distribution.deepspeed:
         key = "deepspeed" if config.distribution.deepspeed else "fsdp" if config.distribution.fsdp else "fsdp_config"
         yield at(key, f"`{key}` and `rl: {rl}`: preferences are trained with a whole model on each device; remove it")
-    if rl == "kto" and training.micro_batch_size < 2:
-        yield at(
-            "micro_batch_size", "`rl: kto` compares the rows of a batch; `micro_batch_size: 1` holds one. Set 2 or more"
-        )
-    if rl in REFERENCED and config.adapter.relora:
+    if objective.has_reference and config.adapter.relora:
         yield at("relora", f"`relora: true` changes the base, which `rl: {rl}` compares with; use a plain adapter")
     if training.use_eaft:
         yield at("use_eaft", f"`use_eaft: true` and `rl: {rl}`: use only one; each is a loss of its own")
@@ -35,42 +32,40 @@ def preference_problems(config: Config) -> Iterator[Problem]:
             "metric_for_best_model",
             f"`metric_for_best_model: {training.metric_for_best_model}` is not measured with `rl: {rl}`; use eval_loss",
         )
-    if rl == "orpo" and {"rl_beta", "orpo_alpha"} <= given:
-        yield at("orpo_alpha", f"`rl_beta: {section.rl_beta}` and `orpo_alpha: {section.orpo_alpha}`: use only one")
-    if rl != "dpo":
-        for key in sorted({"dpo_loss_type", "dpo_loss_weights"} & given):
-            yield at(key, f"`{key}` needs `rl: dpo`, found `rl: {rl}`")
-        return
-    losses, weights = section.dpo_loss_type, section.dpo_loss_weights
-    if weights is not None and len(weights) != len(losses):
-        yield at(
-            "dpo_loss_weights", f"`dpo_loss_weights: {weights}` needs as many losses in `dpo_loss_type`, found {losses}"
-        )
-    if "exo_pair" in losses and not section.dpo_label_smoothing:
-        yield at("dpo_loss_type", "`dpo_loss_type: [exo_pair]` needs `dpo_label_smoothing` above 0, such as 0.001")
-    if section.dpo_use_weighting and (sorted_ones := {"aot", "aot_unpaired"} & set(losses)):
-        yield at(
-            "dpo_use_weighting",
-            f"`dpo_use_weighting: true` weighs pairs, which `dpo_loss_type: {sorted(sorted_ones)}` takes apart",
-        )
+    for key in sorted(CHANGING & config.preference.model_fields_set - objective.keys):
+        yield at(key, f"`{key}` needs {_readers(key)}, found `rl: {rl}`")
+    for key, text in objective.find_problems(config):
+        yield at(key, text)
 
 
-def _other(*kinds: str) -> Callable[[Config], bool]:
-    return lambda config: config.data.rl is not None and config.data.rl not in kinds
+CHANGING = frozenset({"dpo_loss_type", "dpo_loss_weights"})
+"""Keys that name the loss: an objective that does not read them would train another one, so they are refused."""
 
 
+def _readers(key: str) -> str:
+    return " or ".join(f"`rl: {name}`" for name, objective in OBJECTIVES.items() if key in objective.keys)
+
+
+def _not_read(key: str) -> Callable[[Config], bool]:
+    return lambda config: config.data.rl in OBJECTIVES and key not in find_objective(config.data.rl).keys
+
+
+def _not_read_by_loss(key: str) -> Callable[[Config], bool]:
+    return lambda config: (
+        config.data.rl in OBJECTIVES and key in find_objective(config.data.rl).ignored(config.preference)
+    )
+
+
+def _is_set(config: Config) -> bool:
+    return config.data.rl is not None
+
+
+_SECTION = tuple(PreferenceSection.model_fields)
 IDLE_PREFERENCE: list[Idle] = [
-    ("rl_beta orpo_ simpo_ cpo_ kto_ dpo_", lambda c: c.data.rl is None, "there is no `rl`"),
-    ("orpo_alpha", _other("orpo"), "only `rl: orpo` reads it"),
-    ("simpo_gamma cpo_alpha", _other("simpo"), "only `rl: simpo` reads it"),
-    ("kto_", _other("kto"), "only `rl: kto` reads it"),
-    ("dpo_use_weighting", _other("dpo", "ipo"), "only `rl: dpo` and `rl: ipo` read it"),
-    (
-        "dpo_label_smoothing",
-        lambda c: c.data.rl is not None and (c.data.rl != "dpo" or not SMOOTHED & set(c.preference.dpo_loss_type)),
-        "the loss does not read it",
-    ),
-    ("lora_dropout", _other(), "dropout is off with `rl`, as in TRL: its noise would count as a preference"),
-    ("train_on_inputs", _other(), "answers are compared, not prompts"),
+    (" ".join(_SECTION), lambda c: c.data.rl is None, "there is no `rl`"),
+    *((key, _not_read(key), f"only {_readers(key)} reads it") for key in _SECTION if key not in CHANGING),
+    *((key, _not_read_by_loss(key), "the loss does not read it") for key in _SECTION),
+    ("lora_dropout", _is_set, "dropout is off with `rl`, as in TRL: its noise would count as a preference"),
+    ("train_on_inputs", _is_set, "answers are compared, not prompts"),
 ]
-"""Keys, or how their names begin -> when they change nothing -> why."""
+"""Keys, or how their names begin -> when they are ignored -> why."""

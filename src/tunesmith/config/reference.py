@@ -15,6 +15,7 @@ from tunesmith.config.key_status import reasons
 from tunesmith.config.key_table import blocks, supported
 from tunesmith.config.keys import RENAMED
 from tunesmith.config.yaml_source import flow
+from tunesmith.objectives import OBJECTIVES
 from tunesmith.sections import SECTIONS
 
 _KINDS: dict[Any, str] = {
@@ -44,6 +45,10 @@ def kind(annotation: Any, limits: Any = ()) -> str:
         ]
         return ", ".join([_KINDS.get(origin or annotation, "block"), *ranges])
     return ", or ".join(dict.fromkeys(kind(item, limits) for item in inner if item is not NoneType))
+
+
+CHOICES = {"rl": tuple(OBJECTIVES)}
+"""Key of the top level -> its values, where they are the names in a table of records."""
 
 
 def default(field: FieldInfo) -> str:

@@ -43,9 +43,11 @@ def fetch(url: str) -> str:
     try:
         return outcome.result(SECONDS).decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{url}: byte {error.start} is not UTF-8: it is no YAML file") from None
+        raise ConfigError(f"{url}: byte {error.start} is not UTF-8: it is not a YAML file") from None
     except TooSlow:
-        raise ConfigError(f"{url}: no whole answer in {SECONDS:g} s; download the file, and name it") from None
+        raise ConfigError(
+            f"{url}: no complete answer in {SECONDS:g} s; download the file, and use the local copy"
+        ) from None
 
 
 def _get(url: str) -> bytes:
@@ -62,7 +64,7 @@ def _get(url: str) -> bytes:
     for _ in range(MOST_REDIRECTS + 1):
         if not address.lower().startswith("https://"):
             way = f"{url} leads to {address}" if address != url else url
-            raise ConfigError(f"{way}: a config is read by https:// only")
+            raise ConfigError(f"{way}: a config is read from https:// only")
         try:
             with opener.open(Request(address, headers={"User-Agent": "tunesmith"}), timeout=SECONDS) as answer:
                 return _body(answer, url)
@@ -72,7 +74,7 @@ def _get(url: str) -> bytes:
             address = urljoin(address, error.headers["Location"])
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, URLError) else error
-            raise ConfigError(f"{url} cannot be had: {reason}") from None
+            raise ConfigError(f"{url} could not be downloaded: {reason}") from None
     raise ConfigError(f"{url}: more than {MOST_REDIRECTS} redirects")
 
 
@@ -80,9 +82,9 @@ def _body(answer: HTTPResponse, url: str) -> bytes:
     """Return the content, if it can be a config."""
     content = answer.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ConfigError(f"{url} is larger than {MOST_BYTES:,} bytes: it is no config")
+        raise ConfigError(f"{url} is larger than {MOST_BYTES:,} bytes: it is not a config")
     if len(content) < int(answer.headers.get("Content-Length", 0)):
-        raise ConfigError(f"{url}: the answer broke off after {len(content)} bytes; try again")
+        raise ConfigError(f"{url}: the answer ended after {len(content)} bytes; try again")
     begin = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if answer.headers.get_content_type() == "text/html" or re.match(b"<!doctype|<html", begin):
         raw = url.replace("/blob/", "/resolve/" if "//huggingface.co/" in url else "/raw/", 1)

@@ -1,4 +1,4 @@
-"""Rules across keys. Each says which keys do not go together, with their values, and what to set instead."""
+"""Rules across keys. Each problem names the keys with their values, and the fix."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def broken_rules(config: Config) -> list[Problem]:
     return [
         *problems_by_markers(config),
         *_model(config.model),
-        *_adapter(config.adapter, config.model),
+        *_adapter(config.adapter),
         *model_problems(config.model, config.adapter, config.training, config.distribution),
         *data_problems(config.data),
         *distribution_problems(config.distribution),
@@ -36,19 +36,11 @@ def _model(model: ModelSection) -> Iterator[Problem]:
         yield at("chat_template", text)
 
 
-def _adapter(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
-    if adapter.adapter == "qlora" and model.load_in_8bit:
-        yield at("load_in_8bit", "`adapter: qlora` needs `load_in_4bit: true`, not `load_in_8bit`")
-    if adapter.adapter is None and (model.load_in_4bit or model.load_in_8bit):
-        bits = "4" if model.load_in_4bit else "8"
-        yield at(
-            f"load_in_{bits}bit",
-            "quantised weights cannot be trained; set `adapter: qlora` (4 bits) or `adapter: lora`",
-        )
+def _adapter(adapter: AdapterSection) -> Iterator[Problem]:
     if isinstance(adapter.lora_target_modules, str) and (fault := _regex_fault(adapter.lora_target_modules)):
         yield at(
             "lora_target_modules",
-            f"`lora_target_modules: {adapter.lora_target_modules}` is no regular expression: {fault}",
+            f"`lora_target_modules: {adapter.lora_target_modules}` is not a regular expression: {fault}",
         )
     if adapter.lora_target_linear and isinstance(adapter.lora_target_modules, str):
         yield at(
@@ -66,8 +58,8 @@ def _answers(section: EvaluationSection, distribution: DistributionSection) -> I
         key = ".".join(map(str, path))
         yield (
             path,
-            f"`{key}` and `{split}`: a model that is split over processes does not answer; remove `{key}`, "
-            "and run tunesmith evaluate afterwards",
+            f"`{key}` and `{split}`: a sharded model does not generate answers; remove `{key}`, "
+            "and run tunesmith evaluate after the training",
         )
 
 

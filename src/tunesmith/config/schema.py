@@ -12,7 +12,7 @@ from tunesmith.config.conditions import describe_conditions
 from tunesmith.config.key_status import Reason, reasons
 from tunesmith.config.key_table import blocks, supported
 from tunesmith.config.keys import RENAMED
-from tunesmith.config.reference import old_names
+from tunesmith.config.reference import CHOICES, old_names
 from tunesmith.sections import SECTIONS
 
 _OFF: list[Any] = [None, False, "", [], {}]
@@ -36,6 +36,8 @@ def schema() -> dict[str, Any]:
         part = section.model_json_schema()
         found["properties"] |= part.get("properties", {})
         found["$defs"] |= part.get("$defs", {})
+    for key, choices in CHOICES.items():
+        found["properties"][key]["anyOf"][0] = {"enum": list(choices)}
     for block in (found, *found["$defs"].values()):
         block["properties"] = {name: _may_be_empty(item) for name, item in block["properties"].items()}
     for item in supported().values():

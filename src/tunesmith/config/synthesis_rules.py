@@ -1,4 +1,4 @@
-"""Rules across the keys of curation and of rows that are made."""
+"""Rules across the keys of curation and of synthetic rows."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,19 @@ def synthesis_problems(section: SynthesisSection, evaluation: EvaluationSection)
         ("complexity", curate.min_complexity, curate.max_complexity),
     ):
         if least is not None and most is not None and least > most:
-            both = f"`min_{measure}: {least:g}` must not be over `max_{measure}: {most:g}`"
-            yield ("curate", f"min_{measure}"), f"{both}: no row would stay"
+            both = f"`min_{measure}: {least:g}` must not be above `max_{measure}: {most:g}`"
+            yield ("curate", f"min_{measure}"), f"{both}: no row would be kept"
     if generate is None:
         return
     if generate.judge and evaluation.judge is None:
-        yield ("generate", "judge"), "`generate.judge: true` needs `judge`: the rubric, and the model that judges by it"
+        yield ("generate", "judge"), "`generate.judge: true` needs `judge`: the rubric and its model"
     if Path(generate.output).suffix != ".jsonl":
-        yield ("generate", "output"), f"`generate.output: {generate.output}` must end in .jsonl, which it is"
+        yield (
+            ("generate", "output"),
+            f"`generate.output: {generate.output}` must end in .jsonl, because it is a JSONL file",
+        )
     if generate.output == generate.seeds:
-        yield ("generate", "output"), f"`generate.output: {generate.output}` is also `seeds`, which must not change"
+        yield (
+            ("generate", "output"),
+            f"`generate.output: {generate.output}` is also `seeds`, which must not be overwritten",
+        )

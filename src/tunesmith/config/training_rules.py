@@ -20,7 +20,7 @@ from tunesmith.sections import DataSection, DistributionSection, EvaluationSecti
 from tunesmith.sections.training import WATCHING
 
 HIGHEST_RATE = 10
-"""Learning rates above this are mistakes for every optimizer."""
+"""Higher learning rates are mistakes with every optimizer."""
 
 
 def training_problems(
@@ -56,7 +56,7 @@ def _optimizer(training: TrainingSection) -> Iterator[Problem]:
 
 
 def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
-    """Yield where `optim_args` says other than the keys that set the same."""
+    """Yield where `optim_args` differs from the keys that set the same."""
     try:
         options = optimizer_options(training.optim_args)
     except ValueError as error:
@@ -80,7 +80,7 @@ def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
 
 
 def _options(training: TrainingSection, distribution: DistributionSection) -> Iterator[Problem]:
-    """Yield names that no library knows in keys whose value is handed on to one."""
+    """Yield unknown names in keys whose value is passed to a library."""
     deepspeed = distribution.deepspeed
     for key, given, known in (
         ("accelerator_config", training.accelerator_config, ACCELERATOR),
@@ -104,7 +104,9 @@ def _batches(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
     if (training.accelerator_config or {}).get("dispatch_batches"):
         yield at("accelerator_config", "`dispatch_batches: true` is for data without a length; remove it")
     if (training.accelerator_config or {}).get("split_batches"):
-        text = "`split_batches: true` makes `micro_batch_size` that of all processes; set `micro_batch_size` instead"
+        text = (
+            "`split_batches: true` makes `micro_batch_size` the total of all processes; set `micro_batch_size` instead"
+        )
         yield at("accelerator_config", text)
 
 
@@ -128,7 +130,7 @@ def _events(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
     # Between a fraction and a number of steps only the run can tell; the Trainer refuses what does not fit.
     apart = saved >= 1 and evaluated >= 1 and saved % evaluated
     if training.load_best_model_at_end and not off and (save not in ("best", evaluate) or apart):
-        text = f"needs an evaluation at each save; found `{save_said}` and `{eval_said}`"
+        text = f"needs an evaluation at each save, not `{save_said}` and `{eval_said}`"
         yield at("load_best_model_at_end", f"`load_best_model_at_end: true` {text}")
 
 
@@ -149,4 +151,4 @@ def _schedule(training: TrainingSection) -> Iterator[Problem]:
     rise, fall = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
     if every and rise + fall > every:
         parts = f"`jagged_restart_warmup_steps: {rise}` and `jagged_restart_anneal_steps: {fall}`"
-        yield at("jagged_restart_steps", f"`jagged_restart_steps: {every}` leaves no room for {parts}")
+        yield at("jagged_restart_steps", f"`jagged_restart_steps: {every}` is too short for {parts}")

@@ -22,9 +22,9 @@ PAIRS = "_"
 """Key whose value is a list of mappings: values that go together."""
 
 NOT_SWEPT = {
-    "output_dir": "each trial has a folder below it",
-    "resume_from_checkpoint": "a sweep goes on from the checkpoints of its own trials",
-    "auto_resume_from_checkpoints": "a sweep goes on from the checkpoints of its own trials",
+    "output_dir": "each trial has a folder in it",
+    "resume_from_checkpoint": "a sweep resumes from the checkpoints of its trials",
+    "auto_resume_from_checkpoints": "a sweep resumes from the checkpoints of its trials",
 }
 """Key -> why it has no place in a sweep."""
 
@@ -193,7 +193,7 @@ def _idle(config: Config, settings: list[Setting]) -> Iterator[str]:
         reasons |= {config.locations.renamed.get(key, key): why for key in keys}
     for setting in settings:
         if reason := reasons.get(".".join(map(str, setting.path))):
-            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would change nothing: {reason}"
+            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would be ignored: {reason}"
 
 
 def _twins(trials: list[Trial]) -> Iterator[str]:
@@ -205,7 +205,7 @@ def _twins(trials: list[Trial]) -> Iterator[str]:
         for mark, text in (
             (trial.name, "are the same run"),
             (content, "are the same run"),
-            (hub, f"push to the same place, `hub_model_id: {hub}`"),
+            (hub, f"push to the same repository, `hub_model_id: {hub}`"),
         ):
             if mark in seen:
                 yield f"trials {seen[mark]} and {trial.name} {text}; remove one of the values"

@@ -1,4 +1,4 @@
-"""Reads a YAML file, an address or standard input into plain values, and remembers the line of every key."""
+"""Reads a YAML file, URL or standard input into plain values, with the line of every key."""
 
 import re
 import sys
@@ -19,14 +19,14 @@ _FAULTS: tuple[tuple[str, str, str], ...] = (
     (r"'\\t'", "at", "a tab; YAML is indented with spaces"),
     (r"a quoted scalar.*end of stream", "from", "the quote is not closed"),
     (r"a flow \w+.*but got", "from", "the bracket is not closed, or a comma is missing"),
-    (r"but found '([\]}])'", "at", r"`\1` closes nothing"),
-    (r"'(.)' that cannot start any token", "at", r"a text that begins with `\1` needs quotes"),
-    (r"scanning an (?:alias|anchor)", "from", "a text that begins with `*` or `&` needs quotes"),
-    (r"unhashable key", "from", "a text that begins with `{` needs quotes"),
+    (r"but found '([\]}])'", "at", r"`\1` has no opening bracket"),
+    (r"'(.)' that cannot start any token", "at", r"a text that starts with `\1` needs quotes"),
+    (r"scanning an (?:alias|anchor)", "from", "a text that starts with `*` or `&` needs quotes"),
+    (r"unhashable key", "from", "a text that starts with `{` needs quotes"),
     (r"but found '<block \w+ start>'", "at", "indented differently from the line above"),
     (r"but found '<scalar>'", "at", "text after the end of the value; put all of it in quotes"),
 )
-"""What PyYAML says -> whether the fault is where it began (`from`) or where it stopped (`at`), and what to say."""
+"""Message of PyYAML -> location: start of the value (`from`) or end of parsing (`at`); message."""
 
 
 class Loader(yaml.SafeLoader):
@@ -37,7 +37,7 @@ class Dumper(yaml.SafeDumper):
     """Writes what `Loader` reads: quotes the text `1e-4`, and keeps a text of several lines in one."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write what stands twice twice."""
+        """Write a repeated value again, without an alias."""
         return True
 
 
@@ -76,7 +76,7 @@ def is_remote(file: str) -> bool:
 
 
 def read(file: str) -> tuple[dict[str, Any], Marks]:
-    """Return the values of a YAML file (`-` is standard input, or an `https://` address) and the place of each key.
+    """Return the values of a YAML file (`-` is standard input, or an `https://` address) and the location of each key.
 
     Raises:
         ConfigError: the file is missing, a folder, empty, no UTF-8, no YAML, no mapping, or repeats a key.
@@ -90,7 +90,9 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
         _collect(node, (), marks, faults)
         values = loader.construct_document(node) if node else None
     except RecursionError:
-        raise ConfigError(f"{file}: nested too deeply, or an alias (`*name`) holds itself or too much") from None
+        raise ConfigError(
+            f"{file}: nested too deeply, or an alias (`*name`) contains itself or too many values"
+        ) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(f"{file}:{_syntax_fault(error, text.splitlines())}") from None
     except yaml.reader.ReaderError as error:
@@ -99,14 +101,16 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
     if values is None:
         raise ConfigError(f"{file} is empty; start from a file in examples/")
     if not isinstance(values, dict):
-        raise ConfigError(f"{file}: expected `key: value` lines, found {type(values).__name__}")
+        raise ConfigError(
+            f"{file}: expected `key: value` lines, found {'a list' if isinstance(values, list) else 'text'}"
+        )
     if faults:
         raise ConfigError("\n".join(f"{file}:{fault}" for fault in faults))
     return values, marks
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
-    """Return line, column and what is wrong there, in words for people who do not know YAML."""
+    """Return line, column and what is wrong there, in words for users who do not know YAML."""
     at = error.problem_mark or error.context_mark
     assert at is not None
     line, column, problem = at.line, at.column, error.problem or str(error)
@@ -138,7 +142,7 @@ def _text(file: str) -> str:
     path = Path(file)
     if path.is_dir():
         found = sorted(item.name for item in path.iterdir() if item.suffix in {".yml", ".yaml"})
-        hint = f"name one of its files: {', '.join(found)}" if found else "it holds no .yml file"
+        hint = f"name one of its files: {', '.join(found)}" if found else "it has no .yml file"
         raise ConfigError(f"{file} is a folder; {hint}")
     try:
         return path.read_text(encoding="utf-8")
@@ -151,7 +155,7 @@ def _text(file: str) -> str:
 
 
 def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[str]) -> None:
-    """Fill `marks` for every key below `node`; a key that stands twice is a fault."""
+    """Fill `marks` for every key below `node`; a repeated key is an error."""
     if len(marks) > MOST_KEYS:  # aliases of aliases of aliases
         raise RecursionError
     if isinstance(node, yaml.MappingNode):
@@ -159,7 +163,7 @@ def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[s
             inner = (*path, str(key.value))
             place = (key.start_mark.line + 1, key.start_mark.column + 1)
             if inner in marks:
-                faults.append(f"{place[0]}:{place[1]}: `{key.value}` stands twice; first on line {marks[inner][0]}")
+                faults.append(f"{place[0]}:{place[1]}: `{key.value}` is set twice; first on line {marks[inner][0]}")
             marks[inner] = place
             _collect(value, inner, marks, faults)
     elif isinstance(node, yaml.SequenceNode):

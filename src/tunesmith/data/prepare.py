@@ -21,7 +21,6 @@ from filelock import FileLock
 
 from tunesmith.data import source as data_source
 from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
-from tunesmith.data.formats.answers import answer_specs
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import encoded_rows, fitted, too_long
@@ -115,7 +114,7 @@ def prepare(
     """
     for dataset in datasets if data.hf_use_auth_token else ():
         data_source.check_token(dataset, source)
-    specs = (answer_specs if data.rl else format_specs)(datasets, data, model, tokenizer, source)
+    specs = format_specs(datasets, data, model, tokenizer, source)
     folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -177,7 +176,9 @@ def _build(
 
     tokens = pyarrow.list_(pyarrow.int32())
     fields = [("input_ids", tokens), ("labels", tokens), ("file", pyarrow.string()), ("row", pyarrow.int64())]
-    schema = pyarrow.schema([*fields, *([("border", pyarrow.int64())] if data.rl else [])])
+    if any(spec.preferences for spec in specs):
+        fields.append(("border", pyarrow.int64()))
+    schema = pyarrow.schema(fields)
     reports: list[Report] = []
     seen: set[bytes] = set()
     datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal

@@ -12,8 +12,7 @@ import yaml
 from tunesmith.config.load import load_values
 from tunesmith.config.yaml_source import flow
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.answers import answer_specs
-from tunesmith.data.formats.detect import KNOWN, detected
+from tunesmith.data.formats.detect import detected, known_columns
 from tunesmith.data.formats.preference import STYLES
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import EncodedRow, encoded_rows
@@ -107,7 +106,7 @@ def _preference_entry(values: Mapping[str, Any], rl: str) -> dict[str, Any]:
 
 
 def _unknown(path: str, columns: Sequence[str]) -> str:
-    known = "; ".join(f"{' + '.join(columns.names)} ({name})" for columns, name in KNOWN)
+    known = "; ".join(f"{' + '.join(columns.names)} ({name})" for columns, name in known_columns())
     one, other = [*columns, "question", "answer"][:2] if len(columns) > 1 else ("question", "answer")
     return (
         f"{path}: no type is known for the columns {', '.join(columns)}. Known are {known}; prompt + chosen + rejected "
@@ -125,9 +124,7 @@ def measure(answers: Answers, tokenizer: Tokenizer) -> list[int]:
     values = yaml.safe_load(draft(answers, (10**6, ""), tokenizer))
     values["datasets"][0]["path"] = answers.data.path  # as seen from here; the file's folder may not be there yet
     config = load_values(values, str(answers.output), {})
-    specs = (answer_specs if answers.data.rl else format_specs)(
-        config.data.datasets, config.data, config.model, tokenizer, config.source
-    )
+    specs = format_specs(config.data.datasets, config.data, config.model, tokenizer, config.source)
     sizes, reasons = [], []
     for batch in encoded_rows(specs[0], tokenizer, config.source, MEASURED):
         for item in batch:

@@ -18,27 +18,25 @@ from tunesmith.sections.fields import (
 )
 from tunesmith.sections.section import Count, NonNegative, Section
 
-Preferences = Literal["dpo", "ipo", "kto", "orpo", "simpo"]
-
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
-"""Names of roles in common datasets -> the names that templates know."""
+"""Roles in common datasets -> roles in chat templates."""
 
 
 class Dataset(Section):
     """One entry of `datasets` or `test_datasets`."""
 
     path: Annotated[str, FilePath()]
-    """File, folder, Hub dataset, or `https://` address of a file."""
+    """File, folder, Hub dataset, or `https://` URL of a file."""
     type: Annotated[str | dict[str, Any] | None, CodePath()] = None
-    """Layout of the rows: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
+    """Dataset type: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
     ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow", "text"] | None = None
-    """Kind of file, where its name does not tell."""
+    """File type, if the file name doesn't show it."""
     name: list[str] | str | None = None
-    """Configuration of a Hub dataset, or several, each read in turn; for `test_datasets`, name of its loss too."""
+    """Configuration of a Hub dataset, or a list of them; for `test_datasets`, also the name of its loss."""
     split: str | None = None
-    """Split, such as train; with a part of it in brackets: train[:5%], train[100:200]."""
+    """Split, such as train, or a slice of one: train[:5%], train[100:200]."""
     streaming: bool | None = None
-    """Read a Hub dataset as it comes, only as far as the run needs it; by default as the file's `streaming`."""
+    """Stream a Hub dataset, only as far as the run needs it. Default: `streaming` of the file."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset."""
     data_files: Annotated[list[str] | str | None, OutputPath()] = None
@@ -46,17 +44,17 @@ class Dataset(Section):
     shards: Count | None = None
     """Take one of this many equal parts of the dataset."""
     shards_idx: Annotated[int, Field(ge=0), Requires(shards=True)] = 0
-    """Which part, counted from 0."""
+    """Index of the part, from 0."""
     mask: Literal["served", "axolotl"] | None = None
-    """Whose labels, in place of the file's `mask`."""
+    """Loss mask of this dataset, instead of the file's `mask`."""
     filters: Annotated[list[str], FilePath(), CodePath()] = []
-    """Assertions that leave out rows before they are tokenised: `file.py`, `file.py:function`, or a list of these."""
+    """Assertions that remove rows before tokenization: `file.py`, `file.py:function`, or a list of these."""
     field: str = "text"
     """completion: column of the text."""
     text_column: str | None = None
     """pretrain: column of the text; another name of `field`."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """Rows to leave out at the start."""
+    """Number of rows to skip at the start."""
     field_instruction: str = "instruction"
     """alpaca: column of the instruction."""
     field_input: str = "input"
@@ -64,15 +62,15 @@ class Dataset(Section):
     field_output: str = "output"
     """alpaca: column of the answer."""
     field_system: str = "system"
-    """Column of the system text, for layouts that have one in a column of its own."""
+    """Column of the system message, for types that have one in a column."""
     field_messages: str | None = None
-    """Column of the messages; by default messages, or conversations for sharegpt."""
+    """Column of the messages. Default: messages, or conversations for sharegpt."""
     field_tools: str = "tools"
     """chat_template: column of the tool schemas."""
     field_thinking: str = "reasoning_content"
-    """chat_template: message key of the reasoning."""
+    """chat_template: key of the reasoning in a message."""
     template_thinking_key: str = "reasoning_content"
-    """chat_template: name under which the template knows the reasoning."""
+    """chat_template: name of the reasoning in the template."""
     field_chosen: str = "chosen"
     """Preference data: column of the better answer."""
     field_rejected: str = "rejected"
@@ -84,39 +82,39 @@ class Dataset(Section):
     message_field_content: str | None = None
     """Old form of message_property_mappings.content."""
     message_field_training: str | None = None
-    """chat_template: message key that switches training of its turn on or off."""
+    """chat_template: key of a message that says whether it is in the loss."""
     message_field_training_detail: str | None = None
-    """chat_template: message key of [{begin_offset, end_offset, train}], the characters that are trained."""
+    """chat_template: key of a message with [{begin_offset, end_offset, train}], the characters in the loss."""
     roles: dict[str, list[str]] = {}
     """Further names of a role, such as {assistant: [gpt, model]}; for sharegpt {input: [...], output: [...]}."""
     roles_to_train: list[str] = ["assistant"]
-    """chat_template: roles whose turns are trained."""
+    """chat_template: roles whose messages are in the loss."""
     train_on_eos: Literal["turn", "all", "last", "none"] | None = "turn"
-    """chat_template: train the end token of trained turns, of all turns, of the last turn, or of none."""
+    """chat_template: which EOS tokens are in the loss: of turns in the loss, all, the last, or none."""
     train_on_eot: Literal["turn", "all", "last", "none"] | None = None
-    """chat_template: the same for the tokens in `eot_tokens`; by default as `train_on_eos`."""
+    """chat_template: the same for the tokens in `eot_tokens`. Default: `train_on_eos`."""
     split_thinking: bool = False
-    """chat_template: take <think>...</think> out of the content as reasoning."""
+    """chat_template: split <think>...</think> from the content as reasoning."""
     drop_system_message: bool = False
-    """chat_template: leave out a system turn at the start."""
+    """chat_template: remove a system message at the start."""
     chat_template: Annotated[str | None, Requires("jinja", chat_template_jinja=True)] = None
-    """Chat template of this dataset, in place of the file's."""
+    """Chat template of this dataset, instead of the file's."""
     chat_template_jinja: Annotated[str | None, FilePath(inline="{")] = None
     """Text or file of this dataset's template, for `chat_template: jinja`."""
     conversation: str | None = None
-    """sharegpt: layout by its FastChat name (vicuna_v1.1, chatml, llama3, alpaca, ...); alpaca_chat: its style."""
+    """sharegpt: FastChat style (vicuna_v1.1, chatml, llama3, alpaca, ...); alpaca_chat: its style."""
     field_human: str | None = None
-    """sharegpt: name of the user's role; by default human."""
+    """sharegpt: name of the user's role; default: human."""
     field_model: str | None = None
-    """sharegpt: name of the model's role; by default gpt."""
+    """sharegpt: name of the model's role; default: gpt."""
     strict: bool = False
-    """sharegpt: take roles and keys as they stand (from, value), without guessing."""
+    """sharegpt: use the keys from and value and the roles as they are, without detection."""
     step_separator: str = "\n"
     """stepwise_supervised: text after each step."""
     max_completion_length: Count | None = None
-    """stepwise_supervised: longest answer in tokens."""
+    """stepwise_supervised: maximum length of an answer, in tokens."""
     train_on_last_step_only: bool = False
-    """stepwise_supervised: train the label of the last step alone."""
+    """stepwise_supervised: only the label of the last step is in the loss."""
 
     @field_validator("filters", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
@@ -135,7 +133,7 @@ class Dataset(Section):
 
 
 class DataSection(Section):
-    """Which rows are trained, and how they become tokens."""
+    """Which rows are trained on, and how they are tokenized."""
 
     streaming: Annotated[
         bool,
@@ -143,57 +141,57 @@ class DataSection(Section):
         Conflicts(val_set_size=True, reason="a stream has no end to split off; set `test_datasets`"),
         Conflicts(dataset_exact_deduplication=True, reason="a part of a stream does not show which rows come again"),
     ] = False
-    """Read `datasets` only as far as `max_steps` needs them, and those of the Hub without downloading them whole."""
+    """Read `datasets` only as far as `max_steps` needs, and those of the Hub without a complete download."""
     datasets: Annotated[list[Dataset], Field(min_length=1)]
     """Data to train on."""
     mask: Literal["served", "axolotl"] = "served"
-    """Whose labels: `served` trains what the model must emit when served; `axolotl` repeats Axolotl's."""
+    """Loss mask: `served` puts what the model must generate in the loss; `axolotl` gives the same labels as Axolotl."""
     test_datasets: list[Dataset] = []
-    """Data to evaluate on, in place of `val_set_size`; of several, each has a loss of its own too."""
+    """Data to evaluate on, instead of `val_set_size`; with several, each has its own loss too."""
     val_set_size: Annotated[NonNegative, Conflicts(test_datasets=True)] = 0.0
-    """Rows to hold out from the training data: a share up to 1, a number above."""
+    """Eval rows taken from the training data: a fraction up to 1, a number of rows above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Train on this share of the rows that are not held out, drawn by `seed`; a smaller share lies in a larger one."""
-    rl: Preferences | None = None
-    """Train on preferences: on pairs of answers (dpo, ipo, simpo, orpo), or on answers that are good or bad (kto)."""
+    """Train on this fraction of the train rows, drawn by `seed`; a smaller subset is part of a larger one."""
+    rl: str | None = None
+    """Preference objective: on pairs of completions (dpo, ipo, simpo, orpo), or on single ones with a label (kto)."""
     dataset_prepared_path: Annotated[str, OutputPath()] = "last_run_prepared"
-    """Folder of prepared (tokenised) data."""
+    """Folder of prepared (tokenized) data."""
     hf_use_auth_token: bool = False
-    """Data of the Hub needs a token: stop early if there is none. A token that is there is used in any case."""
+    """The Hub data needs a token: stop early if there is none. A token is used in any case."""
     sequence_len: Count = 512
-    """Longest row in tokens; with packing, the length of a packed row."""
+    """Maximum length of a row in tokens; with packing, the length of a packed sequence."""
     eval_sequence_len: Annotated[Count | None, OnlyFor(test_datasets=True)] = None
-    """The same for `test_datasets`; by default `sequence_len`."""
+    """The same for `test_datasets`. Default: `sequence_len`."""
     sample_packing: bool = False
-    """Put many rows into one sequence; they do not see each other."""
+    """Pack several rows into one sequence, with block-diagonal attention per row."""
     sample_packing_sequentially: Annotated[bool, OnlyFor(sample_packing=True)] = False
-    """Fill the sequences with rows in their order, in place of the packing that wastes least."""
+    """Pack rows in their order, instead of best-fit decreasing."""
     curriculum_sampling: Annotated[bool, Conflicts(group_by_length=True)] = False
-    """Train on the rows in the order of the files, neither shuffled nor, if they are packed, rearranged."""
+    """Train on the rows in the order of the files: no shuffling, and no reordering when packing."""
     eval_sample_packing: Annotated[bool | None, EVALUATED, IgnoredIf(rl=True)] = None
-    """The same for evaluation; by default as `sample_packing`."""
+    """`sample_packing` for evaluation. Default: the same."""
     train_on_inputs: bool = False
-    """Train on the prompts too, not only on the answers."""
+    """Prompts are in the loss too, not only completions."""
     excess_length_strategy: Literal["drop", "truncate", "raise"] = "drop"
-    """What to do with a row over `sequence_len`."""
+    """What to do with a row longer than `sequence_len`."""
     min_sample_len: Count = 2
     """Drop rows with fewer tokens."""
     bad_rows: Literal["drop", "error"] = "drop"
-    """A row at fault is dropped and reported, or ends the run. Over a tenth of a file bad always ends it."""
+    """An invalid row is dropped and reported, or ends the run. More than 10% invalid rows in a file always end it."""
     data_checks: Literal["error", "warn", "off"] = "error"
-    """What `train` does with faults of the tokenizer, template and first rows: stop, only warn, or not look."""
+    """What `train` does about errors of the tokenizer, template and first rows: stop, warn, or skip the check."""
     shuffle_merged_datasets: bool = True
-    """Shuffle the rows of all datasets together, by `seed`."""
+    """Shuffle the concatenated rows of all datasets, by `seed`."""
     shuffle_before_merging_datasets: bool = False
-    """Shuffle the rows of each dataset by themselves, by `seed`, before they are put one after the other."""
+    """Shuffle the rows of each dataset separately, by `seed`, before they are concatenated."""
     dataset_exact_deduplication: bool = False
-    """Keep the first of samples with the same tokens and labels, in the training and in the test data."""
+    """Keep only the first of samples with equal tokens and labels, in train and eval data."""
     dataset_shard_num: Annotated[Count | None, Requires(dataset_shard_idx=SET)] = None
     """Train and evaluate on one of this many equal parts of the prepared data."""
     dataset_shard_idx: Annotated[Annotated[int, Field(ge=0)] | None, Requires(SET, dataset_shard_num=True)] = None
-    """Which part, counted from 0."""
+    """Index of the part, from 0."""
     pretrain_multipack_attn: bool = True
-    """Documents in one sequence do not see each other; they never do here, so that only true is taken."""
+    """Attention is block-diagonal per document in a packed sequence. It always is here, so only true is taken."""
 
     @field_validator("data_checks", mode="before")
     @classmethod
@@ -201,7 +199,7 @@ class DataSection(Section):
         """YAML reads a bare `off` as false."""
         return "off" if value is False else value
 
-    @field_validator("rl", mode="before", json_schema_input_type=Preferences | Literal[False] | None)
+    @field_validator("rl", mode="before", json_schema_input_type=str | Literal[False] | None)
     @classmethod
     def _no_online_learning(cls, value: Any) -> Any:
         if value in ("grpo", "gdpo", "ebft"):
@@ -220,14 +218,14 @@ class DataSection(Section):
     @classmethod
     def _share_or_rows(cls, value: float) -> float:
         if value > 1 and value % 1:
-            raise ValueError(f"is a share up to 1, or a whole number of rows; found {value:g}")
+            raise ValueError(f"is a fraction up to 1, or a whole number of rows; found {value:g}")
         return value
 
     @field_validator("pretrain_multipack_attn")
     @classmethod
     def _only_apart(cls, value: bool) -> bool:
         if not value:
-            raise ValueError("takes true only: documents in one sequence never see each other here")
+            raise ValueError("takes true only: attention is always block-diagonal per document here")
         return value
 
     @field_validator("datasets", "test_datasets")

@@ -11,7 +11,7 @@ Strategy = Literal["full_shard", "shard_grad_op", "no_shard"]
 
 
 class FsdpConfig(Section):
-    """How FSDP splits a model. A key may have `fsdp_` before its name, as in older files."""
+    """How FSDP shards a model. A key may have `fsdp_` before its name, as in older files."""
 
     fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
     """As `fsdp_version` outside the block."""
@@ -19,23 +19,23 @@ class FsdpConfig(Section):
         Literal["TRANSFORMER_BASED_WRAP", "SIZE_BASED_WRAP", "NO_WRAP"],
         Requires("SIZE_BASED_WRAP", min_num_params=True, reason="such as 100000000"),
     ] = "TRANSFORMER_BASED_WRAP"
-    """What is split by itself: each layer, each module over `min_num_params`, or the model as a whole."""
+    """What is sharded as a unit: each layer, each module over `min_num_params`, or the complete model."""
     transformer_layer_cls_to_wrap: list[str] = []
-    """Classes of the layers, such as LlamaDecoderLayer; by default those that the model names."""
+    """Classes of the layers, such as LlamaDecoderLayer. Default: those that the model names."""
     min_num_params: Count | None = None
-    """SIZE_BASED_WRAP: weights of the smallest module that is split by itself."""
+    """SIZE_BASED_WRAP: parameters of the smallest module that is sharded as a unit."""
     reshard_after_forward: bool | None = None
-    """Free a layer's weights between its forward and its backward pass: less memory, more traffic. Default true."""
+    """Free gathered parameters after the forward pass: less memory, more communication. Default: true."""
     sharding_strategy: Strategy | None = None
-    """The same in older files: full_shard is true, shard_grad_op is false; no_shard does not split."""
+    """The same in older files: full_shard is true, shard_grad_op is false; no_shard does not shard."""
     offload_params: bool = False
-    """Keep weights, gradients and optimizer on the CPU."""
+    """Keep parameters, gradients and optimizer state on the CPU."""
     cpu_ram_efficient_loading: bool = False
-    """Only the first process reads the weights; the others get theirs from it."""
+    """Only the main process reads the weights; the others receive theirs from it."""
     activation_checkpointing: bool = False
     """As `gradient_checkpointing`, done by FSDP."""
     state_dict_type: Literal["FULL_STATE_DICT", "SHARDED_STATE_DICT"] = "FULL_STATE_DICT"
-    """Checkpoints in one file, or a file a process. The result is whole either way."""
+    """Checkpoints in one file, or one file per process. The final model is complete in both cases."""
 
     @model_validator(mode="before")
     @classmethod
@@ -62,32 +62,32 @@ class FsdpConfig(Section):
 
 
 class DistributionSection(Section):
-    """How a run is spread over several GPUs. In one process these keys change nothing."""
+    """How a run is distributed over several GPUs. In one process these keys are ignored."""
 
     fsdp: list[Strategy | Literal["auto_wrap", "offload"]] = []
-    """Split weights, gradients and optimizer over the GPUs, in the form of older files: [full_shard, auto_wrap]."""
+    """Shard parameters, gradients and optimizer state over the GPUs, as in older files: [full_shard, auto_wrap]."""
     fsdp_config: FsdpConfig = FsdpConfig()
-    """How FSDP splits the model; the block alone switches it on."""
+    """How FSDP shards the model; this block switches FSDP on."""
     fsdp_version: Annotated[int, Field(ge=1, le=2)] | None = None
     """Version that the file was written for. Version 2 is used for both."""
     deepspeed: Annotated[str | dict[str, Any] | None, FilePath()] = None
     """DeepSpeed's settings, or their JSON file."""
     dp_shard_size: Count | None = None
-    """FSDP: GPUs over which one copy of the model is split; by default all."""
+    """FSDP: number of GPUs that share one copy of the model. Default: all."""
     dp_replicate_size: Count | None = None
     """FSDP: number of such copies."""
     context_parallel_size: Count = 1
-    """GPUs that share one sequence. Off in one process; above 1 refused in several."""
+    """Number of GPUs that share one sequence. Only 1 is supported."""
     tensor_parallel_size: Count = 1
-    """GPUs that share each layer. Off in one process; above 1 refused in several."""
+    """Number of GPUs that share each layer. Only 1 is supported."""
     expert_parallel_size: Count = 1
-    """GPUs that share the experts of a layer. Off in one process; above 1 refused in several."""
+    """Number of GPUs that share the experts of a layer. Only 1 is supported."""
     ddp_timeout: Count | None = None
-    """Seconds that a GPU waits for the others; by default 1800."""
+    """Timeout of communication, in seconds. Default: 1800."""
     ddp_bucket_cap_mb: Count | None = None
-    """Without FSDP and DeepSpeed: MB of gradients that are exchanged at once."""
+    """Without FSDP and DeepSpeed: size of a gradient bucket, in MB."""
     ddp_broadcast_buffers: bool | None = None
-    """Without FSDP and DeepSpeed: whether buffers come from the first process before each forward pass."""
+    """Without FSDP and DeepSpeed: broadcast buffers from the main process before each forward pass."""
 
     @field_validator("fsdp", mode="before", json_schema_input_type=list[str] | str | bool)
     @classmethod
@@ -99,7 +99,7 @@ class DistributionSection(Section):
 
     @property
     def sharded(self) -> bool:
-        """Whether FSDP is asked for."""
+        """Whether FSDP is on."""
         given = self.fsdp or self.fsdp_config.model_fields_set - {"fsdp_version"}
         return bool(given) and "no_shard" not in (*self.fsdp, self.fsdp_config.sharding_strategy)
 

@@ -1,4 +1,4 @@
-"""Where a model is asked: at an OpenAI-compatible server, or on this machine."""
+"""The model that generates: at an OpenAI-compatible server, or on this machine."""
 
 from typing import Annotated
 
@@ -13,36 +13,36 @@ _OF_A_SERVER = ("api_key_env", "requests_per_minute", "timeout")
 
 
 class EndpointSection(Section):
-    """The block `endpoint:` of what asks another model: which one, where, and within which limits."""
+    """The block `endpoint:`: which other model is used, where, and within which limits."""
 
     model: Annotated[str, ModelPath()]
-    """Name of the model at the server; without `base_url` one that runs here: as in `base_model`, or a run's folder."""
+    """Name of the model at the server; without `base_url` a local one: as in `base_model`, or the folder of a run."""
     base_url: str | None = None
-    """Address of an OpenAI-compatible server, such as `http://localhost:8000/v1`; without it the model runs here."""
+    """URL of an OpenAI-compatible server, such as `http://localhost:8000/v1`; without it the model runs locally."""
     api_key_env: Annotated[str | None, EnvironmentName()] = None
-    """Name of the environment variable that holds the key; without it no key is sent."""
+    """Environment variable with the API key; without it no key is sent."""
     temperature: NonNegative = 0.0
-    """Spread of the random choice; 0 takes the likeliest."""
+    """Sampling temperature; 0 is greedy decoding."""
     max_tokens: Count = 512
-    """Longest reply, in tokens."""
+    """Maximum length of a reply, in tokens."""
     concurrency: Count = 8
-    """Requests in flight at once; of a model that runs here, replies made at once."""
+    """Number of concurrent requests; for a local model, the batch size."""
     requests_per_minute: Above0 | None = None
-    """Send at most this many requests a minute."""
+    """Rate limit, in requests per minute."""
     timeout: Above0 = 120.0
-    """Seconds until a whole reply must be there."""
+    """Time limit of a request, in seconds."""
     retries: Annotated[int, Field(ge=0)] = 5
-    """Try again this often when the server fails, and ask again this often for a reply that has the wrong form."""
+    """Number of retries after a server error, and after a reply in the wrong format."""
     input_cost: NonNegative | None = None
-    """Price of a million tokens sent."""
+    """Price per million prompt tokens."""
     output_cost: NonNegative | None = None
-    """Price of a million tokens received."""
+    """Price per million completion tokens."""
     max_requests: Count | None = None
-    """Stop after this many requests of one run; the next run goes on from there."""
+    """Stop after this many requests in one run; the next run continues."""
     max_cost: Above0 | None = None
-    """Stop when one run has cost this much; the next run goes on from there."""
+    """Stop when a run has cost this much; the next run continues."""
     cache: Annotated[str | None, OutputPath()] = None
-    """Folder that keeps every reply, so that none is paid for twice; by default in the user's cache."""
+    """Folder of the reply cache, so that no reply is paid for twice. Default: in the user's cache."""
 
     @field_validator("base_url")
     @classmethod
@@ -52,21 +52,21 @@ class EndpointSection(Section):
         if "@" in value or "?" in value:
             raise ValueError("must not hold a key; name the environment variable that holds it in `api_key_env`")
         if not value.startswith(("http://", "https://")):
-            raise ValueError(f"expects an address such as http://localhost:8000/v1, found {value!r}")
+            raise ValueError(f"expects a URL such as http://localhost:8000/v1, found `{value}`")
         return value.rstrip("/").removesuffix("/chat/completions")
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EndpointSection":
         lonely = [key for key in _OF_A_SERVER if key in self.model_fields_set]
         if self.base_url is None and lonely:
-            raise ValueError(f"has no `base_url`, so that the model runs here: remove `{lonely[0]}`, or set `base_url`")
+            raise ValueError(f"has no `base_url`, so the model runs locally: remove `{lonely[0]}`, or set `base_url`")
         if self.max_cost is not None and self.input_cost is None and self.output_cost is None:
             raise ValueError(f"`max_cost: {self.max_cost:g}` needs `input_cost` and `output_cost`, per million tokens")
         return self
 
 
 class ServerSection(EndpointSection):
-    """The block `endpoint:` of what asks a server only."""
+    """The block `endpoint:` where only a server is possible."""
 
     base_url: str
-    """Address of an OpenAI-compatible server, such as `http://localhost:8000/v1`."""
+    """URL of an OpenAI-compatible server, such as `http://localhost:8000/v1`."""

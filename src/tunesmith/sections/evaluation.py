@@ -1,4 +1,4 @@
-"""How the trained model is judged."""
+"""How the trained model is evaluated."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from tunesmith.errors import did_you_mean
 from tunesmith.sections.endpoint import ServerSection
 from tunesmith.sections.fields import EVALUATED, CodePath, FilePath, IgnoredIf, OnlyFor, Requires
 from tunesmith.sections.judge import Judge
-from tunesmith.sections.section import Count, NonNegative, Section, Share
+from tunesmith.sections.section import Count, Fraction, NonNegative, Section
 
 SAMPLED = OnlyFor(generate_samples=True)
 DRAWN = IgnoredIf(generation_do_sample=(False,), reason="`generation_do_sample: false` is greedy decoding")
@@ -24,38 +24,36 @@ class Evaluation(Section):
     """The `evaluation:` block."""
 
     assertions: Annotated[str | None, FilePath(), CodePath()] = None
-    """Python file whose `test_*` functions judge an answer; `file.py:function` for one of them."""
+    """Python file whose `test_*` functions check an answer; `file.py:function` for one of them."""
     assertion_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How long one call of an assertion may take, here and in `filters`, before it is ended as a fault."""
+    """Time limit for one call of an assertion, in seconds, here and in `filters`."""
     metrics: Annotated[list[str], CodePath()] = []
-    """Further measures of an answer beside `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
+    """Metrics in addition to `exact`: json, `regex: PATTERN`, similarity, chrf, `file.py:function`."""
     during_training: Annotated[
         Count | None, Requires(assertions=True, reason="they judge the answers"), EVALUATED, NO_EVALUATION, NO_PAIRS
     ] = None
-    """At each evaluation of a training run, answer so many held-out prompts; `eval_pass_rate` is logged."""
+    """Number of eval prompts to answer at each evaluation during training; `eval_pass_rate` is logged."""
     max_new_tokens: Count = 256
-    """Longest answer generated, in tokens."""
+    """Maximum length of an answer, in tokens."""
     max_rows: Count | None = None
-    """Generate answers for at most this many held-out rows; by default for all."""
+    """Generate answers for at most this many eval rows. Default: all."""
     batch_size: Count = 16
-    """Answers generated at once."""
+    """Number of answers generated in one batch."""
     backend: Literal["transformers", "vllm"] = "transformers"
-    """What makes the answers of `tunesmith evaluate`: `vllm` starts a server of it, which tells no held-out loss."""
+    """What generates the answers of `tunesmith evaluate`: `vllm` starts a vLLM server, without an eval loss."""
     endpoint: ServerSection | None = None
-    """A server that holds the tuned model: `tunesmith evaluate` asks it, token for token as was trained."""
+    """A server with the tuned model: `tunesmith evaluate` sends it the same prompt tokens as in training."""
 
     @field_validator("endpoint")
     @classmethod
     def _of_a_server(cls, value: ServerSection | None) -> ServerSection | None:
-        """Refuse keys of an endpoint that say otherwise than an evaluation does."""
+        """Refuse keys of an endpoint that an evaluation sets itself."""
         if value is None:
             return None
         if given := {"temperature", "max_tokens"} & value.model_fields_set:
-            raise ValueError(
-                f"takes no `{min(given)}`: the likeliest token is taken, up to `max_new_tokens` of `evaluation`"
-            )
+            raise ValueError(f"takes no `{min(given)}`: decoding is greedy, up to `max_new_tokens` of `evaluation`")
         if value.cache is None and (given := {"max_requests", "max_cost"} & value.model_fields_set):
-            raise ValueError(f"has `{min(given)}`, which needs `cache`: the folder that keeps replies for the next run")
+            raise ValueError(f"has `{min(given)}`, which needs `cache`: the folder of the reply cache")
         return value
 
     @model_validator(mode="after")
@@ -78,7 +76,7 @@ class Evaluation(Section):
                 try:
                     re.compile(name.removeprefix("regex:").strip())
                 except re.error as error:
-                    raise ValueError(f"has `{name}`, which is no regular expression: {error}") from None
+                    raise ValueError(f"has `{name}`, which is not a regular expression: {error}") from None
             elif name not in METRICS and not (isinstance(name, str) and re.search(r"\.py:\w+$", name)):
                 known = ", ".join(METRICS)
                 near = did_you_mean(str(name), METRICS)
@@ -87,44 +85,44 @@ class Evaluation(Section):
 
 
 class EvaluationSection(Section):
-    """How the model is judged by what it answers: by `evaluate`, and during training at each evaluation."""
+    """How the model's answers are evaluated: by `tunesmith evaluate`, and during training."""
 
     evaluation: Evaluation = Evaluation()
     """Assertions and how answers are generated."""
     judge: Judge | None = None
-    """A model that judges answers by a rubric: `tunesmith judge`."""
+    """LLM judge that grades answers by a rubric: `tunesmith judge`."""
     generate_samples: Annotated[bool, EVALUATED, NO_EVALUATION, NO_PAIRS] = False
-    """At each evaluation, print answers to some held-out prompts and add them to run/samples.jsonl."""
+    """At each evaluation, print answers to some eval prompts and append them to run/samples.jsonl."""
     num_generation_samples: Annotated[Count, SAMPLED] = 3
-    """To how many prompts, taken from all over the held-out rows; the same ones each time."""
+    """Number of these prompts, spread over the eval rows; the same ones each time."""
     generation_max_new_tokens: Annotated[Count | None, OnlyFor(generate_samples=True, do_causal_lm_eval=True)] = None
-    """Longest answer, in tokens; by default 50, and 128 for `do_causal_lm_eval`."""
+    """Maximum length of an answer, in tokens. Default: 50, and 128 for `do_causal_lm_eval`."""
     generation_do_sample: Annotated[bool | None, SAMPLED] = None
-    """Draw tokens at random; by default only where a temperature, top_p or top_k is set, else take the likeliest."""
+    """Sample instead of greedy decoding. Default: true if a temperature, top_p or top_k is set."""
     generation_temperature: Annotated[NonNegative, SAMPLED, DRAWN] = 0.7
-    """Spread of the random choice."""
-    generation_top_p: Annotated[Share | None, SAMPLED, DRAWN] = None
-    """Draw from the likeliest tokens that together have this probability."""
+    """Sampling temperature."""
+    generation_top_p: Annotated[Fraction | None, SAMPLED, DRAWN] = None
+    """Nucleus sampling (top-p): sample from the most likely tokens with this total probability."""
     generation_top_k: Annotated[Count | None, SAMPLED, DRAWN] = None
-    """Draw from this many of the likeliest tokens."""
-    generation_prompt_ratio: Annotated[Share, OnlyFor(generate_samples=True, do_causal_lm_eval=True)] = 0.5
-    """Where a sample is trained from its first token on (`completion`), the share of it that is the prompt."""
+    """Top-k sampling: sample from this many of the most likely tokens."""
+    generation_prompt_ratio: Annotated[Fraction, OnlyFor(generate_samples=True, do_causal_lm_eval=True)] = 0.5
+    """For samples without a prompt (`completion`), the fraction of the text that is the prompt."""
     do_causal_lm_eval: Annotated[bool, EVALUATED, NO_EVALUATION, NO_PAIRS] = False
-    """At each evaluation, answer the held-out prompts (all, or `evaluation.max_rows`) and score the answers."""
+    """At each evaluation, answer the eval prompts (all, or `evaluation.max_rows`) and score the answers."""
     eval_causal_lm_metrics: Annotated[
         list[Literal["sacrebleu", "chrf", "ter", "perplexity"]], OnlyFor(do_causal_lm_eval=True)
     ] = ["sacrebleu", "chrf", "ter"]
-    """How answers are scored against the rows' own; needs the package sacrebleu. The perplexity is always reported."""
+    """Metrics of answers against the reference answers; needs the package sacrebleu. Perplexity is always reported."""
 
     @field_validator("eval_causal_lm_metrics", mode="before")
     @classmethod
     def _no_comet(cls, value: Any) -> Any:
         if isinstance(value, list) and "comet" in value:
-            raise ValueError("does not take `comet`, which needs a large model of its own; `chrf` comes nearest")
+            raise ValueError("does not take `comet`, which needs a large model; `chrf` is the closest metric")
         return value
 
     @property
     def draws(self) -> bool:
-        """Whether samples are drawn at random."""
+        """Whether samples are sampled, not decoded greedily."""
         asked = {"generation_temperature", "generation_top_p", "generation_top_k"} & self.model_fields_set
         return bool(asked) if self.generation_do_sample is None else self.generation_do_sample

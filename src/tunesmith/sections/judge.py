@@ -1,4 +1,4 @@
-"""The judge: a language model that criticises answers by a rubric."""
+"""The LLM judge: a language model that grades answers by a rubric."""
 
 from typing import Annotated
 
@@ -8,13 +8,13 @@ from tunesmith.sections.section import Section
 
 
 class Judge(Section):
-    """The `judge:` block: by what rubric another model says whether an answer is good."""
+    """The `judge:` block: the rubric and the model that grades answers."""
 
     rubric: Annotated[str, FilePath(inline="\n")]
-    """What makes an answer good or bad: the text itself, or the file that holds it."""
+    """The rubric: the judge's instructions as text, or a file with them."""
     examples: Annotated[str | None, FilePath()] = None
-    """JSONL file of critiques to learn from: question, answer, critique, outcome (good or bad)."""
+    """JSONL file of few-shot examples: question, answer, critique, outcome (good or bad)."""
     labels: Annotated[str, OutputPath()] = "labels.csv"
-    """CSV file of a person's labels, which `tunesmith label` writes and `tunesmith judge --against` reads."""
+    """CSV file of human labels, which `tunesmith label` writes and `tunesmith judge --against` reads."""
     endpoint: EndpointSection
-    """The model that judges."""
+    """The model of the judge."""

@@ -8,47 +8,50 @@ from tunesmith.sections.fields import Conflicts, FilePath, IgnoredIf, ModelPath,
 from tunesmith.sections.section import Number, Section
 
 LIGER = OnlyFor(plugins="*LigerPlugin")
+QUANTIZED = Requires(
+    adapter=True, reason="quantized weights cannot be trained. Set `adapter: qlora` (4 bits) or `adapter: lora`"
+)
 COMPILED = OnlyFor(torch_compile=(True,))
 
 NOT_IN_TRANSFORMERS = ("xformers", "sage", "fp8")
-"""Attention code of Axolotl's own: faster forms of what sdpa computes."""
+"""Attention implementations of Axolotl that compute the same as sdpa."""
 ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention", *NOT_IN_TRANSFORMERS)
-"""Values of `attn_implementation`, besides names of kernels on the Hub."""
+"""Values of `attn_implementation`; names of kernels on the Hub are possible too."""
 
 EXPERTS = ("eager", "batched_mm", "grouped_mm")
 """Values of `experts_implementation` that run anywhere."""
 EXPERT_KERNELS = ("scattermoe", "sonicmoe", "deepgemm")
-"""Those that are kernels for some GPUs, with the same result."""
+"""Values that are kernels for some GPUs, with the same result."""
 
 
 class SpecialTokens(Section):
     """Special tokens to set on the tokenizer."""
 
     bos_token: str | None = None
-    """Token that begins a text."""
+    """BOS token, at the start of a text."""
     eos_token: str | None = None
-    """Token that ends a text or a turn."""
+    """EOS token, at the end of a text or a turn."""
     pad_token: str | None = None
-    """Token that fills up short rows; masked by position, so that it may equal the end token."""
+    """PAD token; masked by position, so it may equal the EOS token."""
     unk_token: str | None = None
-    """Token for what the vocabulary lacks."""
+    """UNK token, for text outside the vocabulary."""
     additional_special_tokens: list[str] = []
-    """Further tokens that are never split and that decoding leaves out."""
+    """Further special tokens; they are never split, and decoding skips them."""
 
 
 class ModelSection(Section):
-    """Which model is tuned, and in what precision."""
+    """Which model is tuned, and in which precision."""
 
     base_model: Annotated[str, ModelPath()]
     """Model to start from: `builtin/smollm2-135m-instruct`, a Hub repository, or a folder."""
     revision_of_model: str | None = None
     """Branch, tag or commit of the Hub repository."""
     base_model_config: Annotated[str | None, ModelPath()] = None
-    """Folder or repository of the model's config, if not that of the weights."""
+    """Folder or repository of the model's config, if different from `base_model`."""
     cls_model_config: str | None = None
-    """Class of the model's config in transformers, such as `Gemma3TextConfig`; by default the config says it."""
+    """Class of the model's config in transformers, such as `Gemma3TextConfig`; default: from the config."""
     type_of_model: Annotated[str, IgnoredIf(reinit_weights=True)] = "AutoModelForCausalLM"
-    """Class of the model in transformers; by default the config says it."""
+    """Class of the model in transformers; default: from the config."""
     overrides_of_model_config: dict[str, Any] = {}
     """Settings to change in the model's config, such as {rope_scaling: {rope_type: linear, factor: 2.0}}."""
     overrides_of_model_kwargs: Annotated[dict[str, Any], RunsCode(), IgnoredIf(reinit_weights=True)] = {}
@@ -56,41 +59,41 @@ class ModelSection(Section):
     reinit_weights: Annotated[bool, Conflicts(adapter=True, reason="random weights are not saved with an adapter")] = (
         False
     )
-    """Start from random weights in the shape of the model."""
+    """Start from random weights with the architecture of the model."""
     tokenizer_config: Annotated[str | None, ModelPath()] = None
-    """Folder or repository of the tokenizer, if not that of the model."""
+    """Folder or repository of the tokenizer, if different from `base_model`."""
     trust_remote_code: Annotated[bool, RunsCode()] = False
     """Run Python code that comes with the model. Only for repositories that you trust."""
-    load_in_4bit: bool = False
+    load_in_4bit: Annotated[bool, QUANTIZED] = False
     """Load the base weights in 4 bits (nf4), for QLoRA."""
-    load_in_8bit: Annotated[bool, Conflicts(load_in_4bit=True)] = False
+    load_in_8bit: Annotated[bool, QUANTIZED, Conflicts(load_in_4bit=True, adapter="qlora")] = False
     """Load the base weights in 8 bits."""
     bnb_config_kwargs: Annotated[dict[str, Any], OnlyFor(load_in_4bit=True)] = {}
-    """Settings of bitsandbytes' 4 bits to change, such as {bnb_4bit_use_double_quant: false}."""
+    """Changes to the 4-bit settings of bitsandbytes, such as {bnb_4bit_use_double_quant: false}."""
     experts_implementation: Annotated[str | None, IgnoredIf(reinit_weights=True)] = None
-    """Code that computes a mixture of experts: eager, batched_mm or grouped_mm."""
+    """Implementation of a mixture of experts: eager, batched_mm or grouped_mm."""
     model_quantization_config: Annotated[
         Literal["Mxfp4Config", "FineGrainedFP8Config"] | None, Conflicts(load_in_4bit=True, load_in_8bit=True)
     ] = None
-    """How the base weights are quantised on loading, by transformers' class."""
+    """How the base weights are quantized when they are loaded, as a class of transformers."""
     model_quantization_config_kwargs: Annotated[dict[str, Any], OnlyFor(model_quantization_config=True)] = {}
     """Arguments of that class, such as {dequantize: true}."""
     bf16: bool | Literal["auto", "full"] = "auto"
-    """bfloat16: `auto` uses it where the machine computes in it; `full` keeps trained weights in it too."""
+    """bfloat16: `auto` uses it where the hardware supports it; `full` stores trained parameters in it too."""
     fp16: Annotated[bool, Conflicts(bf16=(True, "full"), reason="bf16 is better where the machine has it")] = False
     """float16 mixed precision, for GPUs without bf16."""
     float16: Annotated[bool, Conflicts(fp16=True, bf16=(True, "full"), reason="the other loses less precision")] = False
-    """float16 throughout, also for trained weights. `fp16` loses less."""
+    """Pure float16, also for trained parameters. `fp16` keeps more precision."""
     tf32: bool | Literal["auto"] = "auto"
-    """TF32 matrix products on NVIDIA GPUs, for what is left in fp32."""
+    """TF32 matrix products on NVIDIA GPUs, where fp32 is used."""
     attn_implementation: str | None = None
-    """Attention code of transformers: sdpa, eager, flash_attention_2, ... Unset: the best of the machine."""
+    """Attention implementation of transformers: sdpa, eager, flash_attention_2, ... Default: the fastest available."""
     fused_layers: bool = True
-    """On a CPU: norms, feed-forward and LoRA layers in forms that train faster; the same result but for rounding."""
+    """On a CPU: fused kernels for norms, feed-forward and LoRA layers; equal results except for rounding."""
     plugins: list[str] = []
-    """Axolotl's classes that switch on kernels: LigerPlugin, CutCrossEntropyPlugin, KernelsPlugin."""
+    """Axolotl's plugins that switch on kernels: LigerPlugin, CutCrossEntropyPlugin, KernelsPlugin."""
     liger_rope: Annotated[bool, LIGER] = False
-    """LigerPlugin: fused rotary positions."""
+    """LigerPlugin: fused RoPE."""
     liger_rms_norm: Annotated[bool, LIGER] = False
     """LigerPlugin: fused RMSNorm."""
     liger_layer_norm: Annotated[bool, LIGER] = False
@@ -100,13 +103,13 @@ class ModelSection(Section):
     liger_cross_entropy: Annotated[bool, LIGER] = False
     """LigerPlugin: fused cross entropy."""
     liger_fused_linear_cross_entropy: Annotated[bool, LIGER] = False
-    """LigerPlugin: head and cross entropy in one, without all logits in memory."""
+    """LigerPlugin: fused head and cross entropy, without all logits in memory."""
     cut_cross_entropy: Annotated[bool, OnlyFor(plugins="*CutCrossEntropyPlugin")] = True
-    """CutCrossEntropyPlugin: head and cross entropy in one; Liger's kernel does it here."""
+    """CutCrossEntropyPlugin: fused head and cross entropy, by Liger's kernel."""
     torch_compile: bool | Literal["auto"] = False
-    """Compile the model, on a GPU. `auto` does not, since rows differ in length."""
+    """Compile the model, on a GPU. `auto` does not, because rows differ in length."""
     torch_compile_backend: Annotated[str | None, COMPILED] = None
-    """Backend of torch.compile; by default inductor."""
+    """Backend of torch.compile. Default: inductor."""
     torch_compile_mode: Annotated[Literal["default", "reduce-overhead", "max-autotune"] | None, COMPILED] = None
     """Mode of torch.compile."""
     special_tokens: SpecialTokens = SpecialTokens()
@@ -114,25 +117,25 @@ class ModelSection(Section):
     tokens: list[str] = []
     """Tokens to add to the vocabulary; the embeddings grow to hold them."""
     added_tokens_overrides: dict[int, str] = {}
-    """New texts of reserved tokens, by id: {128011: <|tool|>}."""
+    """New text of reserved tokens, by id: {128011: <|tool|>}."""
     resize_token_embeddings_to_32x: bool = False
-    """Make the embeddings a multiple of 32 rows where they are too small for the tokenizer."""
+    """Resize the embeddings to a multiple of 32 rows if they are too small for the tokenizer."""
     mean_resizing_embeddings: bool = False
-    """Begin new rows of the embeddings near the mean of the old ones, not at random."""
+    """Initialize new rows of the embeddings near the mean of the old ones, not at random."""
     shrink_embeddings: bool = False
-    """Cut off rows of the embeddings for which the tokenizer has no token."""
+    """Remove rows of the embeddings that have no token in the tokenizer."""
     fix_untrained_tokens: Number | Annotated[list[Number], Field(min_length=1)] | None = None
-    """Ids of tokens whose embeddings begin at the mean of all others."""
+    """Ids of tokens whose embeddings are initialized with the mean of all others."""
     chat_template: Annotated[str | None, Requires("jinja", chat_template_jinja=True)] = None
     """Chat template of all datasets: `tokenizer_default`, a named one, or `jinja`."""
     chat_template_jinja: Annotated[str | None, FilePath(inline="{"), OnlyFor(chat_template=(None, "jinja"))] = None
-    """The template's text, or the file that holds it, for `chat_template: jinja`."""
+    """The template as text, or a file with it."""
     chat_template_kwargs: dict[str, Any] = {}
     """Variables for the chat template, such as {enable_thinking: false}."""
     eot_tokens: list[str] | None = None
-    """Tokens that end a turn, besides the end token."""
+    """End-of-turn tokens other than EOS."""
     default_system_message: str | None = None
-    """System text of sharegpt's chatml and llama3 layouts where a row has none."""
+    """System message for sharegpt's chatml and llama3 if a row has none."""
 
     @field_validator("tokens", mode="before", json_schema_input_type=list[str])
     @classmethod
@@ -143,6 +146,6 @@ class ModelSection(Section):
 
     @property
     def changes_vocabulary(self) -> bool:
-        """Whether a key may ask for other embeddings than the model has."""
+        """Whether a key may change the embeddings."""
         keys = {"tokenizer_config", "special_tokens", "tokens", "fix_untrained_tokens"}
         return bool(self.model_fields_set & (keys | {"resize_token_embeddings_to_32x", "shrink_embeddings"}))

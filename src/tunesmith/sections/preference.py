@@ -17,22 +17,22 @@ class PreferenceSection(Section):
     """Settings of training on preferences (`rl`)."""
 
     rl_beta: Annotated[float, Field(gt=0)] = 0.1
-    """How strongly answers are told apart, or (dpo, ipo, kto) how close the model stays to what it was at the start."""
+    """`beta`: strength of the KL penalty (dpo, ipo, kto), or scale of the preference term (orpo, simpo)."""
     dpo_loss_type: Annotated[list[PairLoss], Field(min_length=1)] = ["sigmoid"]
-    """dpo: losses by TRL's names, such as [sigmoid] or [ipo]; of several, the sum."""
+    """dpo: losses by TRL's names, such as [sigmoid] or [ipo]; several are summed."""
     dpo_loss_weights: list[float] | None = None
-    """dpo: weight of each loss in `dpo_loss_type`; by default 1."""
+    """dpo: weight of each loss in `dpo_loss_type`. Default: 1."""
     dpo_label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """dpo: share of pairs that are expected to be the wrong way round (sigmoid, robust, exo_pair, aot)."""
+    """dpo: probability that a preference label is wrong (sigmoid, robust, exo_pair, aot)."""
     dpo_use_weighting: bool = False
-    """dpo, ipo: weigh each pair by how likely the model is to write its answers (WPO)."""
+    """dpo, ipo: weight each pair by the policy's likelihood of its completions (WPO)."""
     orpo_alpha: Annotated[float, Field(gt=0)] | None = None
-    """orpo: weight of the odds ratio beside the likelihood of the chosen answer; another name of `rl_beta`."""
+    """orpo: weight of the odds-ratio term; another name of `rl_beta`."""
     simpo_gamma: NonNegative = 0.5
-    """simpo: margin by which the chosen answer should be ahead."""
+    """simpo: target reward margin between chosen and rejected."""
     cpo_alpha: NonNegative = 1.0
-    """simpo: weight of the likelihood of the chosen answer; 0 is SimPO as published."""
+    """simpo: weight of the NLL of the chosen completion; 0 is SimPO as published."""
     kto_desirable_weight: Annotated[float, Field(gt=0)] = 1.0
-    """kto: weight of good completions."""
+    """kto: weight of desirable completions."""
     kto_undesirable_weight: Annotated[float, Field(gt=0)] = 1.0
-    """kto: weight of bad completions."""
+    """kto: weight of undesirable completions."""

@@ -1,4 +1,4 @@
-"""Which rows are worth training on, and rows that a model makes."""
+"""Curation of rows, and synthetic rows."""
 
 from typing import Annotated, Any
 
@@ -9,88 +9,88 @@ from tunesmith.sections.fields import CodePath, FilePath, ModelPath, OutputPath
 from tunesmith.sections.section import Count, Section
 
 
-def _share_or_none(value: float) -> float:
+def _check_similarity(value: float) -> float:
     if value and not 0.5 <= value <= 1:
-        raise ValueError(f"takes a share from 0.5 to 1, or 0 for not at all, found {value:g}")
+        raise ValueError(f"takes a similarity from 0.5 to 1, or 0 for off, found {value:g}")
     return value
 
 
-Likeness = Annotated[float, AfterValidator(_share_or_none)]
+Similarity = Annotated[float, AfterValidator(_check_similarity)]
 
 
 class Curate(Section):
-    """The `curate:` block: what `tunesmith curate` leaves out of the training rows.
+    """The `curate:` block: which train rows `tunesmith curate` excludes.
 
-    A column is one of the rows, or `prompt` or `answer`: what a row asks and what it answers, whatever its type.
+    A column is one of the rows, or `prompt` or `answer`: the prompt and the reference answer, for every dataset type.
     """
 
     output: Annotated[str, OutputPath()] = "curated"
     """Folder of the kept rows and the manifest."""
     dedup_keys: list[Annotated[list[str], Field(min_length=1)]] = [["prompt", "answer"]]
-    """Lists of columns: of rows equal in all columns of a list, but for case and whitespace, the first stays."""
-    near_duplicates: Likeness = 0.8
-    """Share of runs of five words from which two rows are nearly the same; 0: do not look."""
+    """Lists of columns: of rows with equal normalized text in all columns of a list, the first is kept."""
+    near_duplicates: Similarity = 0.8
+    """Jaccard similarity of 5-gram shingles from which two rows are near-duplicates; 0: off."""
     embedding_model: Annotated[str | None, ModelPath()] = None
-    """Model whose vectors tell what means nearly the same: a name as in `base_model`, best one made for embeddings."""
+    """Embedding model that finds semantic duplicates: a name as in `base_model`."""
     embedding_likeness: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Cosine of two rows' vectors, less the mean of all, from which they mean the same."""
+    """Cosine similarity of centered embeddings from which two rows are semantic duplicates."""
     columns: Annotated[list[str], Field(min_length=1)] = ["prompt", "answer"]
-    """Columns whose text counts for near duplicates, meaning, length and complexity."""
+    """Columns used for near-duplicates, embeddings, length and complexity."""
     leak_columns: list[str] = ["prompt"]
-    """Columns in which a training row may not be the same, or nearly, as a row to evaluate on; empty: do not look."""
+    """Columns checked for leaked prompts: train rows that duplicate an eval row; empty: off."""
     min_chars: Count | None = None
-    """Shortest text, in characters."""
+    """Minimum length, in characters."""
     max_chars: Count | None = None
-    """Longest text, in characters."""
+    """Maximum length, in characters."""
     min_tokens: Count | None = None
-    """Shortest text, in tokens of the model, without what the chat template adds."""
+    """Minimum length, in tokens of the model, without the chat template."""
     max_tokens: Count | None = None
-    """Longest text, in tokens."""
+    """Maximum length, in tokens."""
     complexity: Annotated[str | None, CodePath()] = None
-    """`file.py:function` that takes a row and returns a number; by default the number of different words."""
+    """`file.py:function` that takes a row and returns a number. Default: number of distinct words."""
     min_complexity: float | None = None
-    """Least complexity."""
+    """Minimum complexity."""
     max_complexity: float | None = None
-    """Greatest complexity."""
+    """Maximum complexity."""
     assertions: Annotated[str | None, FilePath(), CodePath()] = None
-    """Python file whose `test_*` functions a row's own answer must pass."""
+    """Python file whose `test_*` functions the reference answer must pass."""
     keep: list[str] = []
-    """Rules that leave out nothing, such as near-duplicate; what they would have left out is still in the manifest."""
+    """Rules that exclude no rows, such as near-duplicate; their matches are still in the manifest."""
 
 
 class Generate(Section):
-    """The `generate:` block: rows that a model writes after the pattern of seed rows."""
+    """The `generate:` block: synthetic rows that a model writes from seed rows."""
 
     seeds: Annotated[str, FilePath()]
-    """File of the seed rows, in any form that `datasets[].path` takes."""
+    """Seed rows, in any format of `datasets[].path`: file, folder or Hub dataset."""
     prompt: Annotated[str | None, FilePath(inline="{")] = None
-    """Jinja template, or its file, of what the model is asked; it knows seeds, number and schema. One is built in."""
+    """Jinja template of the prompt, or its file; it has the variables seeds, number and schema. Default: built in."""
     row_schema: Annotated[dict[str, Any] | str | None, FilePath()] = None
-    """JSON schema of a row, or its file; by default one that says what the seeds have in common."""
+    """JSON schema of a row, or its file. Default: derived from the seeds."""
     endpoint: EndpointSection
-    """The model that writes."""
+    """The model that generates."""
     rows: Count = 100
-    """How many rows to make."""
+    """Number of rows to generate."""
     output: Annotated[str, OutputPath()] = "generated.jsonl"
-    """File of the rows. Name it in `datasets` to train on them."""
+    """File of the accepted rows. Add it to `datasets` to train on them."""
     seeds_per_prompt: Annotated[int, Field(ge=0)] = 3
-    """How many seed rows a prompt shows, drawn anew for each."""
+    """Number of seed rows in a prompt, drawn at random for each."""
     seed: int = 42
-    """Of the draws of seeds, and of the model's choices."""
+    """Random seed for the draw of seed rows and for sampling."""
     heal: Annotated[int, Field(ge=0)] = 1
-    """How often a row that fails goes back to the model with the reason, before it is given up."""
+    """Number of retries with feedback for a rejected row."""
     assertions: Annotated[str | None, FilePath(), CodePath()] = None
-    """Python file whose `test_*` functions a row's own answer must pass."""
+    """Python file whose `test_*` functions the reference answer must pass."""
     judge: bool = False
-    """Whether the model and rubric of `judge` must call a row good."""
-    near_duplicates: Likeness = 0.8
-    """Share of runs of five words from which a row is too near to a seed or another; 0: only equal questions are."""
+    """Whether the LLM judge of `judge` must accept a row."""
+    near_duplicates: Similarity = 0.8
+    """Jaccard similarity of 5-gram shingles from which a row duplicates a seed or another row; 0: exact only."""
 
 
 class SynthesisSection(Section):
-    """Curation of rows, and rows that are made."""
+    """Curation of rows, and synthetic rows."""
 
     curate: Curate = Curate()
-    """What `tunesmith curate` leaves out."""
+    """Which rows `tunesmith curate` excludes."""
     generate: Generate | None = None
-    """Rows that `tunesmith generate` makes."""
+    """Synthetic rows of `tunesmith generate`."""

@@ -1,4 +1,4 @@
-"""Where a run is shown and published, besides its own folder."""
+"""Experiment trackers and the Hub."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ SWITCHES = {
 
 
 class TrackingSection(Section):
-    """Where metrics and weights go besides `output_dir`: experiment trackers and the Hub."""
+    """Where metrics and weights go in addition to `output_dir`: experiment trackers and the Hub."""
 
     use_wandb: bool | None = None
     """Send metrics to Weights & Biases; `wandb_project` implies it."""
@@ -31,9 +31,9 @@ class TrackingSection(Section):
     wandb_name: str | None = None
     """W&B: name of the run."""
     wandb_run_id: str | None = None
-    """W&B: id of the run; the run goes on if it exists."""
+    """W&B: id of the run; an existing run is continued."""
     wandb_mode: Literal["online", "offline", "disabled"] | None = None
-    """W&B: offline writes to ./wandb for `wandb sync`. Without an API key or an answer of the server, it is offline."""
+    """W&B: offline writes to ./wandb for `wandb sync`. Without an API key or a connection, it is offline."""
     wandb_watch: Literal["gradients", "parameters", "all", "false"] | None = None
     """W&B: histograms of gradients or weights."""
     wandb_log_model: Literal["end", "checkpoint", "false"] | None = None
@@ -51,17 +51,17 @@ class TrackingSection(Section):
     use_comet: bool | None = None
     """Send metrics to Comet; `comet_project_name` implies it."""
     comet_api_key: Annotated[str | None, Secret()] = None
-    """Comet: API key. It is not written to the record; `comet login` keeps it out of the file too."""
+    """Comet: API key. It is not recorded; `comet login` keeps it out of the file too."""
     comet_workspace: str | None = None
     """Comet: workspace."""
     comet_project_name: str | None = None
     """Comet: project."""
     comet_experiment_key: str | None = None
-    """Comet: id of the experiment, to go on with one."""
+    """Comet: id of an experiment to continue."""
     comet_mode: Annotated[
         Literal["create", "get", "get_or_create"] | None, Requires("get", comet_experiment_key=True)
     ] = None
-    """Comet: begin a new experiment, or go on with `comet_experiment_key`."""
+    """Comet: create a new experiment, or continue `comet_experiment_key`."""
     comet_online: bool | None = None
     """Comet: false writes to files, for `comet upload`. Without an API key it is false."""
     use_tensorboard: bool | None = None
@@ -87,19 +87,19 @@ class TrackingSection(Section):
     swanlab_mode: Literal["cloud", "local", "offline", "disabled"] | None = None
     """SwanLab: where metrics go. Without an API key it is offline: files in ./swanlog, for `swanlab sync`."""
     swanlab_api_key: Annotated[str | None, Secret()] = None
-    """SwanLab: API key. It is not written to the record."""
+    """SwanLab: API key. It is not recorded."""
     swanlab_web_host: str | None = None
-    """SwanLab: page of your own server."""
+    """SwanLab: web address of a self-hosted server."""
     swanlab_api_host: str | None = None
-    """SwanLab: address of your own server."""
+    """SwanLab: API address of a self-hosted server."""
     hub_model_id: str | None = None
-    """Push the result to this repository of the Hub, private if it is new."""
+    """Push the final model to this Hub repository, private if it is new."""
     hub_strategy: Annotated[
         Literal["end", "every_save", "checkpoint", "all_checkpoints"], OnlyFor(hub_model_id=True)
     ] = "every_save"
-    """When to push: the result at the end, or weights at every save too, with the last or with all checkpoints."""
+    """When to push: the final model at the end, or weights at every save too, with the last or all checkpoints."""
     hub_revision: Annotated[str | None, OnlyFor(hub_model_id=True)] = None
-    """Branch to push to; it is made if need be."""
+    """Branch to push to; it is created if it doesn't exist."""
 
     @field_validator("wandb_watch", "wandb_log_model", mode="before")
     @classmethod
@@ -108,7 +108,7 @@ class TrackingSection(Section):
         return "false" if value is False else value
 
     def wants(self, tracker: str) -> bool:
-        """Return whether metrics are to go to a tracker."""
+        """Return whether metrics go to a tracker."""
         if {"wandb": self.wandb_mode, "swanlab": self.swanlab_mode}.get(tracker) == "disabled":
             return False
         switch, implied_by = SWITCHES[tracker]

@@ -7,6 +7,8 @@ from typing import Any
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.load import training_attention
 from tunesmith.modeling.precision import Precision, choose_precision
+from tunesmith.objectives import find_objective
+from tunesmith.objectives.objective import Objective
 from tunesmith.sections import Config, TrainingSection
 from tunesmith.training.arguments import Decision
 from tunesmith.training.optim.optimizers import for_this_machine
@@ -22,6 +24,7 @@ class Plan:
     """How a config is trained on this machine.
 
     Attributes:
+        objective: what is trained.
         hardware: the machine.
         world: the processes.
         precision: formats of weights and products.
@@ -32,6 +35,7 @@ class Plan:
         decisions: what was decided and why, to be printed.
     """
 
+    objective: Objective
     hardware: Hardware
     world: World
     precision: Precision
@@ -64,4 +68,14 @@ def make_plan(config: Config, hardware: Hardware, world: World) -> Plan:
         *(*replaced, *spread, *fast, *trackers.decisions),
     ]
     arguments = devices | kernels | trackers.arguments | hub_arguments(config.tracking, world)
-    return Plan(hardware, world, precision, attention, training, arguments, trackers.names, decisions)
+    return Plan(
+        find_objective(config.data.rl),
+        hardware,
+        world,
+        precision,
+        attention,
+        training,
+        arguments,
+        trackers.names,
+        decisions,
+    )

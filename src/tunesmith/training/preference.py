@@ -1,83 +1,78 @@
-"""Training on preferences: pairs of answers (dpo, ipo, simpo, orpo), or answers that are good or bad (kto).
+"""Training on preferences: the objective's loss compares completions, in pairs or each with its label.
 
-A batch is laid out as in any other training: each prompt with an answer is a document, and none sees another.
+A batch is laid out as in any other training: each prompt with a completion is a document, and none sees another.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from tunesmith.config.preference_rules import REFERENCED
 from tunesmith.data.types import MASKED, Example
-from tunesmith.sections import Config
+from tunesmith.objectives.objective import Completions, Objective
+from tunesmith.sections import PreferenceSection
 from tunesmith.training.collate import FlatCollator
-from tunesmith.training.preference_losses import Answers, kto_loss, pair_loss, strength
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
-def objective(config: Config) -> Callable[..., TokenMeanTrainer]:
-    """Return the trainer of what a config asks for: of answers that are compared, or of texts."""
-    return partial(PreferenceTrainer, config=config) if config.data.rl else TokenMeanTrainer
-
-
 @dataclass(frozen=True)
-class AnswerCollator:
-    """Lays answers end to end; with `mismatched` also each prompt with the answer of another row, for kto."""
+class CompletionCollator:
+    """Packs completions without padding; with `mismatched` also each prompt with the completion of another row."""
 
     flat: FlatCollator
     mismatched: bool
 
     def __call__(self, rows: Sequence[list[Example]]) -> dict[str, Any]:
-        """Return the inputs of `forward`, and `good` and `tokens` of each answer."""
-        batch = self._laid_out([document for row in rows for document in row])
+        """Return the inputs of `forward`, and `is_chosen` and `num_tokens` of each completion."""
+        batch = self._collate([document for row in rows for document in row])
         if self.mismatched and len(rows) > 1:
-            batch["mismatched"] = self._laid_out(_exchanged([row[0] for row in rows]))
+            batch["mismatched"] = self._collate(_mismatch([row[0] for row in rows]))
         return batch
 
-    def _laid_out(self, documents: list[Example]) -> dict[str, Any]:
+    def _collate(self, documents: list[Example]) -> dict[str, Any]:
         batch = self.flat([documents])
         del batch["labels"]  # the model would compute another loss
-        batch["good"] = torch.tensor([bool(document.label) for document in documents])
+        batch["is_chosen"] = torch.tensor([bool(document.label) for document in documents])
         trained = [sum(label != MASKED for label in document.labels[1:]) for document in documents]
-        return batch | {"tokens": torch.tensor(trained)}
+        return batch | {"num_tokens": torch.tensor(trained)}
 
 
-def _exchanged(documents: list[Example]) -> list[Example]:
-    """Return each prompt with the answer of the document before, cut to the length of the longest."""
+def _mismatch(documents: list[Example]) -> list[Example]:
+    """Return each prompt with the completion of the document before, truncated to the length of the longest."""
     longest = max(len(document.input_ids) for document in documents)
     starts = [next(i for i, label in enumerate(document.labels) if label != MASKED) for document in documents]
-    found = []
-    for here, start in enumerate(starts):
-        answer = documents[here - 1].labels[starts[here - 1] :]
-        prompt = documents[here].input_ids[: min(start, longest - 1)]
-        found.append(Example([*prompt, *answer][:longest], [*[MASKED] * len(prompt), *answer][:longest]))
-    return found
+    mismatched = []
+    for index, start in enumerate(starts):
+        completion = documents[index - 1].labels[starts[index - 1] :]
+        prompt = documents[index].input_ids[: min(start, longest - 1)]
+        labels = [*[MASKED] * len(prompt), *completion]
+        mismatched.append(Example([*prompt, *completion][:longest], labels[:longest]))
+    return mismatched
 
 
 class PreferenceTrainer(TokenMeanTrainer):
-    """A Trainer with the losses of preferences.
+    """A Trainer with the loss of an objective that compares completions.
 
-    The reference is kept as the weights that are trained, as they were at the start: a whole model in full
-    fine-tuning, an adapter otherwise.
+    The reference is kept as the trained parameters as they were at the start: a full model in full fine-tuning, an
+    adapter otherwise.
     """
 
-    def __init__(self, *args: Any, config: Config, **kwargs: Any) -> None:
-        """Take the config besides what a Trainer takes."""
-        collator = AnswerCollator(kwargs.pop("data_collator"), mismatched=config.data.rl == "kto")
+    def __init__(self, *args: Any, objective: Objective, section: PreferenceSection, **kwargs: Any) -> None:
+        """Take the objective and its settings besides what a Trainer takes."""
+        collator = CompletionCollator(kwargs.pop("data_collator"), mismatched=objective.estimates_kl)
         super().__init__(*args, data_collator=collator, **kwargs)
-        self.rl, self.section = str(config.data.rl), config.preference
+        self.objective, self.section = objective, section
+        self.is_weighted = section.dpo_use_weighting and "dpo_use_weighting" in objective.keys
         self.model_accepts_loss_kwargs = False  # the loss is a mean over rows, not over tokens
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0  # its noise would count as a preference
-        named = self.model.named_parameters() if self.rl in REFERENCED else ()
-        self.start = {name: weight.detach().clone() for name, weight in named if weight.requires_grad}
-        self.seen: list[list[float]] = []
+        named = self.model.named_parameters() if objective.has_reference else ()
+        self.reference = {name: weight.detach().clone() for name, weight in named if weight.requires_grad}
+        self.sums: list[list[float]] = []
 
     def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the batch whole: its answers are compared with each other."""
@@ -86,78 +81,94 @@ class PreferenceTrainer(TokenMeanTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Return the loss of a batch, and keep what `log` says of it."""
-        loss, sums = self._compared(model, inputs)
-        self.seen.append(sums)
+        """Return the loss of a batch, and keep its sums for `log`."""
+        loss, sums = self._compare(model, inputs)
+        self.sums.append(sums)
         return loss
 
     def measure(self, inputs: dict[str, Any]) -> list[float]:
-        """Return the sums of a batch: losses, rows, right rows, and rewards and numbers of good and bad answers."""
-        return self._compared(self.model, inputs)[1]
+        """Return the sums of a batch: loss, rows, correct rows, then rewards and number of chosen and of rejected."""
+        return self._compare(self.model, inputs)[1]
 
     def named(self, sums: list[float]) -> dict[str, float]:
-        """Return loss, share of rows that the model tells apart rightly, and mean rewards."""
-        loss, rows, right, good, goods, bad, bads = sums
-        found = {"loss": loss / max(rows, 1), "reward_accuracy": right / max(rows, 1)}
-        if goods:
-            found["reward_chosen"] = good / goods
-        if bads:
-            found["reward_rejected"] = bad / bads
-        return found | ({"reward_margin": good / goods - bad / bads} if goods and bads else {})
+        """Return loss, the fraction of rows that the model tells apart correctly, and mean rewards."""
+        loss, rows, correct, chosen, num_chosen, rejected, num_rejected = sums
+        metrics = {"loss": loss / max(rows, 1), "reward_accuracy": correct / max(rows, 1)}
+        if num_chosen:
+            metrics["reward_chosen"] = chosen / num_chosen
+        if num_rejected:
+            metrics["reward_rejected"] = rejected / num_rejected
+        if num_chosen and num_rejected:
+            metrics["reward_margin"] = chosen / num_chosen - rejected / num_rejected
+        return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the rewards since the last line beside the loss."""
-        if "loss" in logs and self.seen:
-            found = self.named(self.total(self.seen))
-            logs |= {key: value for key, value in found.items() if key != "loss"}
-            self.seen = []
+        if "loss" in logs and self.sums:
+            metrics = self.named(self.total(self.sums))
+            logs |= {key: value for key, value in metrics.items() if key != "loss"}
+            self.sums = []
         super().log(logs, start_time)
 
-    def _compared(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
-        """Return the loss of a batch, and what `measure` says of it."""
-        answers, is_good = self._answers(model, inputs), inputs["good"]
-        good, bad = answers.of(is_good), answers.of(~is_good)
-        if self.rl == "kto":
-            drift = torch.zeros((), device=is_good.device)
-            if others := inputs.get("mismatched"):
-                with torch.no_grad():
-                    drift = self._answers(model, others).ratio.mean()
-            drift = self.accelerator.reduce(drift, reduction="mean").clamp(min=0)
-            loss = kto_loss(self.section, good, bad, drift)
+    def _compare(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
+        """Return the loss of a batch, and its sums as in `measure`."""
+        completions, is_chosen = self._complete(model, inputs), inputs["is_chosen"]
+        chosen, rejected = completions.select(is_chosen), completions.select(~is_chosen)
+        assert self.objective.loss is not None
+        loss = self.objective.loss(chosen, rejected, self.section, self._estimate_kl(model, inputs))
+        chosen_rewards, rejected_rewards = self._rewards(chosen), self._rewards(rejected)
+        if self.objective.has_pairs:
+            rows, correct = len(chosen_rewards), (chosen_rewards > rejected_rewards).sum()
         else:
-            loss = pair_loss(self.rl, self.section, good, bad)
-        rewards = [
-            strength(self.rl, self.section) * (some.ratio if self.start else some.logp / some.tokens).detach()
-            for some in (good, bad)
-        ]
-        one, other = rewards
-        right = (one > 0).sum() + (other < 0).sum() if self.rl == "kto" else (one > other).sum()
-        rows = len(one) + len(other) if self.rl == "kto" else len(one)
-        sums = [loss.item() * rows, rows, right.item(), *(x for r in rewards for x in (r.sum().item(), len(r)))]
+            rows = len(chosen_rewards) + len(rejected_rewards)
+            correct = (chosen_rewards > 0).sum() + (rejected_rewards < 0).sum()
+        sums = [loss.item() * rows, rows, correct.item()]
+        for rewards in (chosen_rewards, rejected_rewards):
+            sums += [rewards.sum().item(), len(rewards)]
         return loss, [float(value) for value in sums]
 
-    def _answers(self, model: Any, inputs: dict[str, Any]) -> Answers:
-        weighted = self.section.dpo_use_weighting and self.rl in ("dpo", "ipo")
-        logp, weight = _likelihoods(model, inputs, weighted=weighted)
-        reference = torch.zeros_like(logp)
-        if self.start:
-            training = self.model.training
+    def _rewards(self, completions: Completions) -> torch.Tensor:
+        """Return the implicit reward of each completion."""
+        logp = completions.log_ratio if self.reference else completions.mean_logp
+        return self.objective.beta(self.section) * logp.detach()
+
+    def _estimate_kl(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return the KL divergence from the reference, on prompts with completions of other rows, if there are any."""
+        kl = torch.zeros((), device=inputs["is_chosen"].device)
+        if not self.objective.estimates_kl:
+            return kl
+        if mismatched := inputs.get("mismatched"):
+            with torch.no_grad():
+                kl = self._complete(model, mismatched).log_ratio.mean()
+        reduced: torch.Tensor = self.accelerator.reduce(kl, reduction="mean")
+        return reduced.clamp(min=0)
+
+    def _complete(self, model: Any, inputs: dict[str, Any]) -> Completions:
+        """Return the log-probabilities of a batch, by the model and by the reference."""
+        logp, weight = _compute_logp(model, inputs, weighted=self.is_weighted)
+        reference_logp = torch.zeros_like(logp)
+        if self.reference:
+            was_training = self.model.training
             self.model.eval()
             with torch.no_grad():
-                reference = _likelihoods(self._at_start, inputs)[0]
-            self.model.train(training)
-        return Answers(logp, reference, inputs["tokens"].clamp(min=1), weight)
+                reference_logp = _compute_logp(self._forward_reference, inputs)[0]
+            self.model.train(was_training)
+        return Completions(logp, reference_logp, inputs["num_tokens"].clamp(min=1), weight)
 
-    def _at_start(self, **inputs: Any) -> Any:
-        return functional_call(self.model, self.start, args=(), kwargs=inputs)
+    def _forward_reference(self, **inputs: Any) -> Any:
+        return functional_call(self.model, self.reference, args=(), kwargs=inputs)
 
 
-def _likelihoods(
+OWN_INPUTS = ("shift_labels", "is_chosen", "num_tokens", "mismatched")
+"""Entries of a batch that the model does not take."""
+
+
+def _compute_logp(
     model: Callable[..., Any], batch: dict[str, Any], *, weighted: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the log-probability of each answer, and its weight in WPO (2406.11827)."""
-    inputs = {key: value for key, value in batch.items() if key not in ("shift_labels", "good", "tokens", "mismatched")}
-    targets, sizes = batch["shift_labels"], batch["tokens"].tolist()
+    """Return the log-probability of each completion, and its weight in WPO (2406.11827)."""
+    inputs = {key: value for key, value in batch.items() if key not in OWN_INPUTS}
+    targets, sizes = batch["shift_labels"], batch["num_tokens"].tolist()
     logits = model(**inputs).logits[targets != MASKED].float()
     logps = -cross_entropy(logits, targets[targets != MASKED], reduction="none")
     sums = torch.stack([part.sum() for part in torch.split(logps, sizes)])

@@ -1,6 +1,8 @@
 """The story of a training run: data, model, steps, weights, record."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from tunesmith.training.collate import (
 from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
-from tunesmith.training.preference import objective
+from tunesmith.training.preference import PreferenceTrainer
 from tunesmith.training.record.checkpoints import remove_broken, step_of, whole_checkpoints
 from tunesmith.training.record.output import (
     changed_settings,
@@ -134,7 +136,10 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
     )
-    return objective(config)(
+    make_trainer: Callable[..., TokenMeanTrainer] = TokenMeanTrainer
+    if plan.objective.loss:
+        make_trainer = partial(PreferenceTrainer, objective=plan.objective, section=config.preference)
+    return make_trainer(
         model=model,
         args=arguments,
         train_dataset=sequences,
@@ -145,14 +150,14 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         training=training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record, is_main=plan.world.is_main),
         autocast=plan.precision.autocast,
-        own_loss=is_cpu and not config.data.rl and not adds_to_loss(model),
+        own_loss=is_cpu and not plan.objective.loss and not adds_to_loss(model),
     )
 
 
 def _faster_layers(model: Any, config: Config, plan: Plan) -> tuple[TrainingSection, list[Decision]]:
     """Put faster layers into the model, and return the section without what they make needless, and what was done."""
     training, decisions = plan.training, [fuse_layers(model, config.model, plan.hardware)]
-    if config.model.fused_layers and not config.data.rl:
+    if config.model.fused_layers and not plan.objective.loss:
         tokens = max(PIECE, config.data.sequence_len)
         training, spared = spare_checkpointing(model, training, tokens, plan.hardware)
         decisions += spared

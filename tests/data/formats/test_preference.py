@@ -282,7 +282,7 @@ def test_a_system_text_is_not_lost_without_a_word(texts):
 )
 def test_an_unknown_type_names_the_nearest(texts, rl, kind, nearest):
     with pytest.raises(
-        ConfigError, match=rf"`datasets.type: {kind}` is no layout for `rl: {rl}`.*did you mean `{nearest}`"
+        ConfigError, match=rf"`datasets.type: {kind}` is not a type for `rl: {rl}`.*did you mean `{nearest}`"
     ):
         texts({}, rl, type=kind)
 

@@ -4,47 +4,21 @@ Each is a row of prompt and completion: one text, of which the answer is trained
 would become other tokens. An answer that no special token ends gets the end token.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from tunesmith.data.formats.chat import MESSAGE_KEYS
-from tunesmith.data.formats.format import Format, FormatSpec, Preferences, Samples
+from tunesmith.data.formats.format import Format, FormatSpec, Samples
 from tunesmith.data.formats.preference import TYPES, PreferenceTypes, read_comparison
-from tunesmith.data.formats.specs import dataset_template
 from tunesmith.data.prefix import first_difference
-from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered, Span
 from tunesmith.errors import ConfigError, DataError, did_you_mean
-from tunesmith.sections import DataSection, Dataset, ModelSection
-from tunesmith.sections.types import kind_of_preferences
+from tunesmith.objectives import find_objective
+from tunesmith.sections import Dataset
 
 Read = Callable[..., Example]
 ABSENT = Rendered(())
-
-
-def answer_specs(
-    datasets: Sequence[Dataset], data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
-) -> list[FormatSpec]:
-    """Return the settings of preference datasets."""
-    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    ends = tuple({*special, *(model.eot_tokens or ()), tokenizer.eos_token} - {None})
-    preferences = Preferences(data.rl or "", model, source, ends)
-    specs = []
-    for dataset in datasets:
-        named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
-        has_template = any((*named, tokenizer.chat_template))
-        specs.append(
-            FormatSpec(
-                dataset,
-                template=dataset_template(dataset, model, tokenizer, source) if has_template else None,
-                mask=dataset.mask or data.mask,
-                sequence_len=data.sequence_len,
-                tokenizer=tokenizer,
-                preferences=preferences,
-            )
-        )
-    return specs
 
 
 def prepare_answers(values: dict[str, Any], spec: FormatSpec, read: Read) -> list[Rendered]:
@@ -138,11 +112,11 @@ def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset:
     Raises:
         ConfigError: there is none.
     """
-    known = formats[kind_of_preferences(rl)]
+    known = formats[find_objective(rl).rows]
     name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
     if name not in known:
         raise ConfigError(
-            f"`datasets.type: {name}` is no layout for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
+            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
             f"for TRL's columns{did_you_mean(name, known)}"
         )
     return known[name]

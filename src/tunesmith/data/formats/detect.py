@@ -6,22 +6,23 @@ from typing import Any
 
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import FORMATS
+from tunesmith.data.formats.format import Columns
 from tunesmith.data.types import Row
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
 from tunesmith.sections import Dataset
-
-KNOWN = sorted(
-    ((columns, record.name) for record in FORMATS.values() for columns in record.columns),
-    key=lambda item: item[0].order,
-)
-"""Sets of columns, each with the type that they tell, in the order in which they count."""
 
 PREFERENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("chosen", "rejected"), "set `rl: dpo`"),
     (("prompt", "completion", "label"), "set `rl: kto`, or `type: prompt_completion` to train on every completion"),
 )
 """Columns of preference data -> what to do about them."""
+
+
+def known_columns() -> list[tuple[Columns, str]]:
+    """Return sets of columns, each with the type that they tell, in the order in which they count."""
+    known = ((columns, record.name) for record in FORMATS.values() for columns in record.columns)
+    return sorted(known, key=lambda item: item[0].order)
 
 
 def detected(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str, Any]:
@@ -34,11 +35,11 @@ def detected(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str
     for names, fix in PREFERENCES:
         if found >= set(names):
             raise ConfigError(f"the columns {', '.join(names)} hold preference data: {fix}")
-    for columns, name in KNOWN:
+    for columns, name in known_columns():
         if found >= set(columns.names):
             settings = {"type": name, **columns.keys, **_message_keys(values, columns.names[0])}
             return {key: value for key, value in settings.items() if key not in given}
-    known = "; ".join(" + ".join(columns.names) for columns, _ in KNOWN)
+    known = "; ".join(" + ".join(columns.names) for columns, _ in known_columns())
     raise ConfigError(
         f"`datasets.type` is missing, and the columns do not tell it: found {', '.join(found) or 'none'}; known are "
         f"{known}. Set `type`"

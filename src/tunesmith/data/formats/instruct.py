@@ -17,7 +17,6 @@ from tunesmith.data.messages import Conversation, Message, Text, WireMessage, te
 from tunesmith.data.types import Rendered, Span
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.sections import Dataset
-from tunesmith.sections.types import MAPPING_KEYS
 
 
 def read_instruct(values: dict[str, Any], spec: FormatSpec) -> Conversation:
@@ -178,6 +177,11 @@ def find_layout(dataset: Dataset) -> tuple[Layout, Dataset]:
     return LAYOUTS[dataset.kind], dataset
 
 
+MAPPING_KEYS = (
+    *("system_prompt", "field_system", "field_instruction", "field_input", "field_output"),
+    *("format", "no_input_format", "system_format"),
+)
+"""Keys of a `type` that is a mapping."""
 FORMATS = {
     "format": ("{instruction} {input} ", ("instruction", "input")),
     "no_input_format": ("{instruction} ", ("instruction",)),
@@ -188,7 +192,7 @@ FORMATS = {
 
 def _user_defined(dataset: Dataset, keys: dict[str, Any]) -> tuple[Layout, Dataset]:
     """Return the layout that a mapping under `type` describes."""
-    known = MAPPING_KEYS[""]
+    known = MAPPING_KEYS
     given = {key: value for key, value in keys.items() if value is not None}
     for key, value in given.items():
         if key not in known:

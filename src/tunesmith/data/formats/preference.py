@@ -23,8 +23,8 @@ from tunesmith.data.formats.specs import dataset_template
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Example
 from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.objectives import find_objective
 from tunesmith.sections import Dataset
-from tunesmith.sections.types import MAPPING_KEYS, kind_of_preferences
 
 
 class Layout(NamedTuple):
@@ -79,6 +79,13 @@ STYLES = {
 }
 
 
+_PAIRS = ("prompt", "chosen", "rejected")
+MAPPING_KEYS = {
+    "dpo": (*(f"field_{part}" for part in (*_PAIRS, "system")), *(f"{part}_format" for part in _PAIRS)),
+    "kto": ("field_prompt", "field_completion", "field_system", "field_label", "prompt_format", "completion_format"),
+}
+"""Group of preference data -> keys of a `type` that is a mapping."""
+
 PreferenceTypes = dict[str, Callable[[PreferenceRow], Texts]]
 """Value of `type` -> its function."""
 
@@ -109,7 +116,7 @@ def example_of(row: PreferenceRow, write: Callable[[PreferenceRow], Texts]) -> E
 def preference_row(values: dict[str, Any], spec: FormatSpec, find: Callable[[Dataset], ChatTemplate]) -> PreferenceRow:
     """Return a row with what its type may need."""
     assert spec.preferences is not None
-    return PreferenceRow(values, spec.dataset, kind_of_preferences(spec.preferences.rl), find)
+    return PreferenceRow(values, spec.dataset, find_objective(spec.preferences.rl).rows, find)
 
 
 def find_template(spec: FormatSpec, dataset: Dataset) -> ChatTemplate:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.format import Format, FormatSpec
+from tunesmith.data.formats.format import Format, FormatSpec, Preferences
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template
 from tunesmith.errors import ConfigError
 from tunesmith.sections import DataSection, Dataset, ModelSection
@@ -19,9 +19,35 @@ def format_specs(
     Raises:
         ConfigError: a type or template is unknown, or nothing in a template ends an answer.
     """
+    if data.rl:
+        return _preference_specs(datasets, data, model, tokenizer, source)
     specs = [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
     for spec in specs:
         _require_end(spec, model)
+    return specs
+
+
+def _preference_specs(
+    datasets: Sequence[Dataset], data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
+) -> list[FormatSpec]:
+    """Return the settings of preference datasets."""
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    ends = tuple({*special, *(model.eot_tokens or ()), tokenizer.eos_token} - {None})
+    preferences = Preferences(data.rl or "", model, source, ends)
+    specs = []
+    for dataset in datasets:
+        named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
+        has_template = any((*named, tokenizer.chat_template))
+        specs.append(
+            FormatSpec(
+                dataset,
+                template=dataset_template(dataset, model, tokenizer, source) if has_template else None,
+                mask=dataset.mask or data.mask,
+                sequence_len=data.sequence_len,
+                tokenizer=tokenizer,
+                preferences=preferences,
+            )
+        )
     return specs
 
 
