@@ -69,7 +69,7 @@ from tunesmith.errors import ConfigError
                 "rl": "dpo",
                 "datasets": [{"path": "a", "type": "chatml.intel", "train_on_eos": "all", "roles": {"a": ["b"]}}],
             },
-            "`datasets.0.roles`, `datasets.0.train_on_eos`: ignored: `type: chatml.intel` does not read it\n",
+            "`datasets.0.roles`, `datasets.0.train_on_eos`: ignored: `type: chatml.intel` does not read it",
         ),
         (
             {"revision_of_model": "v1"},

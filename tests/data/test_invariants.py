@@ -101,7 +101,7 @@ def check(rendered, examples, tokenizer, kind):
     for text, found in zip(rendered, examples, strict=True):
         if isinstance(found, DataError):  # a prompt that grows into its answer, where both are one text
             assert isinstance(text, Rendered)
-            assert text.joint
+            assert text.tokenize_whole
             continue
         ids = [token for example in found for token in example.input_ids]
         labels = [label for example in found for label in example.labels]
@@ -109,7 +109,7 @@ def check(rendered, examples, tokenizer, kind):
         if kind != "stepwise_supervised":
             assert all(label in (MASKED, token) for token, label in zip(ids, labels, strict=True))
         assert any(label != MASKED for label in labels)
-        if isinstance(text, Rendered) and text.cut == "" and kind != "stepwise_supervised":
+        if isinstance(text, Rendered) and text.overflow == "" and kind != "stepwise_supervised":
             served = prompt_ids(text, tokenizer)
             assert ids[: len(served)] == served
             assert all(label == MASKED for label in labels[: len(served)])

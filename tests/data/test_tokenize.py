@@ -13,7 +13,7 @@ from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import question
 from tunesmith.data.tokenize import encode, prompt_ids
 from tunesmith.data.tokenizer import adds_bos, chat_template
-from tunesmith.data.types import MASKED, Example, Rendered, Span
+from tunesmith.data.types import MASKED, Example, Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -93,7 +93,7 @@ def test_what_is_served_and_trained_is_one_sequence_of_tokens(tokenizer, specs, 
     served = prompt_ids(rendered, tokenizer)
     assert ids[: len(served)] == served
     assert all(label == MASKED for label in labels[: len(served)])
-    end = tokenizer.eos_token if rendered.spans[-1].ends and not text.endswith(tokenizer.eos_token) else ""
+    end = tokenizer.eos_token if rendered.segments[-1].eos_count and not text.endswith(tokenizer.eos_token) else ""
     assert tokenizer.decode(ids) == text + end
     asked = question(row, specs[kind], tokenizer, "config.yml")
     if asked is not None and kind != "chat_template":
@@ -117,27 +117,33 @@ def one(rendered, tokenizer, **options):
 
 
 def test_a_prompt_that_grows_into_its_answer_is_refused(tokenizer):
-    (error,) = encode([Rendered((Span("hel", False), Span("lo", True)), joint=True, prompts=(3,))], tokenizer)
+    (error,) = encode(
+        [Rendered((Segment("hel", False), Segment("lo", True)), tokenize_whole=True, prompt_ends=(3,))], tokenizer
+    )
     assert isinstance(error, DataError)
     assert str(error).startswith("a server's prompt, up to 'hel', becomes other tokens than in the training text")
 
 
 def test_each_prompt_of_a_row_is_compared_from_its_last_added_token_on(tokenizer):
     text = "<|im_start|>a\n<|im_end|><|im_start|>b"
-    good = Rendered((Span(text, False), Span(" c", True)), joint=True, prompts=(len("<|im_start|>a\n"), len(text)))
+    good = Rendered(
+        (Segment(text, False), Segment(" c", True)),
+        tokenize_whole=True,
+        prompt_ends=(len("<|im_start|>a\n"), len(text)),
+    )
     assert one(good, tokenizer).text == text + " c"
-    bad = Rendered((Span(text + " ", False), Span("c", True)), joint=True, prompts=(len(text) + 1,))
+    bad = Rendered((Segment(text + " ", False), Segment("c", True)), tokenize_whole=True, prompt_ends=(len(text) + 1,))
     assert isinstance(encode([bad], tokenizer)[0], DataError)
 
 
 def test_rows_of_a_batch_do_not_touch_each_other(tokenizer):
     rendered = [
-        Rendered((Span("hel", False), Span("lo", True)), joint=True, prompts=(3,)),
+        Rendered((Segment("hel", False), Segment("lo", True)), tokenize_whole=True, prompt_ends=(3,)),
         Rendered(()),
-        Rendered((Span("a b", False), Span(" c", True, ends=1)), bos="own"),
-        Rendered((), joint=True),
+        Rendered((Segment("a b", False), Segment(" c", True, eos_count=1)), bos="own"),
+        Rendered((), tokenize_whole=True),
         Example([1], [1]),
-        Rendered((Span("a b", False), Span(" c", True)), joint=True),
+        Rendered((Segment("a b", False), Segment(" c", True)), tokenize_whole=True),
     ]
     together = encode(rendered, tokenizer)
     alone = [encode([row], tokenizer)[0] for row in rendered]
@@ -149,30 +155,33 @@ def test_rows_of_a_batch_do_not_touch_each_other(tokenizer):
 
 def test_the_end_token_is_put_on_once_and_trained_as_its_span(tokenizer):
     end = tokenizer.eos_token_id
-    trained = one(Rendered((Span("a", False), Span("b", True, ends=1))), tokenizer)
+    trained = one(Rendered((Segment("a", False), Segment("b", True, eos_count=1))), tokenizer)
     assert (trained.input_ids[-1], trained.labels[-1]) == (end, end)
-    masked = one(Rendered((Span("a", True), Span("b", False, ends=1))), tokenizer)
+    masked = one(Rendered((Segment("a", True), Segment("b", False, eos_count=1))), tokenizer)
     assert (masked.input_ids[-1], masked.labels[-1]) == (end, MASKED)
-    assert one(Rendered((Span("a<|im_end|>", True, ends=1),)), tokenizer).input_ids.count(end) == 1
-    assert one(Rendered((Span("a", True, ends=3),)), tokenizer).input_ids.count(end) == 3
+    assert one(Rendered((Segment("a<|im_end|>", True, eos_count=1),)), tokenizer).input_ids.count(end) == 1
+    assert one(Rendered((Segment("a", True, eos_count=3),)), tokenizer).input_ids.count(end) == 3
 
 
 def test_a_head_is_not_trained_and_a_value_labels_the_last_token(tokenizer):
-    head = one(Rendered((Span("bot: yes", True, head="bot:", ends=1),)), tokenizer)
+    head = one(Rendered((Segment("bot: yes", True, header="bot:", eos_count=1),)), tokenizer)
     assert tokenizer.decode([label for label in head.labels if label != MASKED]) == " yes<|im_end|>"
-    assert one(Rendered((Span("bot: yes", True, head="bot:"),)), tokenizer).input_ids == tokenizer("bot: yes").input_ids
-    step = one(Rendered((Span("a step", False), Span("\n", False, value=1))), tokenizer)
+    assert (
+        one(Rendered((Segment("bot: yes", True, header="bot:"),)), tokenizer).input_ids
+        == tokenizer("bot: yes").input_ids
+    )
+    step = one(Rendered((Segment("a step", False), Segment("\n", False, label=1))), tokenizer)
     assert step.labels == [*[MASKED] * (len(step.input_ids) - 1), 1]
 
 
 def test_a_token_that_reaches_into_a_hole_is_not_trained(tokenizer):
-    spans = (Span("The ans", True), Span("wer is", False, hole=True), Span(" 4.", True))
-    example = one(Rendered(spans, joint=True), tokenizer)
+    segments = (Segment("The ans", True), Segment("wer is", False, masked=True), Segment(" 4.", True))
+    example = one(Rendered(segments, tokenize_whole=True), tokenizer)
     assert tokenizer.decode([label for label in example.labels if label != MASKED]) == "The 4."
 
 
 def test_a_long_text_is_cut_into_pieces(tokenizer):
-    words = Rendered((Span("one two three four five six seven", True, ends=1),), cut="pieces")
+    words = Rendered((Segment("one two three four five six seven", True, eos_count=1),), overflow="chunks")
     ids = one(words, tokenizer, sequence_len=100).input_ids
     (pieces,) = encode([words], tokenizer, sequence_len=3)
     assert [piece.input_ids for piece in pieces] == [ids[:3], ids[3:6], ids[6:]]
@@ -186,7 +195,7 @@ def with_begin(tokenizer):
 
 
 def test_the_begin_token_is_put_on_only_if_the_tokenizer_does_it_itself(tokenizer):
-    rendered = Rendered((Span("a", False), Span("b", True)), bos="own")
+    rendered = Rendered((Segment("a", False), Segment("b", True)), bos="own")
     parts = [*tokenizer("a").input_ids, *tokenizer("b").input_ids]
     assert not adds_bos(tokenizer)
     assert one(rendered, tokenizer).input_ids == parts
@@ -194,12 +203,28 @@ def test_the_begin_token_is_put_on_only_if_the_tokenizer_does_it_itself(tokenize
     begins = with_begin(tokenizer)
     assert adds_bos(begins)
     assert (one(rendered, begins).input_ids, one(rendered, begins).labels[0]) == ([1, *parts], MASKED)
-    assert one(Rendered((Span("a", True),), bos="own"), begins).labels[0] == 1
-    assert one(Rendered((Span("", False), Span("a", True)), bos="own"), begins).input_ids == tokenizer("a").input_ids
+    assert one(Rendered((Segment("a", True),), bos="own"), begins).labels[0] == 1
+    assert (
+        one(Rendered((Segment("", False), Segment("a", True)), bos="own"), begins).input_ids == tokenizer("a").input_ids
+    )
 
 
 def test_the_prompt_ends_at_the_first_answer_or_at_the_last(tokenizer):
-    spans = (Span("q", False), Span("b: x", True, head="b:"), Span("r", False), Span("b: y", True, head="b:"))
-    assert Rendered(spans).prompt().text == "qb:"
-    assert Rendered(spans).prompt(last=True).text == "qb: xrb:"
-    assert prompt_ids(Rendered(spans), tokenizer) == tokenizer(["q", "b:"]).input_ids[0] + tokenizer("b:").input_ids
+    segments = (
+        Segment("q", False),
+        Segment("b: x", True, header="b:"),
+        Segment("r", False),
+        Segment("b: y", True, header="b:"),
+    )
+    assert Rendered(segments).prompt().text == "qb:"
+    assert Rendered(segments).prompt(last=True).text == "qb: xrb:"
+    assert prompt_ids(Rendered(segments), tokenizer) == tokenizer(["q", "b:"]).input_ids[0] + tokenizer("b:").input_ids
+
+
+def test_a_segment_may_hold_its_tokens(tokenizer):
+    """Placeholders of an image, for example: any ids, in the loss or not."""
+    placeholders = Segment("", False, token_ids=(5, 5, 5))
+    example = one(Rendered((Segment("see ", False), placeholders, Segment("a cat", True, eos_count=1))), tokenizer)
+    before, after = tokenizer("see ").input_ids, tokenizer("a cat").input_ids
+    assert example.input_ids == [*before, 5, 5, 5, *after, tokenizer.eos_token_id]
+    assert example.labels == [*[-100] * (len(before) + 3), *after, tokenizer.eos_token_id]

@@ -255,7 +255,7 @@ class Examination:
             (item.row, rendered, examples[0])
             for item in items
             for rendered, examples in zip(item.rendered, item.examples, strict=True)
-            if isinstance(rendered, Rendered) and not rendered.joint and len(rendered.spans) > 1
+            if isinstance(rendered, Rendered) and not rendered.tokenize_whole and len(rendered.segments) > 1
             if not isinstance(examples, str) and len(examples) == 1
         ]
         if items and (marks := shown_marks(items[0], self.tokenizer)) and not look.spec.template:
@@ -268,7 +268,7 @@ class Examination:
             ours, (prompt, whole) = example.input_ids, ids[2 * index : 2 * index + 2]
             begins = int(ours[:1] == [self.facts.bos] != whole[:1])
             ours = ours[begins:]
-            parts = sum(bool(span.text) for span in rendered.prompt(last=True).spans)
+            parts = sum(bool(segment.text) for segment in rendered.prompt(last=True).segments)
             if parts > 1 and ours[: len(prompt)] != prompt:
                 self.tally.add("prompt-parts-differ", self._parting(prompt, ours, begins))
             elif ours[: len(whole)] != whole:
@@ -348,7 +348,7 @@ class Examination:
 
 
 def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
-    """Return what a sample asks: its text up to the first trained span, or all of it where nothing is only read."""
+    """Return what a sample asks: its text up to the first trained segment, or all of it where nothing is only read."""
     asked = rendered.prompt().text if isinstance(rendered, Rendered) and pieces == 1 else ""
     if asked:
         return asked

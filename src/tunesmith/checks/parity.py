@@ -26,7 +26,7 @@ from tunesmith.data.prefix import first_difference
 from tunesmith.data.question import conversation_prompt, question
 from tunesmith.data.samples import EncodedRow, encoded_rows, fitted
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
-from tunesmith.data.types import Example, Rendered, Span
+from tunesmith.data.types import Example, Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.log import note, progress
 from tunesmith.sections import Config
@@ -237,11 +237,13 @@ def _text_prompts(
     row, rendered = item.row, item.rendered[0]
     if len(item.rendered) > 1 or not isinstance(rendered, Rendered):
         return
-    spans, ids = rendered.spans, pieces[0].input_ids
-    places = [i for i, span in enumerate(spans) if span.train and span.text and not (i and spans[i - 1].train)]
-    if any(span.value is not None for span in spans) or not places:
+    segments, ids = rendered.segments, pieces[0].input_ids
+    places = [
+        i for i, segment in enumerate(segments) if segment.train and segment.text and not (i and segments[i - 1].train)
+    ]
+    if any(segment.label is not None for segment in segments) or not places:
         return
-    if rendered.cut:
+    if rendered.overflow:
         whole = conversation_prompt([{"role": "user", "content": rendered.text}], spec, tokenizer, source)
         yield Prompt(row.file, row.number, _endless(ids, tokenizer), False, whole, Request(None, None, rendered.text))
         return
@@ -254,7 +256,7 @@ def _text_prompts(
             found.append(Prompt(row.file, row.number, trained, ends, None, Request(None, None, text)))
     asked = question(row.values, spec, tokenizer, source)
     if asked:
-        last = max(i for i, span in enumerate(spans) if span.train)
+        last = max(i for i, segment in enumerate(segments) if segment.train)
         if last not in places:  # it begins amid what is trained
             request = Request(None, None, _sent_text(rendered, last, tokenizer))
             found.append(Prompt(row.file, row.number, ids, False, asked.input_ids, request))
@@ -270,9 +272,11 @@ def _endless(ids: list[int], tokenizer: Tokenizer) -> list[int]:
 
 
 def _sent_text(rendered: Rendered, index: int, tokenizer: Tokenizer) -> str:
-    """Return the text before a span as a client would send it: without the begin token, which the server adds."""
-    spans = [*rendered.spans[:index], Span(rendered.spans[index].head, False)]
-    text = "".join(span.text + (tokenizer.eos_token or "") * (span.ends if span.text else 0) for span in spans)
+    """Return the text before a segment as a client would send it: without the begin token, which the server adds."""
+    segments = [*rendered.segments[:index], Segment(rendered.segments[index].header, False)]
+    text = "".join(
+        segment.text + (tokenizer.eos_token or "") * (segment.eos_count if segment.text else 0) for segment in segments
+    )
     begin = tokenizer.bos_token or ""
     if adds_bos(tokenizer):
         return text.removeprefix(begin)

@@ -94,7 +94,7 @@ def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tal
         for index, example in enumerate(examples):
             for code, detail in _tokens(example, rendered, look, first=index == 0):
                 tally.add(code, detail)
-        if isinstance(rendered, Rendered) and look.spec.mask != "axolotl" and rendered.cut != "windows":
+        if isinstance(rendered, Rendered) and look.spec.mask != "axolotl" and rendered.overflow != "windows":
             decoded = _decoded(rendered, [token for example in examples for token in example.input_ids], look)
             for code, detail in [*_roundtrip(rendered, decoded, look), *_borders(rendered, decoded, look)]:
                 tally.add(code, detail)
@@ -185,8 +185,10 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tall
     """Count texts that hold the name of a control token; ends of answers are told apart."""
     if look.facts.control is None:
         return
-    spans = [span for rendered in item.rendered if isinstance(rendered, Rendered) for span in rendered.spans]
-    answers = "\n".join(span.text for span in spans if span.train) if not turns else ""
+    segments = [
+        segment for rendered in item.rendered if isinstance(rendered, Rendered) for segment in rendered.segments
+    ]
+    answers = "\n".join(segment.text for segment in segments if segment.train) if not turns else ""
     texts = (
         [(turn.content, turn.role == "assistant") for turn in turns]
         if turns
@@ -217,7 +219,7 @@ def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first
         return
     if (end := look.end_of(ids, trained[-1])) is not None:
         look.last_ends.add(end)
-    holes = isinstance(rendered, Rendered) and any(span.hole for span in rendered.spans)
+    holes = isinstance(rendered, Rendered) and any(segment.masked for segment in rendered.segments)
     if not look.wants_end or holes or look.spec.dataset.message_field_training_detail or look.spec.train_on_inputs:
         return
     for here, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
@@ -234,10 +236,11 @@ def _decoded(rendered: Rendered, ids: Sequence[int], look: Look) -> str:
 
 
 def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
-    """Return the text with the end tokens that follow its spans."""
+    """Return the text with the end tokens that follow its segments."""
     end = str(tokenizer.eos_token)
     return "".join(
-        span.text + end * (span.ends - span.text.endswith(end)) if span.text else "" for span in rendered.spans
+        segment.text + end * (segment.eos_count - segment.text.endswith(end)) if segment.text else ""
+        for segment in rendered.segments
     )
 
 
@@ -254,11 +257,11 @@ def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[s
 
 def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
     """Yield what is wrong where the prompt ends and the answer begins, of texts tokenised in parts."""
-    if rendered.joint or look.record.splits:
+    if rendered.tokenize_whole or look.record.splits:
         return
-    for before, span in zip(rendered.spans, rendered.spans[1:], strict=False):
-        prompt, answer = before.text + span.head, span.text[len(span.head) :]
-        if before.train or not span.train or not prompt or not answer:
+    for before, segment in zip(rendered.segments, rendered.segments[1:], strict=False):
+        prompt, answer = before.text + segment.header, segment.text[len(segment.header) :]
+        if before.train or not segment.train or not prompt or not answer:
             continue
         glued = prompt[-8:] + answer[:8]
         if prompt[-1] in " \t":
@@ -267,9 +270,9 @@ def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str
             yield "answer-glued", repr(glued)
     if look.spec.dataset.kind == "input_output" or look.record.roles:
         return
-    for span in rendered.spans:
-        if span.train and span.text.strip():
-            yield from _answer(span.text[len(span.head) :], look, "the answer", True)
+    for segment in rendered.segments:
+        if segment.train and segment.text.strip():
+            yield from _answer(segment.text[len(segment.header) :], look, "the answer", True)
 
 
 def _squeezed(text: str) -> str:

@@ -70,10 +70,10 @@ def _show(train: Any, indexes: list[int], tokenizer: Any, *, text_only: bool) ->
 
 def _documents(sample: dict[str, Any]) -> list[tuple[list[int], list[int], str]]:
     """Return tokens, labels and name of a sample, or of both answers of a preference row."""
-    from tunesmith.data.types import Example
+    from tunesmith.data.types import SPLIT_INDEX_COLUMN, Example
 
     names = {None: "", True: ", chosen", False: ", rejected"}
-    example = Example(sample["input_ids"], sample["labels"], border=sample.get("border"))
+    example = Example(sample["input_ids"], sample["labels"], split_index=sample.get(SPLIT_INDEX_COLUMN))
     return [(document.input_ids, document.labels, names[document.label]) for document in example.documents]
 
 

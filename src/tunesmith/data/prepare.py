@@ -25,7 +25,7 @@ from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import MASKED, BadRow, Example, Row
+from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow, Example, Row
 from tunesmith.errors import DataError
 from tunesmith.log import progress
 from tunesmith.references import code_file
@@ -177,7 +177,7 @@ def _build(
     tokens = pyarrow.list_(pyarrow.int32())
     fields = [("input_ids", tokens), ("labels", tokens), ("file", pyarrow.string()), ("row", pyarrow.int64())]
     if any(spec.preferences for spec in specs):
-        fields.append(("border", pyarrow.int64()))
+        fields.append((SPLIT_INDEX_COLUMN, pyarrow.int64()))
     schema = pyarrow.schema(fields)
     reports: list[Report] = []
     seen: set[bytes] = set()
@@ -225,8 +225,8 @@ Sample = tuple[list[int], list[int], str, int, int | None]
 
 def _is_new(sample: Sample, seen: set[bytes], report: Report) -> bool:
     """Return whether no sample with these tokens and labels was seen before, and take out of the count one that was."""
-    ids, labels, *_, border = sample
-    mark = hashlib.blake2b(array("i", [*ids, *labels, border or 0]).tobytes(), digest_size=16).digest()
+    ids, labels, *_, split_index = sample
+    mark = hashlib.blake2b(array("i", [*ids, *labels, split_index or 0]).tobytes(), digest_size=16).digest()
     if mark not in seen:
         seen.add(mark)
         return True
@@ -295,7 +295,7 @@ def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> It
     report.kept += 1
     report.tokens += len(ids)
     report.trained += len(labels) - labels.count(MASKED)
-    yield ids, labels, row.file, row.number, found.border
+    yield ids, labels, row.file, row.number, found.split_index
 
 
 def _judge(report: Report, data: DataSection) -> None:

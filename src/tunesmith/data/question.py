@@ -73,7 +73,7 @@ def question(
         before = before._replace(messages=(*before.messages, *map(_message, said)))
         said = ()
     prompt = _prompt(before, answer, record, spec)
-    if not prompt.spans:
+    if not prompt.segments:
         return None
     ids = _continue(_encode_prompt(prompt, record, spec, tokenizer), said, spec, tokenizer, source)
     users = [message.content for message in content.messages[:index] if message.role == "user"]
@@ -138,9 +138,9 @@ def _split_document(document: Document) -> tuple[Rendered, str] | None:
     texts = [
         sample
         for sample in document.samples
-        if isinstance(sample, Rendered) and any(span.train for span in sample.spans)
+        if isinstance(sample, Rendered) and any(segment.train for segment in sample.segments)
     ]
-    if not texts or not texts[0].prompt().spans:
+    if not texts or not texts[0].prompt().segments:
         return None
     prompt = texts[0].prompt(last=True)
     return prompt, texts[0].text[len(prompt.text) :]

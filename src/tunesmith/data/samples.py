@@ -108,12 +108,12 @@ def _joined(texts: Iterable[list[Example] | DataError]) -> list[Example] | str:
         if isinstance(found, DataError) or (found[0].input_ids and isinstance(_usable(found), str)):
             return _usable(found)
         parts.append(found[0])
-    return [_end_to_end(parts, len(parts[0].input_ids))]
+    return [_concatenate(parts, len(parts[0].input_ids))]
 
 
-def _end_to_end(parts: Sequence[Example], border: int | None) -> Example:
+def _concatenate(parts: Sequence[Example], split_index: int | None) -> Example:
     ids = [token for part in parts for token in part.input_ids]
-    return Example(ids, [label for part in parts for label in part.labels], border=border)
+    return Example(ids, [label for part in parts for label in part.labels], split_index=split_index)
 
 
 NOTHING_TRAINED = "none of its tokens is trained"
@@ -130,11 +130,11 @@ def fitted(example: Example, data: DataSection) -> Example | str:
     if reason := too_long(example, data):
         if data.excess_length_strategy != "truncate":
             return reason
-        size, border = data.sequence_len, example.border
+        size, split_index = data.sequence_len, example.split_index
         cut = [Example(document.input_ids[:size], document.labels[:size]) for document in example.documents]
         if any(all(label < 0 for label in document.labels) for document in cut):
             return f"{reason}; nothing trained is left after truncation"
-        example = _end_to_end(cut, border and min(border, size))
+        example = _concatenate(cut, split_index and min(split_index, size))
     if len(example.input_ids) < data.min_sample_len:
         return f"{len(example.input_ids)} tokens, under min_sample_len {data.min_sample_len}"
     return example

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 
 from tunesmith.data.tokenizer import Tokenizer, adds_bos
-from tunesmith.data.types import MASKED, Example, Rendered, Span
+from tunesmith.data.types import MASKED, Example, Rendered, Segment
 from tunesmith.errors import DataError
 
 Ids = list[int]
@@ -36,8 +36,10 @@ def encode(
         elif id(row) in unservable:
             found.append(unservable[id(row)])
         else:
-            ids, labels = tokens.framed(row, *offsets[id(row)]) if row.joint else tokens.label(row)
-            found.append(list(pieces(Example(ids, labels, row.text), sequence_len if row.cut else 0)))
+            ids, labels = (
+                tokens.encode_whole(row, *offsets[id(row)]) if row.tokenize_whole else tokens.encode_segments(row)
+            )
+            found.append(list(pieces(Example(ids, labels, row.text), sequence_len if row.overflow else 0)))
     return found
 
 
@@ -60,74 +62,78 @@ def pieces(example: Example, length: int) -> Iterator[Example]:
 
 
 class _Tokens:
-    """Tokens of the parts of rows, each part tokenised alone, as a prompt is at inference."""
+    """Token ids of the segments of rows, each tokenized alone, as a prompt is at inference."""
 
     def __init__(self, rows: Sequence[Rendered], tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        parts = [span for row in rows if not row.joint for span in row.spans]
-        texts = list(dict.fromkeys([*(span.text for span in parts), *(span.head for span in parts)]))
+        segments = [segment for row in rows if not row.tokenize_whole for segment in row.segments]
+        texts = list(dict.fromkeys([*(item.text for item in segments), *(item.header for item in segments)]))
         ids = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        self.known: dict[str, Ids] = dict(zip(texts, ids, strict=True))
-        self.own_bos = adds_bos(tokenizer)
+        self.ids_of: dict[str, Ids] = dict(zip(texts, ids, strict=True))
+        self.adds_bos = adds_bos(tokenizer)
 
-    def part(self, span: Span, row: Rendered, *, first: bool) -> tuple[Ids, int]:
-        """Return the tokens of a span, and how many of them are its head's."""
-        with_bos = first and (row.bos == "always" or (row.bos == "own" and self.own_bos and bool(span.text)))
-        bos = [self.tokenizer.bos_token_id] if with_bos and self.tokenizer.bos_token_id is not None else []
-        ids = [*bos, *self.whole(span)]
-        if span.text:
-            ids += [self.tokenizer.eos_token_id] * (span.ends - int(ids[-1:] == [self.tokenizer.eos_token_id]))
-        return ids, len(self.known[span.head]) + (len(bos) if span.head else 0)
-
-    def whole(self, span: Span) -> Ids:
-        """Return the tokens of a span's text; a head that would merge with what follows is apart, as it is served."""
-        head, ids = self.known[span.head], self.known[span.text]
-        if ids[: len(head)] == head:
-            return ids
-        rest: Ids = self.tokenizer(span.text[len(span.head) :], add_special_tokens=False)["input_ids"]
-        return [*head, *rest]
-
-    def label(self, row: Rendered) -> tuple[Ids, Ids]:
-        """Return the tokens and labels of a row whose parts are tokenised alone."""
+    def encode_segments(self, row: Rendered) -> tuple[Ids, Ids]:
+        """Return the token ids and labels of a row whose segments are tokenized alone."""
         input_ids: Ids = []
         labels: Ids = []
-        for index, span in enumerate(row.spans):
-            ids, head = self.part(span, row, first=index == 0)
+        for index, segment in enumerate(row.segments):
+            ids, header_size = self._encode_segment(segment, row, first=index == 0)
             input_ids += ids
-            labels += labels_of(span, ids, head)
+            labels += labels_of(segment, ids, header_size)
         return input_ids, labels
 
-    def framed(self, row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
-        """Return the tokens and labels of a joint text, with the begin and end tokens that the text does not hold."""
-        ids, labels = _label_by_offsets(row, ids, begins, ends)
-        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        if row.bos == "own" and self.own_bos and ids[:1] != [begin]:
-            ids, labels = [begin, *ids], [begin if row.spans[0].train else MASKED, *labels]
-        for span in row.spans[-1:]:
-            more = [end] * (span.ends - int(ids[-1:] == [end]))
-            ids, labels = [*ids, *more], [*labels, *(more if span.train else [MASKED] * len(more))]
+    def encode_whole(self, row: Rendered, ids: Ids, starts: list[int], ends: list[int]) -> tuple[Ids, Ids]:
+        """Return the token ids and labels of a text tokenized as a whole, with the BOS and EOS tokens around it."""
+        ids, labels = _label_by_offsets(row, ids, starts, ends)
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        if row.bos == "own" and self.adds_bos and ids[:1] != [bos]:
+            ids, labels = [bos, *ids], [bos if row.segments[0].train else MASKED, *labels]
+        for segment in row.segments[-1:]:
+            added = [eos] * (segment.eos_count - int(ids[-1:] == [eos]))
+            ids, labels = [*ids, *added], [*labels, *(added if segment.train else [MASKED] * len(added))]
         return ids, labels
 
+    def _encode_segment(self, segment: Segment, row: Rendered, *, first: bool) -> tuple[Ids, int]:
+        """Return the token ids of a segment, and how many of them are its header's."""
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        starts_row = row.bos == "always" or (row.bos == "own" and self.adds_bos and bool(segment.text))
+        ids = [bos] if first and starts_row and bos is not None else []
+        header_size = len(self.ids_of[segment.header]) + (len(ids) if segment.header else 0)
+        ids += self._segment_ids(segment)
+        if segment.text:
+            ids += [eos] * (segment.eos_count - int(ids[-1:] == [eos]))
+        return ids, header_size
 
-def labels_of(span: Span, ids: Ids, head: int) -> Ids:
-    """Return the labels of a part's tokens, the first `head` of which are its header's."""
-    labels = [MASKED] * min(head, len(ids)) + ids[head:] if span.train else [MASKED] * len(ids)
-    if span.value is not None and ids:
-        labels[-1] = span.value
+    def _segment_ids(self, segment: Segment) -> Ids:
+        """Return the ids of a segment; a header that would merge with the text after it is tokenized apart."""
+        if segment.token_ids is not None:
+            return list(segment.token_ids)
+        header, ids = self.ids_of[segment.header], self.ids_of[segment.text]
+        if ids[: len(header)] == header:
+            return ids
+        rest: Ids = self.tokenizer(segment.text[len(segment.header) :], add_special_tokens=False)["input_ids"]
+        return [*header, *rest]
+
+
+def labels_of(segment: Segment, ids: Ids, header_size: int) -> Ids:
+    """Return the labels of a segment's tokens, the first `header_size` of which are its header's."""
+    labels = [MASKED] * min(header_size, len(ids)) + ids[header_size:] if segment.train else [MASKED] * len(ids)
+    if segment.label is not None and ids:
+        labels[-1] = segment.label
     return labels
 
 
 Offsets = dict[int, tuple[Ids, list[int], list[int]]]
-"""id of a joint row -> its tokens, and the characters at which each begins and ends."""
+"""id of a row that is tokenized as a whole -> its token ids, and the characters at which each starts and ends."""
 
 
 def _offsets(rows: Sequence[Rendered], tokenizer: Tokenizer) -> Offsets:
-    joint = [row for row in rows if row.joint]
-    if not joint:
+    whole = [row for row in rows if row.tokenize_whole]
+    if not whole:
         return {}
-    batch = tokenizer([row.text for row in joint], add_special_tokens=False, return_offsets_mapping=True)
+    batch = tokenizer([row.text for row in whole], add_special_tokens=False, return_offsets_mapping=True)
     found: Offsets = {}
-    for row, ids, places in zip(joint, batch["input_ids"], batch["offset_mapping"], strict=True):
+    for row, ids, places in zip(whole, batch["input_ids"], batch["offset_mapping"], strict=True):
         starts, ends = zip(*places, strict=True) if places else ((), ())
         # A leading space may be left out of a token's offsets, and the pieces of one character share theirs.
         begins = list(map(min, starts, chain((0,), accumulate(ends, max))))
@@ -135,19 +141,19 @@ def _offsets(rows: Sequence[Rendered], tokenizer: Tokenizer) -> Offsets:
     return found
 
 
-def _label_by_offsets(row: Rendered, ids: Ids, begins: list[int], ends: list[int]) -> tuple[Ids, Ids]:
-    """Label the tokens of a text that was tokenised in one go: a token belongs to the span in which it begins."""
+def _label_by_offsets(row: Rendered, ids: Ids, starts: list[int], ends: list[int]) -> tuple[Ids, Ids]:
+    """Label the tokens of a text that was tokenized as a whole: a token belongs to the segment in which it starts."""
     labels: Ids = []
-    reached, border = list(accumulate(begins, max)), 0
-    for index, span in enumerate(row.spans):
-        border += len(span.text)
-        first, is_last = len(labels), index == len(row.spans) - 1
-        after = len(ids) if is_last else bisect_left(reached, border, first)
-        labels += ids[first:after] if span.train else [MASKED] * (after - first)
-        if not is_last and row.spans[index + 1].hole:  # a token that reaches into it is not trained
-            for place in range(first, after):
-                if ends[place] > border:
-                    labels[place] = MASKED
+    reached, segment_end = list(accumulate(starts, max)), 0
+    for index, segment in enumerate(row.segments):
+        segment_end += len(segment.text)
+        first, is_last = len(labels), index == len(row.segments) - 1
+        after = len(ids) if is_last else bisect_left(reached, segment_end, first)
+        labels += ids[first:after] if segment.train else [MASKED] * (after - first)
+        if not is_last and row.segments[index + 1].masked:  # a token that reaches into it is masked
+            for position in range(first, after):
+                if ends[position] > segment_end:
+                    labels[position] = MASKED
     return ids, labels
 
 
@@ -160,10 +166,10 @@ def _unservable(rows: Sequence[Rendered], offsets: Offsets, tokenizer: Tokenizer
     added = set(tokenizer.added_tokens_decoder)
     tails: list[tuple[Rendered, int, str, Ids]] = []
     for row in rows:
-        if not row.joint:
+        if not row.tokenize_whole:
             continue
         (ids, begins, _), text = offsets[id(row)], row.text
-        for end in row.prompts:
+        for end in row.prompt_ends:
             count = bisect_left(begins, end)
             first = next((index for index in range(count - 1, -1, -1) if ids[index] in added), 0)
             tails.append((row, end, text[begins[first] : end] if count else "", ids[first:count]))

@@ -1,10 +1,14 @@
-"""What flows from a data file to the prepared dataset: Row -> Rendered (spans) -> Example (ids and labels)."""
+"""What flows from a data file to the prepared dataset: Row -> Rendered (segments) -> Example (ids and labels)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 MASKED = -100
 """Label of a token that is not trained; `cross_entropy` ignores it."""
+
+
+SPLIT_INDEX_COLUMN = "border"
+"""Column of prepared preference data with `Example.split_index`; renaming it would make all prepared data anew."""
 
 
 class Row(NamedTuple):
@@ -23,24 +27,26 @@ class BadRow(NamedTuple):
     reason: str
 
 
-class Span(NamedTuple):
-    """A piece of text that is either trained or only read by the model.
+class Segment(NamedTuple):
+    """A piece of a rendered row that is in the loss or not.
 
     Attributes:
         text: the piece.
-        train: whether its tokens are trained.
-        head: a beginning of `text` that is not trained, such as a role's name: as many tokens as it has alone.
-        ends: end tokens that follow the text, trained as it is.
-        hole: a part of an answer that is not trained; a token that reaches into it is not trained either.
-        value: label of its last token, for rewards of a step, in place of the token itself.
+        train: whether its tokens are in the loss.
+        header: a start of `text` that is masked, such as a role's name: as many tokens as it has alone.
+        eos_count: EOS tokens that follow the text, in the loss if it is.
+        masked: a masked range of an answer; a token that reaches into it is masked too.
+        label: label of its last token instead of the token itself, for rewards of a step.
+        token_ids: its tokens, where they are not those of `text`: ready tokens, or the placeholders of an image.
     """
 
     text: str
     train: bool
-    head: str = ""
-    ends: int = 0
-    hole: bool = False
-    value: int | None = None
+    header: str = ""
+    eos_count: int = 0
+    masked: bool = False
+    label: int | None = None
+    token_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,33 +54,35 @@ class Rendered:
     """A row as text.
 
     Attributes:
-        spans: the text in order.
-        joint: tokenise the joined text in one go and label by character offsets (chat templates). Otherwise each span
-            is tokenised alone, as it is at inference, where the prompt stands alone.
-        bos: begin with the tokenizer's begin token: never, if the tokenizer adds one itself, or always.
-        cut: how a text over `sequence_len` is cut: not at all (it is too long), into pieces, or into windows that
-            overlap and each have an end token, as Axolotl's pretraining has them.
-        prompts: of a joint text, the characters at which a server's prompts end.
+        segments: the text in order.
+        tokenize_whole: tokenize the concatenated text once, and label by character offsets (chat templates). Otherwise
+            each segment is tokenized alone, as at inference, where the prompt stands alone.
+        bos: start with the BOS token: never, if the tokenizer adds one itself, or always.
+        overflow: what happens to a text over `sequence_len`: nothing (it is too long), chunks, or windows that overlap
+            and each have an EOS token, as in Axolotl's pretraining.
+        prompt_ends: of a text that is tokenized as a whole, the characters at which a server's prompts end.
     """
 
-    spans: tuple[Span, ...]
-    joint: bool = False
+    segments: tuple[Segment, ...]
+    tokenize_whole: bool = False
     bos: Literal["never", "own", "always"] = "never"
-    cut: Literal["", "pieces", "windows"] = ""
-    prompts: tuple[int, ...] = ()
+    overflow: Literal["", "chunks", "windows"] = ""
+    prompt_ends: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
         """The whole text, without the tokens that the tokenizer adds."""
-        return "".join(span.text for span in self.spans)
+        return "".join(segment.text for segment in self.segments)
 
     def prompt(self, *, last: bool = False) -> "Rendered":
-        """Return what comes before the first trained span (or the last one): what inference feeds the model."""
-        trained = [index for index, span in enumerate(self.spans) if span.train]
-        end = (trained[-1] if last else trained[0]) if trained else len(self.spans)
-        head = self.spans[end].head if trained else ""
-        spans = (*self.spans[:end], *([Span(head, False)] if head else []))
-        return Rendered(spans, joint=self.joint, bos=self.bos)
+        """Return what comes before the first segment in the loss (or the last one): what inference feeds the model."""
+        trained = [index for index, segment in enumerate(self.segments) if segment.train]
+        if not trained:
+            return Rendered(self.segments, self.tokenize_whole, self.bos)
+        end = trained[-1] if last else trained[0]
+        header = self.segments[end].header
+        segments = (*self.segments[:end], *([Segment(header, False)] if header else []))
+        return Rendered(segments, self.tokenize_whole, self.bos)
 
 
 class Example(NamedTuple):
@@ -89,7 +97,7 @@ class Example(NamedTuple):
         rejected: preference rows: the worse answer.
         completion: rows of prompt and completion: the answer.
         label: KTO: whether the completion is a good one.
-        border: preference rows as tokens: where those of the good answer, prompt included, end and the bad one's begin.
+        split_index: preference rows as tokens: where the chosen sample, prompt included, ends.
     """
 
     input_ids: list[int]
@@ -100,16 +108,16 @@ class Example(NamedTuple):
     rejected: str | None = None
     completion: str | None = None
     label: bool | None = None
-    border: int | None = None
+    split_index: int | None = None
 
     @property
     def documents(self) -> list["Example"]:
-        """The example itself; of a preference row the good answer and the bad one, of which kto's rows lack one."""
-        if self.border is None:
+        """The example itself; of a preference row the chosen and the rejected sample, of which kto's rows lack one."""
+        if self.split_index is None:
             return [self]
-        good, bad = slice(self.border), slice(self.border, None)
+        chosen, rejected = slice(self.split_index), slice(self.split_index, None)
         return [
-            Example(self.input_ids[part], self.labels[part], label=part is good)
-            for part in (good, bad)
+            Example(self.input_ids[part], self.labels[part], label=part is chosen)
+            for part in (chosen, rejected)
             if self.input_ids[part]
         ]

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from tunesmith.data.pack import pack, pack_in_order
 from tunesmith.data.splits import Splits
-from tunesmith.data.types import MASKED, Example
+from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, Example
 from tunesmith.sections import DataSection
 
 
@@ -32,7 +32,7 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
             sequence_len: tokens of a packed sequence.
             in_order: pack the samples in their order, rather than with little waste.
         """
-        columns = ("input_ids", "labels", "border")
+        columns = ("input_ids", "labels", SPLIT_INDEX_COLUMN)
         self.samples = prepared.select_columns([name for name in columns if name in prepared.column_names])
         lengths = _lengths(prepared)
         packing = pack_in_order if in_order else pack
@@ -45,8 +45,10 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
 
     def __getitem__(self, index: int) -> list[Example]:
         rows = self.samples[self.plan[index]]
-        samples = (dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True))
-        return [document for sample in samples for document in Example(**sample).documents]
+        split_indexes = rows.get(SPLIT_INDEX_COLUMN) or [None] * len(rows["input_ids"])
+        columns = zip(rows["input_ids"], rows["labels"], split_indexes, strict=True)
+        samples = [Example(ids, labels, split_index=split_index) for ids, labels, split_index in columns]
+        return [document for sample in samples for document in sample.documents]
 
 
 def training_sequences(prepared: Any, data: DataSection) -> Sequences:

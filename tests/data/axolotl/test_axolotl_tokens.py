@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from tunesmith.data import tokenize
 from tunesmith.data.axolotl.tokens import encode
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 
 
 def one(rendered, tokenizer, **options):
@@ -11,7 +11,7 @@ def one(rendered, tokenizer, **options):
 
 
 def test_a_long_text_is_cut_into_windows_that_overlap(tokenizer):
-    words = Rendered((Span("one two three four five six seven", True),), bos="own", cut="windows")
+    words = Rendered((Segment("one two three four five six seven", True),), bos="own", overflow="windows")
     ids = tokenizer(words.text).input_ids
     (windows,) = encode([words], tokenizer, sequence_len=5)
     assert windows[0].input_ids == [*ids[:4], tokenizer.eos_token_id]
@@ -20,7 +20,9 @@ def test_a_long_text_is_cut_into_windows_that_overlap(tokenizer):
 
 
 def test_each_segment_is_truncated_and_a_later_one_loses_its_begin_token(tokenizer):
-    rendered = Rendered((Span("one two three", False), Span("<|im_start|>four five", True, ends=1)), bos="own")
+    rendered = Rendered(
+        (Segment("one two three", False), Segment("<|im_start|>four five", True, eos_count=1)), bos="own"
+    )
     ids = tokenizer("one two three four five").input_ids
     ((served,),) = tokenize.encode([rendered], tokenizer)
     example = one(rendered, tokenizer)
@@ -31,7 +33,7 @@ def test_each_segment_is_truncated_and_a_later_one_loses_its_begin_token(tokeniz
 
 
 def test_a_row_of_steps_is_truncated_as_a_whole(tokenizer):
-    rendered = Rendered((Span("one two", False), Span("three", False, value=1)), bos="always")
+    rendered = Rendered((Segment("one two", False), Segment("three", False, label=1)), bos="always")
     example = one(rendered, tokenizer, sequence_len=2)
     assert len(example.input_ids) == len(example.labels) == 2
     assert one(replace(rendered, bos="never"), tokenizer, sequence_len=2).labels[-1] == 1

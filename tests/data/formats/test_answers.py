@@ -31,8 +31,8 @@ def prepared(tmp_path, write_config, write_jsonl, tokenizer):
         entry = {"path": str(file)} | ({"type": kind} if kind else {})
         keys = {"rl": "dpo", "micro_batch_size": 2, "shuffle_merged_datasets": False} | keys
         splits = prepare_splits(load(str(write_config(tmp_path, datasets=[entry], **keys))), used)
-        columns = ("input_ids", "labels", "border")
-        return [Example(**{key: row[key] for key in columns}) for row in splits.train], splits.parts[0].reports[0]
+        examples = [Example(row["input_ids"], row["labels"], split_index=row["border"]) for row in splits.train]
+        return examples, splits.parts[0].reports[0]
 
     return prepare
 

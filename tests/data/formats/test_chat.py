@@ -45,7 +45,7 @@ def render(render_all):
 
 
 def trained(rendered):
-    return [span.text for span in rendered.spans if span.train]
+    return [segment.text for segment in rendered.segments if segment.train]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_words_of_the_header_are_not_taken_for_the_content(render):
     row = turns(("user", "user"), ("assistant", "assistant"))
     rendered = render(row, roles_to_train=["user"])
     assert trained(rendered) == ["user<|im_end|>"]
-    assert rendered.spans[0].text.endswith("<|im_start|>user\n")
+    assert rendered.segments[0].text.endswith("<|im_start|>user\n")
     assert trained(render(row)) == ["assistant<|im_end|>"]
 
 
@@ -180,7 +180,7 @@ def test_further_keys_of_a_message_reach_the_template(render):
         "{% if add_generation_prompt %}<assistant>{% endif %}"
     )
     row = {"messages": [{"role": "user", "content": "a", "mood": "glad "}, {"role": "assistant", "content": "b"}]}
-    assert render(row, jinja=jinja).spans[0].text == "<user>glad a<assistant>"
+    assert render(row, jinja=jinja).segments[0].text == "<user>glad a<assistant>"
 
 
 def test_a_prompt_that_would_have_other_tokens_alone_is_refused(render, tokenizer):
@@ -299,4 +299,4 @@ def test_what_was_learnt_of_one_row_serves_the_next_without_more_renders(render_
     renders.clear()
     (rendered,) = FORMATS["chat_template"](row, replace(spec, template=counting))
     assert renders == [200, 200, 199]
-    assert len(rendered.prompts) == 100
+    assert len(rendered.prompt_ends) == 100

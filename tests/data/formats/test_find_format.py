@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from tunesmith.data.formats import FORMATS, find_format
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError
 
 
@@ -18,7 +18,7 @@ def test_a_type_can_be_a_function_of_a_file(tmp_path):
     (tmp_path / "mine.py").write_text("def poem(row, spec):\n    return [(row['a'], False), (row['b'], True)]\n")
     source = str(tmp_path / "config.yml")
     (rendered,) = find_format("mine.py:poem", source)({"a": "x", "b": "y"}, None)
-    assert rendered == Rendered((Span("x", False), Span("y", True, ends=1)), bos="own")
+    assert rendered == Rendered((Segment("x", False), Segment("y", True, eos_count=1)), bos="own")
     with pytest.raises(ConfigError, match=r"mine\.py has no `pome`; did you mean `poem`\?"):
         find_format("mine.py:pome", source)
     with pytest.raises(ConfigError, match=r"none\.py: no such file"):
@@ -42,4 +42,4 @@ def test_code_of_ones_own_may_import_what_lies_beside_it(tmp_path, monkeypatch):
     text = "import json\nfrom words_beside import GREETING\n\ndef greet(row, spec):\n    return [(GREETING, True)]\n"
     (tmp_path / "mine.py").write_text(text)
     (rendered,) = find_format("mine.py:greet", str(tmp_path / "config.yml"))({}, None)
-    assert rendered == Rendered((Span("hello", True, ends=1),), bos="own")
+    assert rendered == Rendered((Segment("hello", True, eos_count=1),), bos="own")

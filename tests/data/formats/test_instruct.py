@@ -7,7 +7,7 @@ from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.layouts import LAYOUTS
 from tunesmith.data.masks import format_of
 from tunesmith.data.question import conversation_prompt, question
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
 
@@ -38,7 +38,7 @@ def render(row, kind="alpaca", **keys) -> Rendered:
 
 
 def prompt(row, kind="alpaca", **keys) -> str:
-    return render(row, kind, **keys).spans[0].text
+    return render(row, kind, **keys).segments[0].text
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_a_mapping_lays_out_columns_of_any_name():
 
 
 def test_numbers_are_written_out_also_a_zero():
-    spans = render({"instruction": 1, "input": 0, "output": 2.5}).spans
-    assert "### Instruction:\n1\n\n### Input:\n0\n\n" in spans[0].text
-    assert spans[1] == Span("2.5", True, ends=1)
+    segments = render({"instruction": 1, "input": 0, "output": 2.5}).segments
+    assert "### Instruction:\n1\n\n### Input:\n0\n\n" in segments[0].text
+    assert segments[1] == Segment("2.5", True, eos_count=1)
 
 
 def test_braces_in_a_row_are_no_placeholders():
@@ -146,9 +146,9 @@ def test_an_input_and_a_system_text_may_be_null_or_empty():
 
 def test_the_first_of_two_columns_that_a_row_has_is_the_answer():
     row = {"question": "q", "choices": ["a"], "explanation": "e"}
-    assert render(row, "explainchoice").spans[1].text == "e"
-    assert render(row | {"solution": None}, "explainchoice").spans[1].text == "e"
-    assert render(row | {"solution": "s"}, "explainchoice").spans[1].text == "s"
+    assert render(row, "explainchoice").segments[1].text == "e"
+    assert render(row | {"solution": None}, "explainchoice").segments[1].text == "e"
+    assert render(row | {"solution": "s"}, "explainchoice").segments[1].text == "s"
 
 
 def test_alpaca_chat_takes_another_style_from_conversation():
@@ -159,7 +159,7 @@ def test_alpaca_chat_takes_another_style_from_conversation():
 
 
 def test_train_on_inputs_trains_the_prompt():
-    assert [span.train for span in render(ROW, train_on_inputs=True).spans] == [True, True]
+    assert [segment.train for segment in render(ROW, train_on_inputs=True).segments] == [True, True]
 
 
 @pytest.mark.parametrize("family", ["tokenizer", "mistral_v1"])
@@ -202,8 +202,8 @@ def test_a_row_is_asked_also_when_prompts_are_trained(tokenizer):
 def test_reflection_is_tokenised_as_it_is_served_and_in_one_go_only_for_axolotl(tokenizer):
     row = ROW | {"reflection": "r", "corrected": "c"}
     served, upstream = render(row, "reflection:chat"), render(row, "reflection:chat", mask="axolotl")
-    assert [span.text for span in served.spans][1] == "\nTHOUGHT: 4\nASSISTANT REFLECTION: r\nASSISTANT:c"
-    assert [span.head for span in upstream.spans] == [served.spans[0].text]
+    assert [segment.text for segment in served.segments][1] == "\nTHOUGHT: 4\nASSISTANT REFLECTION: r\nASSISTANT:c"
+    assert [segment.header for segment in upstream.segments] == [served.segments[0].text]
     assert served.text == upstream.text + "c"  # Axolotl forgets the corrected answer
 
 

@@ -16,8 +16,8 @@ FILE = Path(__file__).parent / "instruct_layouts.txt"
 
 
 def written(kind, row):
-    prompt, answer = FORMATS[kind](row, FormatSpec(Dataset(path="x", type=kind)))[0].spans
-    assert (prompt.train, answer.train, answer.ends) == (False, True, 3 if kind.startswith("metharme") else 1)
+    prompt, answer = FORMATS[kind](row, FormatSpec(Dataset(path="x", type=kind)))[0].segments
+    assert (prompt.train, answer.train, answer.eos_count) == (False, True, 3 if kind.startswith("metharme") else 1)
     return f"{prompt.text}[[{answer.text}]]"
 
 

@@ -6,7 +6,7 @@ import tunesmith
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.question import conversation_prompt, question
-from tunesmith.data.types import Span
+from tunesmith.data.types import Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -71,7 +71,7 @@ def test_a_row_that_does_not_fit_says_what_is_wrong(encoded, kind, row, expected
 def test_train_on_inputs_trains_segments_that_say_no():
     segments = {"segments": [{"label": False, "text": "a"}, {"label": True, "text": "b"}]}
     (rendered,) = find_format("input_output", "x")(segments, spec_of("input_output", train_on_inputs=True))
-    assert rendered.spans == (Span("a", True), Span("b", True))
+    assert rendered.segments == (Segment("a", True), Segment("b", True))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from tunesmith.data.formats import FORMATS, detect
 from tunesmith.data.formats.format import Columns, Format, FormatSpec
 from tunesmith.data.messages import Conversation, text_message
 from tunesmith.data.question import conversation_prompt, question, reference_answer
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError
 from tunesmith.sections import Dataset
 
@@ -20,8 +20,8 @@ def read_riddle(values, spec):
 
 
 def render_riddle(conversation, spec):
-    spans = [Span(f"Riddle: {conversation.messages[0].content}\nSolution: ", spec.train_on_inputs)]
-    return [Rendered((*spans, Span(conversation.messages[1].content, True, ends=1)), bos="own")]
+    segments = [Segment(f"Riddle: {conversation.messages[0].content}\nSolution: ", spec.train_on_inputs)]
+    return [Rendered((*segments, Segment(conversation.messages[1].content, True, eos_count=1)), bos="own")]
 
 
 RIDDLE = Format(

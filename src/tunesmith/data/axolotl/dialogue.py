@@ -8,7 +8,7 @@ from tunesmith.data.formats.conversation import items_of, text_of
 from tunesmith.data.formats.format import FormatSpec, tokenizer_of
 from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.tokenizer import adds_bos
-from tunesmith.data.types import MASKED, Example, Rendered, Span
+from tunesmith.data.types import MASKED, Example, Rendered, Segment
 
 END = " </s><s>"
 
@@ -36,13 +36,13 @@ def _read_pygmalion(values: dict[str, Any], spec: FormatSpec) -> Conversation:
 def _render_pygmalion(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a role play; only a persona is given a BOS token, and no prompt is trained."""
     messages = conversation.messages
-    spans = served.pygmalion_spans(messages, inputs=False)
+    segments = served.pygmalion_spans(messages, inputs=False)
     for index, message in enumerate(messages):
         if message.role == "system" and index:
-            spans[index] = Span(with_bos(spans[index].text, spec), False)
+            segments[index] = Segment(with_bos(segments[index].text, spec), False)
     if messages[0].role != "system":
-        spans.insert(0, Span("", False))
-    return [Rendered(tuple(spans), bos="own")]
+        segments.insert(0, Segment("", False))
+    return [Rendered(tuple(segments), bos="own")]
 
 
 def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:

@@ -8,7 +8,7 @@ from tunesmith.data.formats.format import FormatSpec, samples_of, tokenizer_of
 from tunesmith.data.formats.layouts import Layout
 from tunesmith.data.formats.raw import as_document
 from tunesmith.data.tokenizer import adds_bos
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -34,11 +34,11 @@ def _render(prompt: str, answer: Any, layout: Layout, spec: FormatSpec) -> Rende
         raise DataError("the prompt is empty, which Axolotl cannot train")
     if layout.joint:
         head = "" if spec.train_on_inputs else prompt
-        return Rendered((Span(prompt + (answer or ""), True, head=head, ends=layout.ends),), bos="own")
-    reply = Span(answer or "", True, ends=layout.ends)
+        return Rendered((Segment(prompt + (answer or ""), True, header=head, eos_count=layout.ends),), bos="own")
+    reply = Segment(answer or "", True, eos_count=layout.ends)
     if has_bos and not answer:
-        reply = Span(tokenizer_of(spec).eos_token * layout.ends, True)
-    return Rendered((Span(prompt, spec.train_on_inputs), reply), bos="own" if prompt or not has_bos else "always")
+        reply = Segment(tokenizer_of(spec).eos_token * layout.ends, True)
+    return Rendered((Segment(prompt, spec.train_on_inputs), reply), bos="own" if prompt or not has_bos else "always")
 
 
 def _part(text: str, values: dict[str, Any], layout: Layout, dataset: Dataset) -> Any:

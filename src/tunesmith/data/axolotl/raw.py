@@ -6,7 +6,7 @@ from typing import Any
 from tunesmith.data.axolotl.tokens import encode
 from tunesmith.data.formats import raw
 from tunesmith.data.formats.format import FormatSpec, text_column, tokenizer_of
-from tunesmith.data.types import Example, Rendered, Span
+from tunesmith.data.types import Example, Rendered, Segment
 from tunesmith.errors import DataError
 
 
@@ -16,14 +16,14 @@ def completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     if column in values and not values[column]:
         return []
     text = _text(values, column, "field", spec)
-    return [Rendered((Span(text, True, ends=1),), bos="own", cut="pieces")]
+    return [Rendered((Segment(text, True, eos_count=1),), bos="own", overflow="chunks")]
 
 
 def pretrain(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a text, or each of a list of texts, for windows that overlap."""
     column, rows = raw.texts_in(values, spec.dataset)
     texts = [_text(row, column, "text_column", spec) for row in rows]
-    return [Rendered((Span(text, True),), bos="own", cut="windows") for text in texts]
+    return [Rendered((Segment(text, True),), bos="own", overflow="windows") for text in texts]
 
 
 def _text(values: dict[str, Any], column: str, key: str | None, spec: FormatSpec) -> str:
@@ -52,7 +52,7 @@ def stepwise_supervised(values: dict[str, Any], spec: FormatSpec) -> list[Render
     row, limit = raw.stepwise(prompt, steps, dataset), dataset.max_completion_length
     if not limit:
         return [row]
-    parts = [row, Rendered(row.spans[:1], bos=row.bos)]
+    parts = [row, Rendered(row.segments[:1], bos=row.bos)]
     return [raw.truncated(encode(parts, tokenizer_of(spec), sequence_len=spec.sequence_len), limit)]
 
 

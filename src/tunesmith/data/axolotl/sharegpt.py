@@ -7,7 +7,7 @@ from tunesmith.data.formats import sharegpt as served
 from tunesmith.data.formats.fastchat import CHATGLM3, GEMMA, find_layout, written
 from tunesmith.data.formats.format import FormatSpec, tokenizer_of
 from tunesmith.data.messages import Conversation
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 
 OTHER_ROLES = {
@@ -48,21 +48,21 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = served.
     if abs(len(parts) - len(messages)) > 1 or is_unwritten:
         raise DataError(f"Axolotl refuses {len(messages)} messages that the layout {name} writes as {len(parts)} parts")
     ends = 0 if served.writes_end(name, layout, tokenizer_of(spec)) else 1
-    spans: list[Span] = []
+    segments: list[Segment] = []
     for part in parts:
         message = turns[part.message] if part.message >= 0 else opening
         kind = served.kind_by_name(part, layout, spec.dataset)
         opens = not kind and not part.role.strip()
-        if not spans and not opens:
-            spans.append(Span("", False))  # only what opens a conversation is given a BOS token
+        if not segments and not opens:
+            segments.append(Segment("", False))  # only what opens a conversation is given a BOS token
         if kind == "output":
-            spans.append(served.answer_span(part, message, layout, spec, ends=ends))
-        elif opens and spans:
-            spans.append(Span(with_bos(part.text, spec), spec.train_on_inputs and message.train is None))
+            segments.append(served.answer_span(part, message, layout, spec, ends=ends))
+        elif opens and segments:
+            segments.append(Segment(with_bos(part.text, spec), spec.train_on_inputs and message.train is None))
         elif kind or opens:
             text = served.header_of(part, message, layout) + part.text
-            spans.append(Span(text, spec.train_on_inputs and message.train is None))
-    return [Rendered(tuple(spans), bos="own")]
+            segments.append(Segment(text, spec.train_on_inputs and message.train is None))
+    return [Rendered(tuple(segments), bos="own")]
 
 
 SHAREGPT = served.formats_of(_read, _render)

@@ -21,10 +21,10 @@ def encode(
 
 
 def _encode_row(row: Rendered | Example, tokenizer: Tokenizer, limit: int) -> list[Example] | DataError:
-    if isinstance(row, Rendered) and row.cut == "windows":
+    if isinstance(row, Rendered) and row.overflow == "windows":
         return _windows(row.text, tokenizer, limit)
-    if isinstance(row, Rendered) and row.bos == "own" and not row.joint:
-        return list(tokenize.pieces(_segments(row, tokenizer, limit), limit if row.cut else 0))
+    if isinstance(row, Rendered) and row.bos == "own" and not row.tokenize_whole:
+        return list(tokenize.pieces(_segments(row, tokenizer, limit), limit if row.overflow else 0))
     (examples,) = tokenize.encode([row], tokenizer, sequence_len=limit)
     if isinstance(examples, DataError) or isinstance(row, Example) or row.bos != "always":
         return examples
@@ -36,10 +36,10 @@ def _encode_row(row: Rendered | Example, tokenizer: Tokenizer, limit: int) -> li
 def _segments(row: Rendered, tokenizer: Tokenizer, limit: int) -> Example:
     ids: Ids = []
     labels: Ids = []
-    limit = limit * TEXT_LIMIT if row.cut else limit
-    for index, span in enumerate(row.spans):
-        segment = _segment(span.text, span.ends, tokenizer, limit, first=index == 0)
-        header = _segment(span.head, 0, tokenizer, limit, first=index == 0)
+    limit = limit * TEXT_LIMIT if row.overflow else limit
+    for index, span in enumerate(row.segments):
+        segment = _segment(span.text, span.eos_count, tokenizer, limit, first=index == 0)
+        header = _segment(span.header, 0, tokenizer, limit, first=index == 0)
         ids += segment
         labels += tokenize.labels_of(span, segment, len(header))
     return Example(ids, labels, row.text)

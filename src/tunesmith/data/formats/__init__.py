@@ -15,7 +15,7 @@ from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION
 from tunesmith.data.formats.raw import RAW
 from tunesmith.data.formats.sharegpt import SHAREGPT
 from tunesmith.data.messages import WireMessage
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.references import resolve
 
@@ -52,9 +52,9 @@ def _custom_format(name: str, function: Callable[[dict[str, Any], FormatSpec], l
     """Return a user's `(row, spec) -> [(text, train), ...]` as a record; BOS and end token are added."""
 
     def read(values: dict[str, Any], spec: FormatSpec) -> Document:
-        spans = [Span(*span) for span in function(values, spec)]
-        last = [span._replace(ends=1) for span in spans[-1:]]
-        return Document((Rendered((*spans[:-1], *last), bos="own"),))
+        segments = [Segment(*segment) for segment in function(values, spec)]
+        last = [segment._replace(eos_count=1) for segment in segments[-1:]]
+        return Document((Rendered((*segments[:-1], *last), bos="own"),))
 
     def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
         row = {spec.dataset.field_instruction: messages[-1]["content"], spec.dataset.field_output: "(the answer)"}

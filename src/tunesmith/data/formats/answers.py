@@ -12,7 +12,7 @@ from tunesmith.data.formats.chat import MESSAGE_KEYS
 from tunesmith.data.formats.format import Format, FormatSpec, Samples
 from tunesmith.data.formats.preference import TYPES, PreferenceTypes, read_comparison
 from tunesmith.data.prefix import first_difference
-from tunesmith.data.types import Example, Rendered, Span
+from tunesmith.data.types import Example, Rendered, Segment
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.objectives import find_objective
 from tunesmith.sections import Dataset
@@ -51,8 +51,8 @@ def prompt_and_answers(values: dict[str, Any], spec: FormatSpec, read: Read) -> 
 
 def _answered(prompt: str, answer: str, ends: tuple[str, ...]) -> Rendered:
     ended = answer.rstrip().endswith(ends)
-    last = Span(answer.rstrip(), True) if ended else Span(answer, True, ends=1)
-    return Rendered((Span(prompt, False), last), joint=True, bos="own", prompts=(len(prompt),))
+    last = Segment(answer.rstrip(), True) if ended else Segment(answer, True, eos_count=1)
+    return Rendered((Segment(prompt, False), last), tokenize_whole=True, bos="own", prompt_ends=(len(prompt),))
 
 
 def read_whole(values: dict[str, Any], spec: FormatSpec, read: Read, whole: Read) -> Example:
@@ -115,8 +115,9 @@ def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset:
     known = formats[find_objective(rl).rows]
     name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
     if name not in known:
+        names = ", ".join(filter(None, known))
         raise ConfigError(
-            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {', '.join(filter(None, known))}, or none "
-            f"for TRL's columns{did_you_mean(name, known)}"
+            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {names}, or none for TRL's columns"
+            f"{did_you_mean(name, known)}"
         )
     return known[name]

@@ -21,7 +21,7 @@ from tunesmith.data.formats.messages import read_messages, read_tools
 from tunesmith.data.messages import Conversation, Message, Tools, WireMessage
 from tunesmith.data.prefix import CHOOSE_OTHER, describe_difference, prompt_is_prefix
 from tunesmith.data.tokenizer import ChatTemplate
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 
 _MARK = "\ue000"
@@ -47,7 +47,7 @@ def render_chat(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     template = template_of(spec)
     messages = [turn.to_wire(spec.dataset.template_thinking_key) for turn in turns]
     if spec.train_on_inputs:
-        return [Rendered((Span(template.render(messages, tools=tools), True),), joint=True)]
+        return [Rendered((Segment(template.render(messages, tools=tools), True),), tokenize_whole=True)]
     trained = {index: parts for index, parts in trained_turns(turns, spec).items() if index >= first}
     if not trained:
         roles = sorted({turn.role for turn in turns})
@@ -72,7 +72,7 @@ def chat_prompt(conversation: Conversation, spec: FormatSpec) -> Rendered:
 def wire_prompt(messages: Sequence[WireMessage], spec: FormatSpec, tools: Tools = None) -> Rendered:
     """Render messages as a client sends them as the prompt for the next answer."""
     text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
-    return Rendered((Span(text, False),), joint=True)
+    return Rendered((Segment(text, False),), tokenize_whole=True)
 
 
 def require_answer(messages: Sequence[Message]) -> None:
@@ -127,7 +127,7 @@ def _render_sample(
         prompt_ends += [start] if has_prompt else []
     if prompt_ends:
         finder.verify(max(index for index in trained if turns[index].role == "assistant" and trained[index].content))
-    return Rendered(_spans(full, ranges), joint=True, prompts=tuple(prompt_ends))
+    return Rendered(_spans(full, ranges), tokenize_whole=True, prompt_ends=tuple(prompt_ends))
 
 
 def _turn_ranges(
@@ -180,20 +180,20 @@ def _stop(text: str, start: int, end: int, template: ChatTemplate, *, last: bool
     return None
 
 
-def _spans(text: str, parts: list[tuple[int, int, bool]]) -> tuple[Span, ...]:
-    """Return the text in spans; `parts` are its trained characters, and the masked ones in them."""
+def _spans(text: str, parts: list[tuple[int, int, bool]]) -> tuple[Segment, ...]:
+    """Return the text in segments; `parts` are its trained characters, and the masked ones in them."""
     holes = [(begin, end) for begin, end, hole in parts if hole]
-    spans: list[Span] = []
+    segments: list[Segment] = []
     last = 0
     for start, end in sorted((begin, end) for begin, end, hole in parts if not hole):
-        spans.append(Span(text[last:start], False))
+        segments.append(Segment(text[last:start], False))
         last = start
         for begin, over in sorted(hole for hole in holes if start <= hole[0] < end):
-            spans += [Span(text[last:begin], True), Span(text[begin : min(over, end)], False, hole=True)]
+            segments += [Segment(text[last:begin], True), Segment(text[begin : min(over, end)], False, masked=True)]
             last = min(over, end)
-        spans.append(Span(text[last:end], True))
+        segments.append(Segment(text[last:end], True))
         last = end
-    return tuple(span for span in [*spans, Span(text[last:], False)] if span.text)
+    return tuple(segment for segment in [*segments, Segment(text[last:], False)] if segment.text)
 
 
 class _Place(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.data.formats.messages import message_list
-from tunesmith.data.types import Span
+from tunesmith.data.types import Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -29,14 +29,14 @@ def text_of(number: int, item: Any, role_key: str, text_key: str) -> tuple[str, 
     return str(item[role_key]), text
 
 
-def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Span:
+def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Segment:
     """Return a trained answer; its header is trained too with `inputs`."""
-    return Span(header + rest, True, head="" if inputs else header.rstrip(), ends=ends)
+    return Segment(header + rest, True, header="" if inputs else header.rstrip(), eos_count=ends)
 
 
-def require_training(spans: Sequence[Span], answers: Sequence[str], *, inputs: bool) -> None:
+def require_training(segments: Sequence[Segment], answers: Sequence[str], *, inputs: bool) -> None:
     """Raise a DataError if nothing is trained, or only empty answers are."""
-    if not any(span.train for span in spans):
+    if not any(segment.train for segment in segments):
         raise DataError("no turn is trained: the conversation has no answer of the model, or all have weight 0")
     if answers and not any(text.strip() for text in answers) and not inputs:
         raise DataError("every answer is empty: there is nothing to train")

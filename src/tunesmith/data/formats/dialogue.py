@@ -7,7 +7,7 @@ from tunesmith.data.formats.conversation import answer, items_of, require_traini
 from tunesmith.data.formats.format import Format, FormatSpec, tokenizer_of
 from tunesmith.data.messages import Conversation, Message, text_message
 from tunesmith.data.tokenizer import adds_bos
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 
 PYGMALION = {"system": "system", "human": "user", "bot": "assistant"}
@@ -35,24 +35,24 @@ def pygmalion_message(number: int, item: Any) -> Message:
 def _render_pygmalion(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a role play: the persona, then user and model; the model's answers are trained, without its name."""
     messages = conversation.messages
-    spans = pygmalion_spans(messages, inputs=spec.train_on_inputs)
+    segments = pygmalion_spans(messages, inputs=spec.train_on_inputs)
     answers = [message.content for message in messages if message.role == "assistant"]
-    require_training(spans, answers, inputs=spec.train_on_inputs)
-    return [Rendered(tuple(spans), bos="own")]
+    require_training(segments, answers, inputs=spec.train_on_inputs)
+    return [Rendered(tuple(segments), bos="own")]
 
 
-def pygmalion_spans(messages: Sequence[Message], *, inputs: bool) -> list[Span]:
-    """Return a span for each message of a role play."""
-    spans = []
+def pygmalion_spans(messages: Sequence[Message], *, inputs: bool) -> list[Segment]:
+    """Return a segment for each message of a role play."""
+    segments = []
     for message in messages:
         header, text = HEADERS[message.role], message.content
         if message.role == "system":
             text = text.removesuffix("\n<START>")
         if message.role == "assistant":
-            spans.append(answer(header, text.strip(), inputs=inputs, ends=1))
+            segments.append(answer(header, text.strip(), inputs=inputs, ends=1))
         else:
-            spans.append(Span(header + text.strip(), inputs))
-    return spans
+            segments.append(Segment(header + text.strip(), inputs))
+    return segments
 
 
 SYSTEM = (
@@ -105,7 +105,7 @@ def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendere
     bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
     rendered = llama2_text(conversation, spec, (bos, bos, tokenizer.eos_token))
     answers = [turn.content for turn in split_system(conversation.messages)[1][1::2]]
-    require_training(rendered.spans, answers, inputs=spec.train_on_inputs)
+    require_training(rendered.segments, answers, inputs=spec.train_on_inputs)
     return [rendered]
 
 
@@ -121,18 +121,20 @@ def llama2_text(conversation: Conversation, spec: FormatSpec, markers: tuple[str
     first, later, end = markers
     require_turns(turns)
     turns = turns[: len(turns) // 2 * 2]  # after a last question there is nothing to train
-    spans, prompt_ends, offset = [], [], 0
+    segments, prompt_ends, offset = [], [], 0
     for index, text in enumerate(texts_of(system, turns)):
         if index % 2 == 0:
             question = f"{later if index else first}{text}{' ' if index else ''}{ANSWER}"
-            spans.append(Span(question, spec.train_on_inputs))
+            segments.append(Segment(question, spec.train_on_inputs))
             offset += len(question)
         else:
             reply = f"{text.removeprefix(ANSWER)} {end}"
-            spans.append(Span(reply, True))
+            segments.append(Segment(reply, True))
             prompt_ends.append(offset)
             offset += len(reply)
-    return Rendered(tuple(spans), joint=True, prompts=() if spec.train_on_inputs else tuple(prompt_ends))
+    return Rendered(
+        tuple(segments), tokenize_whole=True, prompt_ends=() if spec.train_on_inputs else tuple(prompt_ends)
+    )
 
 
 KEYS = frozenset({"field_messages"})

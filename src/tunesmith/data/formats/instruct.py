@@ -14,7 +14,7 @@ import yaml
 from tunesmith.data.formats.format import INSTRUCT_KEYS, Columns, Format, FormatSpec, missing_column, text_column
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
 from tunesmith.data.messages import Conversation, Message, Text, WireMessage, text_message
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError, DataError, did_you_mean
 from tunesmith.sections import Dataset
 
@@ -42,8 +42,8 @@ def render_instruct(conversation: Conversation, spec: FormatSpec) -> list[Render
     instruction, context = (part.text for part in user.parts if isinstance(part, Text))
     _require_all_parts(layout, instruction, context, system.content)
     prompt = write_prompt(layout, instruction, context, system.content)
-    spans = [Span(prompt, spec.train_on_inputs)] if prompt else []
-    return [Rendered((*spans, Span(answer.content, True, ends=layout.ends)), bos="own")]
+    segments = [Segment(prompt, spec.train_on_inputs)] if prompt else []
+    return [Rendered((*segments, Segment(answer.content, True, eos_count=layout.ends)), bos="own")]
 
 
 def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
@@ -62,7 +62,7 @@ def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
     if "{" not in layout.system[1]:
         system = layout.system[1]
     prompt = write_prompt(layout, messages[-1]["content"], "", system or layout.absent.get("system", ""))
-    return Rendered((Span(prompt, False),), bos="own")
+    return Rendered((Segment(prompt, False),), bos="own")
 
 
 def write_prompt(layout: Layout, instruction: Any, given: Any, system: Any) -> str:

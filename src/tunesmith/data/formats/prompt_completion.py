@@ -24,7 +24,7 @@ from tunesmith.data.formats.messages import read_messages, read_tools
 from tunesmith.data.messages import Conversation, Message, Tools, WireMessage
 from tunesmith.data.prefix import CHOOSE_OTHER, describe_difference, prompt_is_prefix
 from tunesmith.data.tokenizer import ChatTemplate
-from tunesmith.data.types import Rendered, Row, Span
+from tunesmith.data.types import Rendered, Row, Segment
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
 
@@ -63,7 +63,7 @@ def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
     """Return the prompt of what a person typed: by the chat template if the rows hold messages, else the text."""
     if spec.template and holds_messages(spec):
         return wire_prompt(messages, spec)
-    return Rendered((Span(messages[-1]["content"], False),), bos="own")
+    return Rendered((Segment(messages[-1]["content"], False),), bos="own")
 
 
 def holds_messages(spec: FormatSpec) -> bool:
@@ -169,8 +169,10 @@ def _render_text(values: dict[str, Any], spec: FormatSpec) -> Rendered:
     prompt, completion = texts_of_pair(values, spec)
     if not completion.strip():
         raise DataError("column completion is blank: there is nothing to train")
-    spans = (Span(prompt, spec.train_on_inputs), Span(completion, True, ends=1))
-    return Rendered(spans, joint=True, bos="own", prompts=() if spec.train_on_inputs else (len(prompt),))
+    segments = (Segment(prompt, spec.train_on_inputs), Segment(completion, True, eos_count=1))
+    return Rendered(
+        segments, tokenize_whole=True, bos="own", prompt_ends=() if spec.train_on_inputs else (len(prompt),)
+    )
 
 
 PROMPT_COMPLETION = {

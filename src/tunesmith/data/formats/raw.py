@@ -14,7 +14,7 @@ from tunesmith.data.formats.format import (
 )
 from tunesmith.data.messages import WireMessage
 from tunesmith.data.tokenize import encode
-from tunesmith.data.types import MASKED, Example, Rendered, Span
+from tunesmith.data.types import MASKED, Example, Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -22,14 +22,14 @@ from tunesmith.sections import Dataset
 def completion(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a text that is trained whole; a long one is cut into pieces of `sequence_len`."""
     text = _text(values, spec.dataset.field, "field", spec)
-    return [Rendered((Span(text, True, ends=1),), bos="own", cut="pieces")]
+    return [Rendered((Segment(text, True, eos_count=1),), bos="own", overflow="chunks")]
 
 
 def pretrain(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render a text, or each of a list of texts, that is trained whole."""
     column, rows = texts_in(values, spec.dataset)
     texts = [_text(row, column, "text_column", spec) for row in rows]
-    return [Rendered((Span(text, True, ends=1),), bos="own", cut="pieces") for text in texts]
+    return [Rendered((Segment(text, True, eos_count=1),), bos="own", overflow="chunks") for text in texts]
 
 
 def texts_in(values: dict[str, Any], dataset: Dataset) -> tuple[str, list[dict[str, Any]]]:
@@ -48,17 +48,17 @@ def _text(values: dict[str, Any], column: str, key: str | None, spec: FormatSpec
 
 def input_output(values: dict[str, Any], spec: FormatSpec) -> list[Rendered]:
     """Render `segments: [{label, text}]` as they stand, without any token of our own."""
-    spans = []
+    segments = []
     for number, item in enumerate(list_in(values, "segments", spec), 1):
-        spans.append(segment(number, item, spec))
+        segments.append(segment(number, item, spec))
         if not isinstance(item["label"], bool):
             raise DataError(f"segment {number}: `label` should be true or false; found {item['label']!r}")
-    if not any(span.train and span.text for span in spans):
+    if not any(span.train and span.text for span in segments):
         raise DataError("no segment has `label: true`: there is nothing to train")
-    return [Rendered(tuple(spans))]
+    return [Rendered(tuple(segments))]
 
 
-def segment(number: int, item: Any, spec: FormatSpec) -> Span:
+def segment(number: int, item: Any, spec: FormatSpec) -> Segment:
     """Return a segment of a row as a span.
 
     Raises:
@@ -66,7 +66,7 @@ def segment(number: int, item: Any, spec: FormatSpec) -> Span:
     """
     if not isinstance(item, dict) or not isinstance(item.get("text"), str) or "label" not in item:
         raise DataError(f"segment {number} needs `label: true|false` and `text`; found {item!r}")
-    return Span(item["text"], bool(item["label"]) or spec.train_on_inputs)
+    return Segment(item["text"], bool(item["label"]) or spec.train_on_inputs)
 
 
 def stepwise_supervised(values: dict[str, Any], spec: FormatSpec) -> list[Rendered] | list[Example]:
@@ -80,7 +80,7 @@ def stepwise_supervised(values: dict[str, Any], spec: FormatSpec) -> list[Render
     row, limit = stepwise(prompt, steps, spec.dataset), spec.dataset.max_completion_length
     if not limit:
         return [row]
-    return [truncated(encode([row, Rendered(row.spans[:1], bos=row.bos)], tokenizer_of(spec)), limit)]
+    return [truncated(encode([row, Rendered(row.segments[:1], bos=row.bos)], tokenizer_of(spec)), limit)]
 
 
 def steps_in(values: dict[str, Any], spec: FormatSpec) -> list[tuple[str, Any]]:
@@ -102,12 +102,12 @@ def steps_in(values: dict[str, Any], spec: FormatSpec) -> list[tuple[str, Any]]:
 
 def stepwise(prompt: str, steps: Sequence[tuple[str, Any]], dataset: Dataset) -> Rendered:
     """Return a prompt and its steps as text, with their labels."""
-    spans = [Span(prompt, False)]
+    segments = [Segment(prompt, False)]
     for number, (step, label) in enumerate(steps, 1):
         value = None if dataset.train_on_last_step_only and number < len(steps) else int(label)
-        last = [Span(dataset.step_separator, False, value=value)] if dataset.step_separator else []
-        spans += [Span(step, False, value=None if last else value), *last]
-    return Rendered(tuple(spans), bos="always")
+        last = [Segment(dataset.step_separator, False, label=value)] if dataset.step_separator else []
+        segments += [Segment(step, False, label=None if last else value), *last]
+    return Rendered(tuple(segments), bos="always")
 
 
 def truncated(encoded: Sequence[list[Example] | DataError], limit: int) -> Example:
@@ -172,12 +172,12 @@ def list_in(values: dict[str, Any], column: str, spec: FormatSpec) -> list[Any]:
 
 def ask_text(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
     """Return a person's words as a text to continue."""
-    return Rendered((Span(messages[-1]["content"], False),), bos="own")
+    return Rendered((Segment(messages[-1]["content"], False),), bos="own")
 
 
 def ask_without_bos(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
     """Return a person's words as a text to continue, as `input_output` writes it: with no token added."""
-    return Rendered((Span(messages[-1]["content"], False),))
+    return Rendered((Segment(messages[-1]["content"], False),))
 
 
 def refuse_to_ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:

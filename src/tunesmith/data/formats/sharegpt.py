@@ -15,7 +15,7 @@ from tunesmith.data.formats.fastchat import Layout, Part, find_layout, written
 from tunesmith.data.formats.format import INSTRUCT_KEYS, Format, FormatSpec, text_column, tokenizer_of
 from tunesmith.data.messages import Conversation, Message, text_message
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import Rendered, Span
+from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
@@ -169,21 +169,21 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = VICUNA)
     opening, turns = split_opening(messages, name, layout, spec)
     require_system_written(messages, name, layout)
     writes_eos = writes_end(name, layout, tokenizer)
-    spans: list[Span] = []
+    segments: list[Segment] = []
     answers = []
     names = [(role_of(turn, name, layout, OTHER_ROLES), turn.content) for turn in turns]
     for part in written(layout, opening.content, names):
         message = turns[part.message] if part.message >= 0 else opening
         if _is_output(part, message, layout, spec.dataset):
-            spans.append(answer_span(part, message, layout, spec, ends=0 if writes_eos and message.content else 1))
+            segments.append(answer_span(part, message, layout, spec, ends=0 if writes_eos and message.content else 1))
             answers += [message.content] if message.train is not False else []
         else:
             text = header_of(part, message, layout) + part.text
-            spans.append(Span(text, spec.train_on_inputs and message.train is None))
-    require_training(spans, answers, inputs=spec.train_on_inputs)
-    spans = [span for span in spans if span.text]
-    has_bos = bool(tokenizer.bos_token) and spans[0].text.startswith(tokenizer.bos_token)  # some layouts write one
-    return [Rendered(tuple(spans), bos="never" if has_bos else "own")]
+            segments.append(Segment(text, spec.train_on_inputs and message.train is None))
+    require_training(segments, answers, inputs=spec.train_on_inputs)
+    segments = [segment for segment in segments if segment.text]
+    has_bos = bool(tokenizer.bos_token) and segments[0].text.startswith(tokenizer.bos_token)  # some layouts write one
+    return [Rendered(tuple(segments), bos="never" if has_bos else "own")]
 
 
 def split_opening(
@@ -221,11 +221,11 @@ def header_of(part: Part, message: Message, layout: Layout) -> str:
     return part.role
 
 
-def answer_span(part: Part, message: Message, layout: Layout, spec: FormatSpec, *, ends: int) -> Span:
+def answer_span(part: Part, message: Message, layout: Layout, spec: FormatSpec, *, ends: int) -> Segment:
     """Return an answer, which is masked if its weight is 0."""
     header = header_of(part, message, layout)
     if message.train is False:
-        return Span(header + part.text, False, ends=ends)
+        return Segment(header + part.text, False, eos_count=ends)
     return answer(header, part.text, inputs=spec.train_on_inputs, ends=ends)
 
 
