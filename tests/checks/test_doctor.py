@@ -100,7 +100,7 @@ def test_training_stops_on_an_error(quick, chat_rows, tmp_path):
     with pytest.raises(DataError) as caught:
         quick(broken(chat_rows))
     first, last = str(caught.value).splitlines()
-    assert first.startswith("end-in-answer: the text of an end token stands inside an answer")
+    assert first.startswith("end-in-answer: an answer contains the text of an EOS token")
     assert f"(1 row, first {tmp_path}/rows.jsonl:7: turn 3, assistant holds <|im_end|> after 'One.'" in first
     assert last == "`tunesmith check` shows the rows; `data_checks: warn` trains all the same"
 

@@ -68,7 +68,7 @@ def report(tokenizer) -> CheckReport:
         "configs/lora.yml",
         64,
         [
-            Finding("pad-equals-eos", "info", "the pad token is the end token", "nothing here"),
+            Finding("pad-equals-eos", "info", "the PAD token is the EOS token", "nothing here"),
             Finding("answer-edge-space", "warning", "answers end with whitespace", "strip the answers", 5, tuple(hits)),
             Finding("bad-row", "error", "rows cannot be used", "set `field_messages: turns`", 1, (Hit(EVAL, 9, "no"),)),
         ],

@@ -28,19 +28,19 @@ def test_the_report_as_text(report):
     assert (
         as_text(report).plain
         == """error    bos-doubled  5 rows
-  samples begin with two begin tokens
+  samples start with two BOS tokens
     a.jsonl:1: detail 1
     a.jsonl:2: detail 2
     a.jsonl:3: detail 3
     and 2 more
-  cure: take the begin token out of the rows or of the chat template: the tokenizer adds it
+  fix: remove BOS from the rows or from the chat template: the tokenizer adds it
 warning  mojibake  1 row
   texts were decoded with the wrong encoding, such as Ã© for é
     a.jsonl:1: detail 1
-  cure: read the source as UTF-8; the ftfy package repairs what is there
+  fix: read the source as UTF-8; the ftfy package repairs existing text
 info     pad-equals-eos
-  the pad token is the end token: </s>
-  cure: nothing here: padding is masked by its position; other trainers may mask the end token with it
+  the PAD token is the EOS token: </s>
+  fix: nothing here: padding is masked by its position; other trainers may mask EOS with it
 
 a.jsonl
   10 rows (1 with nothing trained), 9 samples
@@ -70,7 +70,7 @@ def test_a_summary_and_a_line(report):
     assert one_line(report.findings[1]).startswith("warning: mojibake: texts were decoded")
     assert "(1 row, first a.jsonl:1: detail 1); read the source as UTF-8" in one_line(report.findings[1])
     assert one_line(report.findings[2]).startswith(
-        "info: pad-equals-eos: the pad token is the end token: </s>; nothing"
+        "info: pad-equals-eos: the PAD token is the EOS token: </s>; nothing"
     )
 
 

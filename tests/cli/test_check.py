@@ -35,7 +35,7 @@ def config_of(tmp_path, write_config, write_jsonl):
 def test_a_clean_set(call, config_of, chat_rows, tmp_path):
     code, out, err = call(config_of(chat_rows(8)))
     assert (code, err) == (0, "")
-    assert out.startswith("info     pad-equals-eos\n  the pad token is the end token: <|im_end|>\n")
+    assert out.startswith("info     pad-equals-eos\n  the PAD token is the EOS token: <|im_end|>\n")
     assert "  8 rows (0 with nothing trained), 8 samples\n" in out
     assert "\x1b" not in out
     assert out.splitlines()[-1] == f"0 errors, 0 warnings, 1 info; page: {tmp_path}/prepared/check.html"
@@ -56,9 +56,9 @@ def test_an_error_is_shown_with_its_row_and_its_cure_and_ends_with_the_code_of_a
     assert code == DataError.exit_code == 3
     assert out.startswith(
         f"""error    end-in-answer  1 row
-  the text of an end token stands inside an answer: the model learns to stop there
+  an answer contains the text of an EOS token: the model learns to stop there
     {tmp_path}/rows.jsonl:3: turn 3, assistant holds <|im_end|> after 'One.'
-  cure: take it out of the rows, or write it another way
+  fix: remove it from the rows, or write it differently
 warning  secret  1 row
 """
     )
@@ -112,7 +112,7 @@ def test_a_dataset_that_is_not_there(call, write_config, tmp_path):
 
 def test_train_stops_on_an_error_before_it_loads_the_model(config_of, chat_rows, capsys, tmp_path):
     assert main(["train", str(config_of(faulty(chat_rows)))]) == 3
-    assert "error: end-in-answer: the text of an end token stands inside an answer" in capsys.readouterr().err
+    assert "error: end-in-answer: an answer contains the text of an EOS token" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -86,7 +86,7 @@ def table() -> str:
     parts = []
     for about in dict.fromkeys(row[0] for row in _lines()):
         lines = [f"| `{code}` | {' | '.join(rest)} |" for group, code, *rest in _lines() if group == about]
-        parts.append("\n".join([f"### {about}\n", "| code | severity | what | cure |", "|---|---|---|---|", *lines]))
+        parts.append("\n".join([f"### {about}\n", "| code | severity | finding | fix |", "|---|---|---|---|", *lines]))
     return "\n\n".join(parts)
 
 

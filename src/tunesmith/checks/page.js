@@ -74,7 +74,7 @@ function findingCard(item) {
       count ? el("span", {class: "muted"}, plural(count, what)) : null,
       samples ? button(`Show ${plural(samples, "sample")}`, () => choose({code}), {class: "link end"}) : null),
     el("h3", null, ...coded(item.title)),
-    el("p", {class: "cure"}, el("span", {class: "muted"}, "Cure: "), ...coded(item.cure)),
+    el("p", {class: "cure"}, el("span", {class: "muted"}, "Fix: "), ...coded(item.cure)),
     el("ul", {class: "rows"}, ...lines.slice(0, LISTED)),
     lines.length > LISTED
       ? el("details", null, el("summary", null, `${lines.length - LISTED} more of ${plural(count, what)}`),

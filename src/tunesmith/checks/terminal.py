@@ -57,7 +57,7 @@ def _about(item: Finding, rows: int) -> Iterator[str]:
         yield f"  {place}{hit.detail}".rstrip(": ")
     if item.hits and item.count > rows:
         yield f"  and {item.count - min(rows, len(item.hits)):,} more"
-    yield f"cure: {item.cure}"
+    yield f"fix: {item.cure}"
 
 
 def _figures(figures: Figures, sequence_len: int) -> Iterator[str]:
