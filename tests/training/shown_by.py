@@ -145,7 +145,7 @@ TESTS: dict[str, dict[str, str]] = {
         ),
         "test_the_tokenizer_may_lie_elsewhere": "tokenizer_config",
     },
-    "synth/test_curate.py": {
+    "curation/test_curate.py": {
         "test_a_rule_is_undone_and_a_bound_moved_without_a_second_look": "curate.keep curate.near_duplicates",
         "test_bounds_in_tokens_are_those_of_the_model": "curate.min_tokens curate.max_tokens",
         "test_columns_that_count": "curate.columns",
@@ -182,7 +182,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_the_share_that_passes_is_logged_and_training_does_not_notice": "evaluation.during_training",
         "test_training_does_not_notice": "generate_samples",
     },
-    "training/test_arguments.py": {
+    "training/test_training_arguments.py": {
         "test_a_key_arrives_in_the_arguments_of_the_trainer": (
             "torch_empty_cache_steps eval_batch_size ddp_find_unused_parameters"
         ),

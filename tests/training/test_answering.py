@@ -209,14 +209,14 @@ def test_rows_without_a_prompt_can_not_be_judged(tmp_path, tiny_config, capsys):
         ({"evaluation": {"during_training": 3}}, "`during_training: 3` needs `assertions`; they judge the answers"),
         (
             {"evaluation": {"during_training": 3, "assertions": "a.py"}, "deepspeed": "zero3.json"},
-            "`evaluation.during_training` and `deepspeed`: a model that is split",
+            "`evaluation.during_training` and `deepspeed`: a sharded model",
         ),
         (
             {"generate_samples": True, "fsdp_config": {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP"}},
-            "and `fsdp`: a model",
+            "and `fsdp`: a sharded model",
         ),
-        ({"do_causal_lm_eval": True, "deepspeed": "zero3.json"}, "and `deepspeed`: a model that is split"),
-        ({"eval_causal_lm_metrics": ["comet"]}, "does not take `comet`, which needs a large model of its own; `chrf`"),
+        ({"do_causal_lm_eval": True, "deepspeed": "zero3.json"}, "and `deepspeed`: a sharded model"),
+        ({"eval_causal_lm_metrics": ["comet"]}, "does not take `comet`, which needs a large model; `chrf`"),
         ({"eval_causal_lm_metrics": ["rouge"]}, "expects 'sacrebleu', 'chrf', 'ter' or 'perplexity', found 'rouge'"),
         ({"num_generation_samples": 0}, "must be at least 1"),
     ],
