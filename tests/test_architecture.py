@@ -13,7 +13,7 @@ TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 LAYERS = [
     {"world", "signals"},
     {"errors"},
-    {"files", "log", "hardware", "pages", "__init__"},
+    {"files", "http_client", "log", "hardware", "pages", "__init__"},
     {"sections"},
     {"references", "hub"},
     {"assertions"},

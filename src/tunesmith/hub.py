@@ -1,9 +1,9 @@
 """Is the Hugging Face Hub there? Asked once, so that a machine without it waits seconds and not minutes of retries."""
 
 import os
-import urllib.error
-import urllib.request
 from functools import cache
+
+from tunesmith import http_client
 
 TIMEOUT = 5
 """Seconds to wait for the Hub's answer."""
@@ -23,12 +23,10 @@ def is_offline() -> bool:
 def answers(address: str) -> bool:
     """Return whether there is a server at an address, whatever it answers."""
     try:
-        urllib.request.urlopen(address, timeout=TIMEOUT).close()
-    except urllib.error.HTTPError:
-        return True
+        with http_client.stream("GET", address, seconds=TIMEOUT):
+            return True
     except OSError:
         return False
-    return True
 
 
 def why_not(error: Exception) -> str:

@@ -326,7 +326,7 @@ def test_a_file_may_lie_on_a_web_server(file, tmp_path, monkeypatch):
         assert values(f"{address}/a.jsonl", split="train[:50%]") == [{"a": 0}, {"a": 1}]
         assert values(f"{address}/a.csv?raw=true") == [{"a": "1", "b": "x"}]
         assert read(f"{address}/a.jsonl")[3].file.endswith("/a.jsonl")
-        with pytest.raises(DataError, match=r"`datasets.path: http.*/b.jsonl` cannot be had: "):
+        with pytest.raises(DataError, match=r"`datasets.path: http.*/b.jsonl` could not be downloaded: "):
             read(f"{address}/b.jsonl")
         server.shutdown()
 

@@ -11,13 +11,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tunesmith import http_client
 from tunesmith.errors import RunError
 from tunesmith.log import progress
 from tunesmith.signals import handle_stop_signals
@@ -74,13 +73,11 @@ class Server(NamedTuple):
         Raises:
             RunError: there is no answer.
         """
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            return f"{error.code} {error.reason}: {error.read().decode(errors='replace')[:200]}"
+            response = http_client.request("POST", f"{self.url}/{path}", seconds=ANSWER_SECONDS, body=body)
+            if response.is_error:
+                return f"{response.status_code} {response.reason_phrase}: {response.text[:200]}"
+            return response.json()
         except (OSError, ValueError) as error:
             raise RunError(f"the server at {self.url} does not answer: {error}") from error
 
@@ -107,8 +104,8 @@ def server_at(url: str) -> Server:
     """
     url = url.rstrip("/").removesuffix("/v1")
     try:
-        with urllib.request.urlopen(f"{url}/v1/models", timeout=ANSWER_SECONDS) as answer:
-            return Server(url, json.load(answer)["data"][0]["id"])
+        response = http_client.request("GET", f"{url}/v1/models", seconds=ANSWER_SECONDS)
+        return Server(url, response.json()["data"][0]["id"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(f"{url}/v1/models names no model: {error}; is it an OpenAI-compatible server?") from error
 
@@ -182,11 +179,10 @@ def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, sec
     begin, waited = time.monotonic(), 0
     with progress(f"starting {name}", unit="s") as advance:
         while waited < seconds and process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+            with suppress(OSError):
+                if http_client.request("GET", f"http://127.0.0.1:{port}/health", seconds=5).is_success:
                     return
-            except OSError:
-                time.sleep(0.2)
+            time.sleep(0.2)
             advance(int(time.monotonic() - begin) - waited)
             waited = int(time.monotonic() - begin)
     words = log.read_text(errors="replace").strip().splitlines()[-3:]
