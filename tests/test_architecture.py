@@ -144,6 +144,67 @@ def test_a_file_and_its_functions_are_short(file):
             assert node.end_lineno - node.lineno + 1 <= 50, node.name
 
 
+def count_branches(function: ast.AST) -> int:
+    """Return the cyclomatic complexity: one, and one for each branch, loop, handler and part of a condition."""
+    count = 1
+    for node in ast.walk(function):
+        if isinstance(node, (ast.If, ast.IfExp, ast.For, ast.While, ast.ExceptHandler, ast.Assert, ast.match_case)):
+            count += 1
+        elif isinstance(node, ast.comprehension):
+            count += 1 + len(node.ifs)
+        elif isinstance(node, ast.BoolOp):
+            count += len(node.values) - 1
+    return count
+
+
+MOST_BRANCHES = 15
+STILL_OVER = {
+    "checks/doctor.py:_dataset",
+    "checks/doctor.py:_together",
+    "checks/parity.py:_chat_prompts",
+    "checks/parity.py:_text_prompts",
+    "checks/parity.py:check_parity",
+    "checks/rows.py:_borders",
+    "checks/rows.py:_conversation",
+    "checks/rows.py:_tokens",
+    "checks/rows.py:check_row",
+    "cli/diff.py:diff",
+    "cli/evaluate.py:_evaluate_rows",
+    "cli/explain.py:_names",
+    "config/idle.py:idle",
+    "config/local_paths.py:_reason",
+    "config/reference.py:kind",
+    "config/training_rules.py:_events",
+    "data/axolotl/chat.py:_message",
+    "data/axolotl/chat.py:label",
+    "data/axolotl/dialogue.py:llama2_chat",
+    "data/axolotl/instruct.py:_render",
+    "data/axolotl/sharegpt.py:_render",
+    "data/formats/chat.py:_border",
+    "data/prepare.py:_build",
+    "data/tokenizer.py:load_tokenizer",
+    "evals/judge.py:_judge_missing",
+    "evals/text.py:_summary_lines",
+    "generation/chat_client.py:_post",
+    "modeling/adapters.py:new_adapter",
+    "synth/generate.py:_validate",
+    "synth/prompts.py:common_schema",
+    "training/optim/optimizers.py:rates",
+    "training/record/trackers.py:_why_offline",
+}
+"""Functions with more branches, which are still to be split; a new one does not come in."""
+
+
+def test_functions_have_few_branches():
+    over = {
+        f"{file.relative_to(SOURCE).as_posix()}:{node.name}"
+        for file in FILES
+        for node in ast.walk(TREES[file])
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and count_branches(node) > MOST_BRANCHES
+    }
+    assert over == STILL_OVER
+
+
 def test_names_say_what_is_inside():
     assert not {name for file in FILES for name in (file.stem, file.parent.name)} & VAGUE
 

@@ -61,6 +61,11 @@ class Look:
         return ids[last] if ids[last] in self.ends else None
 
     @property
+    def trains_parts(self) -> bool:
+        """Whether parts of answers, or prompts too, are in the loss, so that ends of turns are not its ends."""
+        return bool(self.spec.dataset.message_field_training_detail) or self.spec.train_on_inputs
+
+    @property
     def wants_end(self) -> bool:
         """Whether each trained turn is meant to end with a trained end token."""
         dataset = self.spec.dataset
@@ -201,32 +206,41 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tall
 
 
 def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first: bool) -> Iterator[tuple[str, str]]:
-    """Yield what the ids and labels of a sample tell."""
-    ids, labels, facts = example.input_ids, example.labels, look.facts
+    """Yield what the token ids and labels of a sample show."""
+    ids, facts = example.input_ids, look.facts
     if first and facts.bos is not None:
-        if ids[:2] == [facts.bos, facts.bos]:
-            yield "bos-doubled", f"{look.tokenizer.bos_token} {look.tokenizer.bos_token}"
-        own = look.spec.dataset.kind == "input_output"
-        if facts.adds_bos and ids[:1] != [facts.bos] and not own:
-            yield "bos-missing", f"the first token is {look.tokenizer.convert_ids_to_tokens(ids[0]) if ids else 'none'}"
+        yield from _bos(ids, look)
     if facts.unk is not None and facts.unk in ids and str(look.tokenizer.unk_token) not in example.text:
         yield "unknown-token", f"{ids.count(facts.unk)} of {len(ids)} tokens"
     look.used.update(facts.new.intersection(ids))
-    if facts.rows is not None and ids and max(ids) >= facts.rows:
+    if facts.rows is not None:
         look.used.update(token for token in ids if token >= facts.rows)
-    trained = [index for index, label in enumerate(labels) if label >= 0]
+    trained = [index for index, label in enumerate(example.labels) if label >= 0]
     if not trained:
         return
     if (end := look.end_of(ids, trained[-1])) is not None:
         look.last_ends.add(end)
-    holes = isinstance(rendered, Rendered) and any(segment.masked for segment in rendered.segments)
-    if not look.wants_end or holes or look.spec.dataset.message_field_training_detail or look.spec.train_on_inputs:
-        return
-    for here, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
-        if following == here + 1 and ids[here] == ids[following] and ids[here] in look.ends:
-            yield "end-doubled", str(look.tokenizer.convert_ids_to_tokens(ids[here]))
-        elif following != here + 1 and look.end_of(ids, here) is None:
-            tail = look.tokenizer.decode(ids[max(0, here - 5) : here + 1])
+    has_masked = isinstance(rendered, Rendered) and any(segment.masked for segment in rendered.segments)
+    if look.wants_end and not has_masked and not look.trains_parts:
+        yield from _ends(ids, trained, look)
+
+
+def _bos(ids: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the BOS token of a row."""
+    bos = look.facts.bos
+    if list(ids[:2]) == [bos, bos]:
+        yield "bos-doubled", f"{look.tokenizer.bos_token} {look.tokenizer.bos_token}"
+    if look.facts.adds_bos and list(ids[:1]) != [bos] and look.spec.dataset.kind != "input_output":
+        yield "bos-missing", f"the first token is {look.tokenizer.convert_ids_to_tokens(ids[0]) if ids else 'none'}"
+
+
+def _ends(ids: Sequence[int], trained: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield answers whose end token is doubled or not in the loss; `trained` are the positions in the loss."""
+    for position, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
+        if following == position + 1 and ids[position] == ids[following] and ids[position] in look.ends:
+            yield "end-doubled", str(look.tokenizer.convert_ids_to_tokens(ids[position]))
+        elif following != position + 1 and look.end_of(ids, position) is None:
+            tail = look.tokenizer.decode(ids[max(0, position - 5) : position + 1])
             yield "end-untrained", f"the last trained token of an answer is in {tail!r}"
 
 

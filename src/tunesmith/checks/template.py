@@ -129,15 +129,7 @@ def template_findings(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Findin
         return  # a template may ask for more than questions and answers; the rows tell
     if endless and spec.mask != "axolotl":
         yield finding("no-turn-end", spec.dataset.chat_template or "")
-    if plain.kind == "unservable":
-        mild: Severity = "warning" if spec.mask == "axolotl" else "error"
-        only = any(other.kind != "unservable" for other in reasoned)  # templates of models that always reason
-        yield finding("served-prompt-mismatch", plain.difference, severity="info" if only else mild)
-    elif rewritten := next((other for other in (plain, *reasoned) if other.kind == "rewritten"), None):
-        lost = "; `mask: axolotl` keeps one sample, in which earlier turns differ" if spec.mask == "axolotl" else ""
-        yield finding(
-            "history-rewritten", rewritten.difference + lost, severity="warning" if spec.mask == "axolotl" else None
-        )
+    yield from _servable(plain, reasoned, is_axolotl=spec.mask == "axolotl")
     text = layout(template)
     if split := split_marks(text, tokenizer):
         yield finding("template-token-split", "; ".join(split[:3]), count=len(split))
@@ -145,6 +137,21 @@ def template_findings(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Findin
         yield finding("template-date")
     if _MARKS.search(template.text) and not endless and spec.mask != "axolotl" and not spec.train_on_inputs:
         yield from _marks(spec, tokenizer)
+
+
+def _servable(plain: Probe, reasoned: Sequence[Probe], *, is_axolotl: bool) -> Iterator[Finding]:
+    """Yield that a template cannot be served as trained, or that it rewrites earlier turns."""
+    if plain.kind == "unservable":
+        always_reasons = any(other.kind != "unservable" for other in reasoned)
+        severity: Severity = "warning" if is_axolotl else "error"
+        yield finding("served-prompt-mismatch", plain.difference, severity="info" if always_reasons else severity)
+        return
+    rewritten = next((other for other in (plain, *reasoned) if other.kind == "rewritten"), None)
+    if rewritten and is_axolotl:
+        note = "; `mask: axolotl` keeps one sample, in which earlier turns differ"
+        yield finding("history-rewritten", rewritten.difference + note, severity="warning")
+    elif rewritten:
+        yield finding("history-rewritten", rewritten.difference)
 
 
 def _marks(spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Finding]:

@@ -17,6 +17,16 @@ from tunesmith.sections.adapter import FROM_SAVED
 _ADAPTER_KEYS = ("adapter", "lora_", "peft", "relora", "load_in_", "bnb_config", "model_quantization")
 
 
+def _find_record(folder: Path) -> Path:
+    """Return the config of the run that made a folder of weights, in it or beside it."""
+    for file in (folder / "run/config.yml", folder.parent / "run/config.yml"):
+        if file.exists():
+            return file
+    raise ConfigError(
+        f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}"
+    )
+
+
 def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     """Return the config that made the weights in `folder`, changed so that it uses them.
 
@@ -24,16 +34,12 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
         ConfigError: the folder holds neither an adapter nor a model, or has no record of the config.
     """
     path = Path(folder)
-    record = next((file for file in (path / "run/config.yml", path.parent / "run/config.yml") if file.exists()), None)
-    has_adapter, has_model = ((path / name).exists() for name in ("adapter_config.json", "config.json"))
-    if not has_adapter and not has_model:
+    has_adapter = (path / "adapter_config.json").exists()
+    if not has_adapter and not (path / "config.json").exists():
         raise ConfigError(
             f"{folder} has no adapter_config.json and no config.json: it is neither an adapter nor a model"
         )
-    if record is None:
-        raise ConfigError(
-            f"{folder} has no run/config.yml; name the YAML file, with --lora-model-dir or --base-model {folder}"
-        )
+    record = _find_record(path)
     values: dict[str, Any] = yaml.safe_load(record.read_text())
     about_file = record.with_name("run.json")
     about = json.loads(about_file.read_text()) if about_file.exists() else {"source": str(record)}

@@ -80,8 +80,23 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
     values, statuses = resolve_keys({str(key): value for key, value in values.items()}, locations, problems)
     if guarded:
         problems += local_paths.refusals(values, locations)
+    sections, invalid = _validate_sections(values, locations, problems)
+    parts: dict[str, Any] = {"source": file, "values": values, "statuses": tuple(statuses), **sections}
+    config = Config.model_construct(**parts, locations=locations)
+    for path, text in broken_rules(config):
+        if not any(f"`{key}" in text for key in invalid):
+            problems.append(f"{locations(*path)}: {text}")
+    if problems:
+        raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
+    return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
+
+
+def _validate_sections(
+    values: dict[str, Any], locations: KeyLocations, problems: list[str]
+) -> tuple[dict[str, Section], set[str]]:
+    """Return the sections, without the keys that have a wrong value, and these keys; add to `problems`."""
     sections: dict[str, Section] = {}
-    doubtful: set[str] = set()
+    invalid: set[str] = set()
     for name, section in SECTIONS.items():
         own = {key: value for key, value in values.items() if OWNER[key] == name}
         try:
@@ -89,17 +104,10 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
         except ValidationError as error:
             by_key = _by_key(error.errors(include_url=False))
             problems += [_message(path, errors, section, locations) for path, errors in by_key.items()]
-            doubtful |= {str(path[0]) for path in by_key}
-            rest = {key: value for key, value in own.items() if key not in doubtful}
+            invalid |= {str(path[0]) for path in by_key}
+            rest = {key: value for key, value in own.items() if key not in invalid}
             sections[name] = section.model_validate(_REQUIRED.get(name, {}) | rest)
-    parts: dict[str, Any] = {"source": file, "values": values, "statuses": tuple(statuses), **sections}
-    config = Config.model_construct(**parts, locations=locations)
-    for path, text in broken_rules(config):
-        if not any(f"`{key}" in text for key in doubtful):
-            problems.append(f"{locations(*path)}: {text}")
-    if problems:
-        raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
-    return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
+    return sections, invalid
 
 
 def _line(problem: str) -> tuple[int, int]:

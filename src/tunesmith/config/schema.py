@@ -45,11 +45,7 @@ def schema() -> dict[str, Any]:
         if notes := describe_conditions(item.field, item.block):
             property_schema = block["properties"][item.name.rpartition(".")[2]]
             property_schema["description"] = f"{item.field.description} {notes}"
-    fsdp = found["$defs"]["FsdpConfig"]["properties"]
-    other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
-    fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
-    names = {old: new for new, olds in old_names().items() for old in olds}
-    found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
+    _add_other_names(found)
     places = {
         f"{key.name}{suffix}.": found["$defs"][block.__name__]
         for key in supported().values()
@@ -60,6 +56,15 @@ def schema() -> dict[str, Any]:
         if place := places.get(f"{block}.") if block else found:
             place["properties"].setdefault(key, _unsupported(reason))
     return found
+
+
+def _add_other_names(found: dict[str, Any]) -> None:
+    """Add old names of keys, and the two spellings of FSDP's."""
+    fsdp = found["$defs"]["FsdpConfig"]["properties"]
+    other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
+    fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
+    names = {old: new for new, olds in old_names().items() for old in olds}
+    found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
 
 
 def _may_be_empty(item: dict[str, Any]) -> dict[str, Any]:

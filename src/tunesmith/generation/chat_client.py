@@ -130,12 +130,7 @@ class ChatClient:
         if self._key:  # some servers repeat it when they refuse it
             text = text.replace(self._key, "(the key)")
         if response.status_code == 200:
-            done = _completion(text, request)
-            trained = len(request.prompt.ids) if request.prompt else 0
-            if isinstance(body.get("prompt"), str) and isinstance(done, Completion) and done.prompt_tokens != trained:
-                reason = f"the server reads {done.prompt_tokens} tokens where {trained} were trained"
-                return _Trouble(f"{reason}: it has another tokenizer, or puts a template around the text", heals=False)
-            return done
+            return _checked_completion(text, request, is_text=isinstance(body.get("prompt"), str))
         message, field = _error(text)
         if response.status_code == 400 and field in _DROPPED and field in body:
             instead = _DROPPED[field]
@@ -217,6 +212,16 @@ class _Pace:
             if until > self._next + 5:
                 note(f"the server asks to wait {seconds:.0f} seconds: {reason}")
             self._next = max(self._next, until)
+
+
+def _checked_completion(text: str, request: Request, *, is_text: bool) -> Completion | _Trouble:
+    """Return a completion; if the prompt was sent as text, the server must have read as many tokens as trained."""
+    completion = _completion(text, request)
+    trained = len(request.prompt.ids) if request.prompt else 0
+    if is_text and isinstance(completion, Completion) and completion.prompt_tokens != trained:
+        reason = f"the server reads {completion.prompt_tokens} tokens where {trained} were trained"
+        return _Trouble(f"{reason}: it has another tokenizer, or puts a template around the text", heals=False)
+    return completion
 
 
 def _completion(text: str, request: Request) -> Completion | _Trouble:

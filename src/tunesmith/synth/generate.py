@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from itertools import count
 from typing import Any, NamedTuple
 
-from tunesmith.assertions import AssertionRunner, Case, open_assertions
+from tunesmith.assertions import AssertionRunner, Case, Verdict, open_assertions
 from tunesmith.checks.parts import prompt_and_answer
 from tunesmith.data.near_duplicates import NearDuplicateIndex, hash_normalized
 from tunesmith.errors import RunError, UserError
@@ -186,24 +186,18 @@ class RowGenerator:
         faults = [Fault(FORM, reply.reason) if isinstance(reply, Refused) else None for reply in replies]
         rows = [{} if isinstance(reply, Refused) else json.loads(reply.text) for reply in replies]
         parts = [_split(row) for row in rows]
-
-        def passing() -> list[int]:
-            return [index for index, fault in enumerate(faults) if fault is None]
-
         if self.runner:
-            cases = [Case(rows[i], parts[i][1], parts[i][1], f"prompt {drafts[i].number}") for i in passing()]
-            for index, verdicts in zip(passing(), self.runner(cases), strict=True):
-                failed = [verdict for verdict in verdicts if not verdict.ok]
-                if failed:
-                    reasons = "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failed)
-                    faults[index] = Fault(failed[0].name, reasons)
+            passing = _passing(faults)
+            cases = [Case(rows[i], parts[i][1], parts[i][1], f"prompt {drafts[i].number}") for i in passing]
+            for index, verdicts in zip(passing, self.runner(cases), strict=True):
+                faults[index] = _failed_assertions(verdicts)
         if self.judge:
-            for index in passing():  # a duplicate is not worth a judgment; a row judged bad may be retried and pass
+            for index in _passing(faults):  # a duplicate is not worth a judgment
                 faults[index] = self._find_duplicate(parts[index])
-            indexes = passing()
-            for index, critique in zip(indexes, self.judge([parts[i] for i in indexes]), strict=True):
+            passing = _passing(faults)
+            for index, critique in zip(passing, self.judge([parts[i] for i in passing]), strict=True):
                 faults[index] = Fault(JUDGE, critique) if critique else None
-        for index in passing():  # in order, so that a row is also compared with earlier ones of this round
+        for index in _passing(faults):  # in order, so that a row is also compared with earlier ones of this round
             faults[index] = self._find_duplicate(parts[index])
             if faults[index] is None:
                 self._remember(parts[index], f"the row of prompt {drafts[index].number}")
@@ -246,6 +240,18 @@ class RowGenerator:
             "seeds": [f"{row.file}:{row.number}" for row in self.prompts.shown_seeds(draft.number)],
             "tries": len(draft.faults) + 1,
         }
+
+
+def _passing(faults: Sequence[Fault | None]) -> list[int]:
+    return [index for index, fault in enumerate(faults) if fault is None]
+
+
+def _failed_assertions(verdicts: Sequence[Verdict]) -> Fault | None:
+    """Return the fault of a row, named after the first assertion that fails."""
+    failed = [verdict for verdict in verdicts if not verdict.ok]
+    if not failed:
+        return None
+    return Fault(failed[0].name, "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failed))
 
 
 def _split(values: dict[str, Any]) -> tuple[str, str]:

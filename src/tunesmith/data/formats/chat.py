@@ -298,14 +298,15 @@ class _SpanFinder:
         return len(self.full) if index == len(self.messages) - 1 else self._border("through", index, index, places)
 
     def _border(self, what: str, index: int, before: int, places: list[_Place]) -> int:
-        place, following, key = places[before], places[before + 1], self._key(what, index)
-        header_key = self._key("header", before + 1)
-        known = self.template.learnt.get(key) if place.exact and not self.careful else None
-        if known is not None and self.full.startswith(known, place.end):
-            return place.end + len(known)
-        header = self.template.learnt.get(header_key) if what == "through" and not self.careful else None
-        if header is not None and following.exact and self.full.endswith(header, 0, following.start):
-            return following.start - len(header)
+        place, following = places[before], places[before + 1]
+        key, header_key = self._key(what, index), self._key("header", before + 1)
+        if not self.careful:
+            known = self.template.learnt.get(key) if place.exact else None
+            if known is not None and self.full.startswith(known, place.end):
+                return place.end + len(known)
+            header = self.template.learnt.get(header_key) if what == "through" and following.exact else None
+            if header is not None and self.full.endswith(header, 0, following.start):
+                return following.start - len(header)
         text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
         if not prompt_is_prefix(text, self.full):
             self._refuse(index)
