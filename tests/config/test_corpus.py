@@ -4,7 +4,6 @@ The shapes follow the counts of `tests/data/axolotl_keys.tsv`. The random ones d
 """
 
 import random
-import time
 from pathlib import Path
 from typing import Any
 
@@ -184,9 +183,7 @@ def write(folder: Path, values: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("shape", RUNS)
 def test_a_file_loads_and_says_what_became_of_each_key(tmp_path, shape):
-    started = time.perf_counter()
     config = load(write(tmp_path, RUNS[shape]))
-    assert time.perf_counter() - started < 1
     assert {item.key for item in config.statuses if "." not in item.key} == set(COMMON | RUNS[shape])
     used = {item.key for item in config.statuses if item.status in ("supported", "renamed")}
     assert {"base_model", "learning_rate", "micro_batch_size"} <= used

@@ -1,7 +1,6 @@
 """`filters` of a dataset: rows are left out before they are tokenised, counted, and kept in a file with the reasons."""
 
 import json
-import time
 
 import pytest
 
@@ -80,10 +79,8 @@ def test_the_time_limit_of_the_config_holds(tmp_path, tokenizer, write_config):
     entry = {"path": str(tmp_path / "rows.jsonl"), "type": "chat_template", "filters": "rules.py"}
     write_config(tmp_path)
     keys = {"datasets": [entry], "evaluation": {"assertion_seconds": 0.2}}
-    start = time.monotonic()
     with pytest.raises(ConfigError, match=r"rules.py:2: test_x took over 0.2 s"):
         prepare_splits(load(str(write_config(tmp_path, **keys))), tokenizer)
-    assert time.monotonic() - start < 30
 
 
 ROWS = {

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import datasets
 import pytest
@@ -298,9 +297,7 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset(tmp_path, w
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     killed.stdout.close()
-    began = time.monotonic()
     again = build()
-    assert time.monotonic() - began < 10
     assert not again.cached
     assert len(again.load()) == 8
     assert sorted(item.suffix for item in (tmp_path / "prepared").iterdir()) == ["", ".lock"]

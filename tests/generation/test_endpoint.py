@@ -114,7 +114,7 @@ def test_what_may_heal_is_tried_again(server, section, fails):
 
 @pytest.mark.parametrize("form", ["1", "date"])
 def test_retry_after_holds_for_all_that_are_in_flight(server, section, form):
-    moment = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
+    moment = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=3), usegmt=True)
     limited = Says(status=429, headers=(("Retry-After", "1" if form == "1" else moment),), body=error("slow down"))
     server.script = lambda body, number: limited if number == 0 else Says("fine")
     found, _ = ask(section(concurrency=1), question("a"), question("b"))
