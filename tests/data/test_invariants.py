@@ -81,6 +81,9 @@ OTHER_ROWS = {
     "sharegpt.load_role": {"conversations": [{"role": "human", "value": "a"}, {"role": "gpt", "value": "b"}]},
     "sharegpt.load_glaive": {"system": "SYSTEM: s", "chat": "USER: a ASSISTANT: b"},
 }
+OTHER_ROWS |= {
+    name.replace("sharegpt", "sharegpt_simple"): row for name, row in OTHER_ROWS.items() if "sharegpt" in name
+}
 """Types whose columns mean something else than elsewhere."""
 
 TEXTS_OF_ANY_KIND = [name for name in FORMATS if name not in OTHER_ROWS and name not in ("user_defined",)]
@@ -116,20 +119,29 @@ def check(rendered, examples, tokenizer, kind):
 
 
 def holds(kind, row, spec, tokenizer):
+    """Check a row; return whether its type accepts it."""
     before = repr(row)
     try:
         rendered = find_format(kind, "config.yml")(row, spec(kind, tokenizer))
     except DataError:
-        return
+        return False
     assert repr(row) == before
-    check(rendered, encode(rendered, tokenizer, sequence_len=10_000), tokenizer, kind)
+    examples = encode(rendered, tokenizer, sequence_len=10_000)
+    check(rendered, examples, tokenizer, kind)
+    return not all(isinstance(found, DataError) for found in examples)
 
 
 @pytest.mark.parametrize("kind", TEXTS_OF_ANY_KIND)
-@settings(quick, max_examples=8)
-@given(row=rows)
-def test_what_is_served_is_how_the_sample_of_each_format_begins(tokenizer, spec, kind, row):
-    holds(kind, row, spec, tokenizer)
+def test_what_is_served_is_how_the_sample_of_each_format_begins(tokenizer, spec, kind):
+    accepted = []
+
+    @settings(quick, max_examples=8)
+    @given(row=rows)
+    def check_row(row):
+        accepted.append(holds(kind, row, spec, tokenizer))
+
+    check_row()
+    assert sum(accepted) >= len(accepted) / 2, f"{kind} accepted {sum(accepted)} of {len(accepted)} rows"
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -1,15 +1,15 @@
 """Conversations, rendered by a chat template, with served-prompt masking.
 
-For assistant turn i let P_i be what a server would feed the model: the turns before it, with the generation prompt.
-Trained is exactly what the model must emit after P_i, through the token that ends its turn. Where the template keeps
-what it wrote of earlier turns, one sample trains all turns of a conversation; where it rewrites them (Qwen3 drops old
-thinking), each trained turn is a sample of its own, rendered as the last turn that it will be when served. A template
-for which P_i is no prefix of the text of turn i cannot be served as trained; its row is refused with the place where
-the two part.
+For assistant message i, let P_i be what a server would feed the model: the messages before it, with the generation
+prompt. In the loss is exactly what the model must generate after P_i, through the token that ends its turn. If the
+template keeps what it wrote of earlier messages, one sample trains all of them. If it rewrites them (Qwen3 drops old
+thinking), each trained message is a sample of its own, rendered as the last one, as it is when served. A template for
+which P_i is not a prefix of the text of message i cannot be served as trained: its row is refused, with the first
+difference.
 
-Contents are found by one more render with marks in their place. The text between turns is the same in each row, so
-that the borders of turns in it are found by exact rendering once (`_Learner`) and only looked up after that: the cost
-is linear in the number of turns.
+Contents are found by one more render with markers in their place. The text between contents is the same in each row,
+so the ends of messages in it are found by exact rendering once (`_SpanFinder`) and looked up after that: the cost is
+linear in the number of messages.
 """
 
 import re
