@@ -28,7 +28,7 @@ def stream(
     import httpx2
 
     client = httpx2.Client(
-        headers={"User-Agent": "tunesmith"},
+        headers={"User-Agent": "tunesmith", "Accept-Encoding": "identity"},  # a small answer stays small
         follow_redirects=follow_redirects,
         timeout=seconds,
         verify=ssl.create_default_context(),
@@ -36,8 +36,6 @@ def stream(
     try:
         with client, client.stream(method, url, json=body) as response:
             yield response
-    except httpx2.RemoteProtocolError as error:
-        raise ConnectionError("the answer ended too early; try again") from error
     except (httpx2.RequestError, httpx2.InvalidURL) as error:
         raise ConnectionError(str(error) or type(error).__name__) from error
 

@@ -4,7 +4,7 @@ import pytest
 
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.masks import format_of
-from tunesmith.data.question import conversation_prompt, keeps_history, question, shared_system_turn
+from tunesmith.data.question import conversation_prompt, keeps_history, question, reference_answer, shared_system_turn
 from tunesmith.data.tokenizer import chat_template
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
@@ -71,6 +71,18 @@ def test_the_system_turn_that_all_rows_share_is_found(tmp_path, write_jsonl, spe
     write_jsonl(tmp_path / "a.jsonl", [*shared, {"messages": TURNS[1:]}])
     assert shared_system_turn(spec("chat_template", path=file), "x") is None
     assert shared_system_turn(spec("alpaca"), "x") is None
+
+
+def test_faulty_tools_do_not_hide_the_system_turn_or_the_answer(tmp_path, write_jsonl, spec):
+    row = {"messages": TURNS, "tools": "{"}
+    file = str(write_jsonl(tmp_path / "a.jsonl", [row]))
+    assert shared_system_turn(spec("chat_template", path=file), "x") == "Be brief."
+    assert reference_answer(row, spec("chat_template"), "x") == TURNS[-1]["content"]
+
+
+def test_an_answer_may_stand_in_the_column_that_chats_have_their_tools_in(spec):
+    layout = spec({"field_instruction": "query", "field_output": "tools", "format": "{instruction}"})
+    assert reference_answer({"query": "Weather?", "tools": "get_weather()"}, layout, "x") == "get_weather()"
 
 
 def test_rows_at_fault_do_not_stop_the_search_for_a_system_turn(tmp_path, write_jsonl, spec):

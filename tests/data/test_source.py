@@ -315,17 +315,30 @@ def test_a_kind_of_file_may_stand_in_place_of_a_path(file, tmp_path, monkeypatch
     assert [row.values for row in beside] == [{"a": 1}]
 
 
+class EncodedHandler(SimpleHTTPRequestHandler):
+    """Serves files, and calls those below `encoded/` gzip by `Content-Encoding`, as storage for the web does."""
+
+    def end_headers(self):
+        if self.path.startswith("/encoded/"):
+            self.send_header("Content-Encoding", "gzip")
+        super().end_headers()
+
+
 def test_a_file_may_lie_on_a_web_server(file, tmp_path, monkeypatch):
     file("a.jsonl", "".join(f'{{"a": {n}}}\n' for n in range(4)))
     file("a.csv", "a,b\n1,x\n")
+    (tmp_path / "encoded").mkdir()
+    for name in ("a.jsonl", "a.jsonl.gz"):
+        (tmp_path / "encoded" / name).write_bytes(gzip.compress(b'{"a": 1}\n'))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HOME", str(tmp_path / "cache"))
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler = functools.partial(EncodedHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         assert values(f"{address}/a.jsonl", split="train[:50%]") == [{"a": 0}, {"a": 1}]
         assert values(f"{address}/a.csv?raw=true") == [{"a": "1", "b": "x"}]
         assert read(f"{address}/a.jsonl")[3].file.endswith("/a.jsonl")
+        assert values(f"{address}/encoded/a.jsonl") == values(f"{address}/encoded/a.jsonl.gz") == [{"a": 1}]
         with pytest.raises(DataError, match=r"`datasets.path: http.*/b.jsonl` could not be downloaded: "):
             read(f"{address}/b.jsonl")
         server.shutdown()

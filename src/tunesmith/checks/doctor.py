@@ -23,7 +23,7 @@ from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.messages import Message
 from tunesmith.data.pack import pack
-from tunesmith.data.prefix import first_difference
+from tunesmith.data.prefix import first_difference, prompt_is_prefix
 from tunesmith.data.samples import NOTHING_TRAINED, EncodedRow, encoded_rows, fitted
 from tunesmith.data.source import read_rows
 from tunesmith.data.splits import held_out_count
@@ -269,9 +269,9 @@ class Examination:
             begins = int(ours[:1] == [self.facts.bos] != whole[:1])
             ours = ours[begins:]
             parts = sum(bool(segment.text) for segment in rendered.prompt(last=True).segments)
-            if parts > 1 and ours[: len(prompt)] != prompt:
+            if parts > 1 and not prompt_is_prefix(prompt, ours):
                 self.tally.add("prompt-parts-differ", self._parting(prompt, ours, begins))
-            elif ours[: len(whole)] != whole:
+            elif not prompt_is_prefix(whole, ours):
                 self.tally.add("boundary-merge", self._parting(whole, ours, begins))
 
     def _parting(self, wanted: Sequence[int], ours: Sequence[int], before: int) -> str:

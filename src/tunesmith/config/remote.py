@@ -66,7 +66,7 @@ def _read_config(response: "httpx2.Response", url: str) -> bytes:
     if not response.is_success:
         raise ConfigError(f"{url}: the server answers {response.status_code} {response.reason_phrase}")
     content = b""
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         content += chunk
         if len(content) > MOST_BYTES:
             raise ConfigError(f"{url} is larger than {MOST_BYTES:,} bytes: it is not a config")

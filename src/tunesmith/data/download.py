@@ -30,7 +30,8 @@ def download(url: str) -> Path:
             if response.is_error:
                 raise ConnectionError(f"the server answers {response.status_code} {response.reason_phrase}")
             with write_binary(file) as sink:
-                for chunk in response.iter_bytes():
+                # the name of a .gz file says what it holds, also if the server calls that the encoding of the answer
+                for chunk in response.iter_raw() if file.suffix == ".gz" else response.iter_bytes():
                     sink.write(chunk)
     except OSError as error:
         raise DataError(f"`datasets.path: {url}` could not be downloaded: {error}") from None

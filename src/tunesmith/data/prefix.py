@@ -1,6 +1,7 @@
 """The prefix rule: what a server feeds must be how the training sample starts, as text and as token ids.
 
-Training, inference, `check`, `--parity` and the prompt manifest all ask here.
+Rendering and `check` ask here. Where a prompt must also end where training begins (the joint rows of `tokenize`,
+`--parity`) the ids must be the same, and where a prompt is held against an earlier one (the manifest) as well.
 """
 
 from collections.abc import Sequence

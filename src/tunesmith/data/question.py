@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.chat import require_answer
-from tunesmith.data.formats.format import Document, Format, FormatSpec
+from tunesmith.data.formats.format import Content, Document, Format, FormatSpec
 from tunesmith.data.formats.prompt_completion import ask as ask_pair
 from tunesmith.data.formats.prompt_completion import holds_messages
 from tunesmith.data.formats.raw import ask_text, ask_without_bos
@@ -104,12 +104,19 @@ def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> s
     if spec.preferences or spec.dataset.kind == "pretokenized":
         return ""
     record = format_of(spec, source)
-    values = {name: value for name, value in values.items() if name != spec.dataset.field_tools}  # not in an answer
-    content = record.read(values, replace(spec, train_on_inputs=False))
+    content = _read_turns(values, record, replace(spec, train_on_inputs=False))
     if isinstance(content, Document):
         parts = _split_document(content)
         return parts[1] if parts else ""
     return str(content.messages[_answer_index(content, record)].content)
+
+
+def _read_turns(values: dict[str, Any], record: Format, spec: FormatSpec) -> Content:
+    """Read a row for its turns alone: faulty tools are no matter."""
+    if record.templated:
+        values = {name: value for name, value in values.items() if name != spec.dataset.field_tools}
+    content: Content = record.read(values, spec)
+    return content
 
 
 def _answer_index(conversation: Conversation, record: Format) -> int:
@@ -211,8 +218,9 @@ def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | 
     try:
         for row in islice(data_source.read_rows(spec.dataset, source), rows):
             if isinstance(row, Row):
-                first = record.read(row.values, spec).messages[0]
-                systems.add(first.content if first.role == "system" else None)
+                content = _read_turns(row.values, record, spec)
+                first = content.messages[0] if isinstance(content, Conversation) else None
+                systems.add(first.content if first and first.role == "system" else None)
     except DataError:
         return None
     return systems.pop() if len(systems) == 1 else None
