@@ -5,7 +5,8 @@ from typing import Any
 
 from tunesmith.config.problem import Idle, Problem, at
 from tunesmith.data.formats import FORMATS, is_custom, unknown_type
-from tunesmith.data.formats.answers import PREFERENCES
+from tunesmith.data.formats.answers import PREFERENCES, find_preference_format, unknown_preference_type
+from tunesmith.data.formats.format import Format
 from tunesmith.data.formats.instruct import MAPPING_KEYS
 from tunesmith.data.formats.preference import MAPPING_KEYS as PREFERENCE_MAPPING_KEYS
 from tunesmith.errors import did_you_mean
@@ -66,12 +67,8 @@ def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
         return _mapping_problem(entry.type, rl, PREFERENCE_MAPPING_KEYS.get(group, ()) if group else MAPPING_KEYS)
     if not kind:
         return None
-    if group:
-        known = [name for name in PREFERENCES[group] if name]
-        if kind in known or f"{kind}.default" in known:
-            return None
-        near = did_you_mean(kind, known)
-        return "", f"`datasets.type: {kind}` is not a type for `rl: {rl}`; known are {', '.join(known)}, or none{near}"
+    if rl and group:
+        return None if find_preference_format(kind, rl) else ("", unknown_preference_type(kind, rl))
     if kind in FORMATS or is_custom(kind):
         return None
     if any(kind in formats for formats in PREFERENCES.values()):
@@ -87,26 +84,35 @@ def _mapping_problem(mapping: dict[str, Any], rl: str | None, known: Sequence[st
     return None
 
 
-def _whole(config: Config) -> bool:
-    """Whether the rows of all datasets are trained whole, or say themselves what is."""
-    kinds = ("completion", "pretrain", "stepwise_supervised", "pretokenized")
-    return all(entry.kind in kinds for entry in config.data.datasets)
+def _has_no_prompt(config: Config) -> bool:
+    return all(entry.kind in FORMATS and FORMATS[entry.kind].trained_whole for entry in config.data.datasets)
 
 
-def _no_kind(*kinds: str) -> Callable[[Config], bool]:
-    """Return whether no dataset is of a type that begins like one of `kinds`; one without a type may be any."""
+def _no_dataset(may_read: Callable[[Format], bool]) -> Callable[[Config], bool]:
+    """Return the condition that no dataset is of a type that may read a key; one without a type may be any."""
 
     def none(config: Config) -> bool:
-        entries = [*config.data.datasets, *config.data.test_datasets]
-        return config.data.rl is None and not any(not entry.kind or entry.kind.startswith(kinds) for entry in entries)
+        kinds = {entry.kind for entry in (*config.data.datasets, *config.data.test_datasets)}
+        return (
+            config.data.rl is None
+            and "" not in kinds
+            and not any(may_read(FORMATS[kind]) for kind in kinds if kind in FORMATS)
+        )
 
     return none
 
 
-_CHATS = ("chat_template", "prompt_completion")
 IDLE_DATA: list[Idle] = [
-    ("train_on_inputs", _whole, "the rows have no prompt to mask"),
-    ("chat_template chat_template_ eot_tokens", _no_kind(*_CHATS), "no dataset uses a chat template"),
-    ("default_system_message", _no_kind("sharegpt", "instruct"), "only with `type: sharegpt`"),
+    ("train_on_inputs", _has_no_prompt, "the rows have no prompt to mask"),
+    (
+        "chat_template chat_template_ eot_tokens",
+        _no_dataset(lambda record: record.templated),
+        "no dataset uses a chat template",
+    ),
+    (
+        "default_system_message",
+        _no_dataset(lambda record: "default_system_message" in (record.keys or ())),
+        "only with `type: sharegpt`",
+    ),
 ]
 """Keys, or how their names begin -> when they change nothing -> why."""

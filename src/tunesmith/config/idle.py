@@ -12,8 +12,8 @@ from tunesmith.config.data_rules import IDLE_DATA
 from tunesmith.config.preference_rules import IDLE_PREFERENCE
 from tunesmith.config.problem import Idle
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.answers import PREFERENCES
-from tunesmith.objectives import OBJECTIVES, find_objective
+from tunesmith.data.formats.answers import PREFERENCES, find_preference_format
+from tunesmith.objectives import OBJECTIVES
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, Dataset
 from tunesmith.sections.locations import KeyPath
@@ -112,8 +112,7 @@ def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple
 
 def _keys_read(entry: Dataset, rl: str | None) -> frozenset[str] | None:
     """Return the keys that the type of a dataset reads; None if it may read all, or if its type is not known yet."""
-    formats = FORMATS
-    if rl:
-        formats = PREFERENCES[find_objective(rl).rows] if rl in OBJECTIVES else {}
-    record = formats.get(entry.kind) or formats.get(f"{entry.kind}.default")
+    if rl and rl not in OBJECTIVES:
+        return None
+    record = find_preference_format(entry.kind, rl) if rl else FORMATS.get(entry.kind)
     return record.keys if record else None

@@ -6,8 +6,9 @@ from tunesmith.data.axolotl import FORMATS as AXOLOTL
 from tunesmith.data.axolotl.preference import PREFERENCES as AXOLOTL_PREFERENCES
 from tunesmith.data.axolotl.tokens import encode as axolotl_encode
 from tunesmith.data.formats import find_format
-from tunesmith.data.formats.answers import PREFERENCES, find_preference_format
+from tunesmith.data.formats.answers import PREFERENCES, find_preference_format, unknown_preference_type
 from tunesmith.data.formats.format import Format, FormatSpec
+from tunesmith.errors import ConfigError
 
 
 def format_of(spec: FormatSpec, source: str) -> Format:
@@ -19,7 +20,11 @@ def format_of(spec: FormatSpec, source: str) -> Format:
     is_axolotl = spec.mask == "axolotl"
     if spec.preferences:
         formats = AXOLOTL_PREFERENCES if is_axolotl else PREFERENCES
-        return find_preference_format(formats, spec.dataset, spec.preferences.rl)
+        kind, rl = spec.dataset.kind, spec.preferences.rl
+        record = find_preference_format(kind, rl, formats)
+        if record is None:
+            raise ConfigError(unknown_preference_type(kind, rl))
+        return record
     if is_axolotl and spec.dataset.kind in AXOLOTL:
         return AXOLOTL[spec.dataset.kind]
     record = find_format(spec.dataset.kind, source)

@@ -13,9 +13,8 @@ from tunesmith.data.formats.format import Format, FormatSpec, Samples
 from tunesmith.data.formats.preference import TYPES, PreferenceTypes, read_comparison
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.types import Example, Rendered, Segment
-from tunesmith.errors import ConfigError, DataError, did_you_mean
+from tunesmith.errors import DataError, did_you_mean
 from tunesmith.objectives import find_objective
-from tunesmith.sections import Dataset
 
 Read = Callable[..., Example]
 ABSENT = Rendered(())
@@ -102,22 +101,22 @@ def _keys(name: str) -> frozenset[str] | None:
     return frozenset(keys)
 
 
+PreferenceFormats = Mapping[str, Mapping[str, Format]]
+
 PREFERENCES = formats_of(TYPES, read_comparison, prepare_answers)
 """Group of preference data -> value of `type` -> its record."""
 
 
-def find_preference_format(formats: Mapping[str, Mapping[str, Format]], dataset: Dataset, rl: str) -> Format:
-    """Return the record of a preference type.
-
-    Raises:
-        ConfigError: there is none.
-    """
+def find_preference_format(kind: str, rl: str, formats: PreferenceFormats = PREFERENCES) -> Format | None:
+    """Return the record of a preference type, whose `.default` may be left out; None if there is none."""
     known = formats[find_objective(rl).rows]
-    name = f"{dataset.kind}.default" if f"{dataset.kind}.default" in known else dataset.kind
-    if name not in known:
-        names = ", ".join(filter(None, known))
-        raise ConfigError(
-            f"`datasets.type: {name}` is not a type for `rl: {rl}`; known are {names}, or none for TRL's columns"
-            f"{did_you_mean(name, known)}"
-        )
-    return known[name]
+    return known.get(kind) or known.get(f"{kind}.default")
+
+
+def unknown_preference_type(kind: str, rl: str) -> str:
+    """Return that there is no such type, and which there are."""
+    known = list(filter(None, PREFERENCES[find_objective(rl).rows]))
+    names = ", ".join(known)
+    return (
+        f"`datasets.type: {kind}` is not a type for `rl: {rl}`; known are {names}, or none{did_you_mean(kind, known)}"
+    )

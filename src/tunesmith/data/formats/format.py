@@ -107,10 +107,12 @@ class Format:
         samples: row -> its samples, where they are not rendered from what `read` returns.
         texts: row -> prompt and completion as text, of types that have them.
         columns: sets of columns that tell the type.
-        keys: keys of an entry of `datasets` that not every type reads and this one does; None if it may read all.
+        keys: keys that not every type reads and this one does, of an entry of `datasets` and `default_system_message`;
+            None if it may read all.
         templated: a chat template renders its rows.
         turns: a chat in this type continues from earlier turns.
         roles: its rows hold messages with roles, as `field_messages` finds them.
+        trained_whole: its rows have no prompt to mask, or say themselves what is trained.
         writes_ends: its rows write BOS and end tokens themselves.
         splits: long texts are split into chunks, so that nothing is dropped.
         encode: samples -> ids and labels.
@@ -128,6 +130,7 @@ class Format:
     templated: bool = False
     turns: bool = False
     roles: bool = False
+    trained_whole: bool = False
     writes_ends: bool = False
     splits: bool = False
     encode: Callable[..., list[list[Example] | DataError]] = encode

@@ -262,7 +262,8 @@ def kind_by_name(part: Part, layout: Layout, dataset: Dataset) -> Kind:
     return ""
 
 
-KEYS = frozenset(["roles", "field_messages", "field_human", "field_model", "strict", "conversation"])
+STYLE_KEYS = frozenset({"conversation", "default_system_message"})
+KEYS = STYLE_KEYS | {"roles", "field_messages", "field_human", "field_model", "strict"}
 
 
 def formats_of(read: Callable[..., Conversation], render: Callable[..., list[Rendered]]) -> dict[str, Format]:
@@ -279,7 +280,7 @@ def formats_of(read: Callable[..., Conversation], render: Callable[..., list[Ren
     }
     older = {name.replace("sharegpt", "sharegpt_simple"): record for name, record in formats.items()}  # of 2023
     more = {"sharegpt:chat": formats["sharegpt"], "sharegpt_jokes": replace(formats["sharegpt"], read=_read_joke)}
-    single = {"instruct": Format("instruct", _read_instruct, render, keys=INSTRUCT_KEYS | {"conversation"})}
+    single = {"instruct": Format("instruct", _read_instruct, render, keys=INSTRUCT_KEYS | STYLE_KEYS)}
     more["sharegpt_jokes"] = replace(more["sharegpt_jokes"], roles=False)
     older = {name: replace(record, roles=False) for name, record in older.items()}
     named = {name: replace(record, name=name) for name, record in (older | more).items()}
