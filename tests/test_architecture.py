@@ -11,8 +11,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 LAYERS = [
-    {"world", "signals"},
     {"errors"},
+    {"world", "signals"},
     {"files", "http_client", "log", "hardware", "pages", "__init__"},
     {"sections"},
     {"references", "hub"},

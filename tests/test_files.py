@@ -152,6 +152,24 @@ def test_a_folder_appears_complete_and_replaces_the_old_one(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a").write_text("1")
+    rename = Path.rename
+
+    def rename_old_only(path, target):
+        if path != folder and target == folder and (path / "b").exists():
+            raise OSError("I/O error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_old_only)
+    with pytest.raises(OSError, match="I/O error"), write_folder(folder) as unfinished:
+        (unfinished / "b").write_text("2")
+    assert [item.name for item in folder.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 HOLD = """
 import os, sys, time
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tunesmith.errors import RunError
 from tunesmith.world import World, detect_world
 
 TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "TORCHELASTIC_RUN_ID": "none"}
@@ -24,3 +25,13 @@ def test_the_world_is_read_from_the_environment(environment, world):
 def test_the_first_process_is_the_main_one():
     assert World().is_main
     assert not World(rank=1, size=2).is_main
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "1.5"])
+def test_a_rank_that_is_no_number_is_an_error(value):
+    with pytest.raises(RunError, match=rf"RANK={value} in the environment is not a whole number"):
+        detect_world({"RANK": value})
+
+
+def test_an_empty_rank_is_none():
+    assert detect_world({"RANK": ""}).rank == 0

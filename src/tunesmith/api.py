@@ -54,10 +54,10 @@ def encode(
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))
     if checked.data.rl:
-        preferences = Preferences(checked.data.rl, checked.model, PLACE, ())
+        preferences = Preferences(checked.data.rl, checked.model, ())
         mask = section.mask or checked.data.mask
         spec = FormatSpec(section, mask=mask, tokenizer=tokenizer, preferences=preferences, source=PLACE)
-        return [format_of(spec, PLACE).read(dict(row), spec)]
+        return [format_of(spec).read(dict(row), spec)]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)
@@ -67,7 +67,7 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: T
     if tokenizer is None:
         raise ConfigError(f"type {section.kind} needs a tokenizer: encode(row, tokenizer=...)")
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
-    record = format_of(spec, PLACE)
+    record = format_of(spec)
     samples: list[Example] = []
     for examples in record.encode(record(row, spec), tokenizer, sequence_len=spec.sequence_len):
         if isinstance(examples, DataError):

@@ -97,14 +97,19 @@ def append_json_line(file: Path, value: Any) -> None:
 def write_folder(folder: Path) -> Iterator[Path]:
     """Yield a hidden empty folder beside `folder`; it gets that name at the end and replaces what was there."""
     temporary = _temporary_path(folder)
+    replaced = temporary.with_name(f"{temporary.stem}-old.part")
+    folder = folder.resolve()
     temporary.mkdir()
     try:
         yield temporary
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(replaced)
         temporary.rename(folder)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        for path in (temporary, replaced):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

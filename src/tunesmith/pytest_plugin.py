@@ -90,7 +90,7 @@ def _cases(file: str, column: str | None) -> "list[Case | BadRow]":
                 found.append(row)
                 continue
             try:
-                reference = reference_answer(row.values, spec, file)
+                reference = reference_answer(row.values, spec)
                 if column and column not in row.values:
                     raise DataError(f"no column {column}, which --answers names; found {', '.join(row.values)}")
             except DataError as error:

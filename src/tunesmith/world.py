@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tunesmith.errors import RunError
+
 
 class World(NamedTuple):
     """The processes of a run, and which of them this is.
@@ -37,13 +39,24 @@ BACKENDS = {"fsdp": "ACCELERATE_USE_FSDP", "deepspeed": "ACCELERATE_USE_DEEPSPEE
 
 
 def detect_world(environment: Mapping[str, str] = os.environ) -> World:
-    """Return the processes that the launcher started."""
+    """Return the processes that the launcher started.
+
+    Raises:
+        RunError: one of the launcher's variables is not a number.
+    """
     launchers = [name for name, variable in LAUNCHERS.items() if variable in environment]
     backends = [name for name, variable in BACKENDS.items() if environment.get(variable, "").lower() == "true"]
     return World(
-        rank=int(environment.get("RANK", "0")),
-        local_rank=int(environment.get("LOCAL_RANK", "0")),
-        size=int(environment.get("WORLD_SIZE", "1")),
+        rank=_number(environment, "RANK", 0),
+        local_rank=_number(environment, "LOCAL_RANK", 0),
+        size=_number(environment, "WORLD_SIZE", 1),
         launcher=next(iter(launchers), ""),
         backend=next(iter(backends), ""),
     )
+
+
+def _number(environment: Mapping[str, str], variable: str, default: int) -> int:
+    value = environment.get(variable) or str(default)
+    if not value.isdecimal():
+        raise RunError(f"{variable}={value} in the environment is not a whole number; unset it, or start by a launcher")
+    return int(value)

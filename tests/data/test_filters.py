@@ -99,16 +99,13 @@ def test_the_answer_is_the_one_that_evaluation_would_ask_for_without_a_tokenizer
 
     dataset = Dataset(path="x", type=kind)
     spec = FormatSpec(dataset, template=chat_template(tokenizer, None, None, "x"), tokenizer=tokenizer)
-    asked = question(ROWS[kind], spec, tokenizer, "x")
-    assert reference_answer(ROWS[kind], FormatSpec(dataset), "x") == (asked.reference if asked else "")
+    asked = question(ROWS[kind], spec, tokenizer)
+    assert reference_answer(ROWS[kind], FormatSpec(dataset)) == (asked.reference if asked else "")
 
 
 def test_rows_without_an_answer_are_judged_as_rows(tmp_path, write_jsonl, capsys):
-    assert (
-        reference_answer({"input_ids": [1], "labels": [1]}, FormatSpec(Dataset(path="x", type="pretokenized")), "")
-        == ""
-    )
+    assert reference_answer({"input_ids": [1], "labels": [1]}, FormatSpec(Dataset(path="x", type="pretokenized"))) == ""
     file = write_jsonl(tmp_path / "odd.jsonl", [{"temperature": 3}])
     spec = spec_of_file(str(file), None)
-    assert reference_answer({"temperature": 3}, spec, "x") == ""
+    assert reference_answer({"temperature": 3}, spec) == ""
     assert "its columns tell no layout, so that `answer` is empty" in capsys.readouterr().err

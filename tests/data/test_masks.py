@@ -24,14 +24,14 @@ def test_each_mask_has_its_own_formats_for_the_same_types():
     assert axolotl.FORMATS.keys() <= FORMATS.keys()
     for name, format_function in axolotl.FORMATS.items():
         if name != "user_defined":  # a mapping in a config
-            assert format_of(spec_of(name, "served"), "x") is FORMATS[name]
-            assert format_of(spec_of(name, "axolotl"), "x") is format_function
+            assert format_of(spec_of(name, "served")) is FORMATS[name]
+            assert format_of(spec_of(name, "axolotl")) is format_function
 
 
 def test_an_unknown_type_is_a_fault_with_either_mask():
     for mask in ("served", "axolotl"):
         with pytest.raises(ConfigError, match="none of"):
-            format_of(spec_of("alpca", mask), "x")
+            format_of(spec_of("alpca", mask))
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.py")), ids=lambda file: file.stem)

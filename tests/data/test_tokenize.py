@@ -95,7 +95,7 @@ def test_what_is_served_and_trained_is_one_sequence_of_tokens(tokenizer, specs, 
     assert all(label == MASKED for label in labels[: len(served)])
     end = tokenizer.eos_token if rendered.segments[-1].eos_count and not text.endswith(tokenizer.eos_token) else ""
     assert tokenizer.decode(ids) == text + end
-    asked = question(row, specs[kind], tokenizer, "config.yml")
+    asked = question(row, specs[kind], tokenizer)
     if asked is not None and kind != "chat_template":
         assert asked.input_ids == served
 

@@ -54,7 +54,7 @@ def asked(row: dict[str, Any], dataset: dict[str, Any], config: dict[str, Any], 
     """Internal: return the prompt of a row at inference as (ids, its own answer, what is asked), or None."""
     from tunesmith.data.question import question
 
-    found = question(row, _spec(row, dataset, config, tokenizer), tokenizer, "config.yml")
+    found = question(row, _spec(row, dataset, config, tokenizer), tokenizer)
     return None if found is None else [list(found.input_ids), found.reference, found.text]
 
 
@@ -62,7 +62,7 @@ def reference(row: dict[str, Any], dataset: dict[str, Any], config: dict[str, An
     """Internal: return the row's own answer."""
     from tunesmith.data.question import reference_answer
 
-    return reference_answer(row, _spec(row, dataset, config, tokenizer), "config.yml")
+    return reference_answer(row, _spec(row, dataset, config, tokenizer))
 
 
 def typed(row: dict[str, Any], dataset: dict[str, Any], config: dict[str, Any], tokenizer: Any) -> list[int]:
@@ -74,7 +74,7 @@ def typed(row: dict[str, Any], dataset: dict[str, Any], config: dict[str, Any], 
         {"role": "assistant", "content": "4"},
         {"role": "user", "content": "And 3+3?"},
     ]
-    return list(conversation_prompt(turns, _spec(row, dataset, config, tokenizer), tokenizer, "config.yml"))
+    return list(conversation_prompt(turns, _spec(row, dataset, config, tokenizer), tokenizer))
 
 
 def loaded(file: str, arguments: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:

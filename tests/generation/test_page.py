@@ -58,7 +58,7 @@ def session():
     template = chat_template(tokenizer, None, None, SOURCE)
     spec = FormatSpec(Dataset(path="rows.jsonl", type="chat_template"), template=template)
     variants = [ModelVariant("base", model, adapter_off=True), ModelVariant("tuned", model)]
-    return GenerationSession(variants, tokenizer, spec, find_stop_tokens(model, tokenizer, template), SYSTEM, SOURCE)
+    return GenerationSession(variants, tokenizer, spec, find_stop_tokens(model, tokenizer, template), SYSTEM)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def tokens(page):
 
 def expected(session, variant, turns, sampling=SAMPLING):
     """Return the prompt of `turns`, and the engine's own answer to it."""
-    ids = conversation_prompt(turns, session.spec, session.tokenizer, SOURCE)
+    ids = conversation_prompt(turns, session.spec, session.tokenizer)
     variants = session.variants
     answer = generate(variants[variant], [ids], session.tokenizer, sampling, ends=session.stop_tokens, batch_size=1)[0]
     return ids, answer

@@ -53,15 +53,15 @@ CHAT = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": 
 
 def test_a_chat_goes_on_with_the_answer_and_the_failure_as_turns(tokenizer):
     spec = FormatSpec(Dataset(path="x", type="chat_template"), template=chat_template(tokenizer, None, None, "x"))
-    asked = question({"messages": CHAT}, spec, tokenizer, "x", SAID).input_ids
-    assert asked == conversation_prompt(CHAT[:1], spec, tokenizer, "x", SAID)
-    assert asked == question({"messages": [CHAT[0], *SAID, CHAT[1]]}, spec, tokenizer, "x").input_ids
+    asked = question({"messages": CHAT}, spec, tokenizer, SAID).input_ids
+    assert asked == conversation_prompt(CHAT[:1], spec, tokenizer, SAID)
+    assert asked == question({"messages": [CHAT[0], *SAID, CHAT[1]]}, spec, tokenizer).input_ids
 
 
 def test_a_conversation_without_a_template_does_so_too(tokenizer):
     spec = FormatSpec(Dataset(path="x", type="sharegpt", conversation="vicuna_v1.1"), tokenizer=tokenizer)
     row = {"conversations": [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "4"}]}
-    text = tokenizer.decode(question(row, spec, tokenizer, "x", SAID).input_ids)
+    text = tokenizer.decode(question(row, spec, tokenizer, SAID).input_ids)
     assert "USER: 2 + 2? ASSISTANT: Five." in text
     assert text.endswith("USER: Wrong. ASSISTANT:")
 
@@ -70,9 +70,9 @@ def test_a_conversation_without_a_template_does_so_too(tokenizer):
 def test_a_type_of_one_turn_goes_on_with_the_failure_as_the_next_prompt(tokenizer, kind):
     spec = FormatSpec(Dataset(path="x", type=kind), tokenizer=tokenizer)
     row = {"instruction": "Add.", "output": "4", "prompt": "2 + 2 =", "completion": " 4"}
-    first = question(row, spec, tokenizer, "x").input_ids
-    again = question(row, spec, tokenizer, "x", SAID).input_ids
-    next_prompt = conversation_prompt(SAID[1:], spec, tokenizer, "x")
+    first = question(row, spec, tokenizer).input_ids
+    again = question(row, spec, tokenizer, SAID).input_ids
+    next_prompt = conversation_prompt(SAID[1:], spec, tokenizer)
     assert tokenizer.decode(again) == tokenizer.decode([*first, *tokenizer("Five.\n\n").input_ids, *next_prompt])
 
 

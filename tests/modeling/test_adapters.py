@@ -165,6 +165,15 @@ def test_a_folder_without_adapter_weights_is_an_error(small_model, saved_adapter
         load_adapter(small_model, str(saved_adapter))
 
 
+def test_a_fault_of_the_device_is_not_taken_for_an_adapter_that_does_not_fit(small_model, saved_adapter, monkeypatch):
+    def full(*args, **settings):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", full)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        load_adapter(small_model, str(saved_adapter))
+
+
 @pytest.mark.parametrize("other", [{"hidden_size": 32}, {"num_hidden_layers": 1}, {"num_hidden_layers": 3}])
 def test_the_adapter_of_another_model_is_an_error_that_says_which(small_model, saved_adapter, other):
     model = LlamaForCausalLM(LlamaConfig(**(small_model.config.to_dict() | other | {"head_dim": None})))

@@ -71,6 +71,15 @@ def test_damaged_weights_are_an_error(small_folder):
         load(small_folder)
 
 
+def test_a_device_without_room_is_not_taken_for_a_missing_model(small_folder, monkeypatch):
+    def full(*args, **settings):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", full)
+    with pytest.raises(ModelError, match=r"needs more memory than the device has free; set `load_in_4bit: true`"):
+        load(small_folder)
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [

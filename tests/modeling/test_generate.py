@@ -31,7 +31,7 @@ def spec(tokenizer):
 @pytest.fixture(scope="module")
 def prompts(spec, tokenizer):
     texts = ["Say hello.", "What is the capital of France? Answer in one word.", "Count to three."]
-    return [conversation_prompt([{"role": "user", "content": text}], spec, tokenizer, "none.yml") for text in texts]
+    return [conversation_prompt([{"role": "user", "content": text}], spec, tokenizer) for text in texts]
 
 
 def test_the_end_tokens_hold_the_templates_turn_end(variant, tokenizer, spec):

@@ -258,7 +258,7 @@ def test_of_a_chat_the_prompt_is_the_one_that_is_served(tmp_path, write_config, 
     (spec,) = format_specs(config.data.datasets, config.data, config.model, tokenizer, config.source)
     for row in prepare_splits(config, tokenizer).train:
         asked = split(Example(row["input_ids"], row["labels"]), 0.5, tokenizer)
-        expected = question(rows[row["row"] - 1], spec, tokenizer, config.source)
+        expected = question(rows[row["row"] - 1], spec, tokenizer)
         assert asked.input_ids == expected.input_ids
         assert asked.expected == expected.reference
 

@@ -144,7 +144,7 @@ class Examination:
 
     def _first_texts(self, specs: Sequence[FormatSpec]) -> Iterator[str]:
         for spec in specs:
-            for row in islice(read_rows(spec.dataset, self.config.source), QUICK_ROWS):
+            for row in islice(read_rows(spec.dataset, spec.source), QUICK_ROWS):
                 if isinstance(row, Row):
                     yield from iterate_strings(row.values)
 
@@ -158,7 +158,7 @@ class Examination:
         limit = self.limit or (STREAM_ROWS if look.spec.dataset.kind == "pretrain" else None)
         with progress(f"checking {name}", unit="rows") as advance:
             seconds = self.config.evaluation.evaluation.assertion_seconds
-            for batch in encoded_rows(spec, self.tokenizer, self.config.source, limit, seconds=seconds):
+            for batch in encoded_rows(spec, self.tokenizer, limit, seconds=seconds):
                 good = [item for item in batch if isinstance(item, EncodedRow)]
                 if figures.rows == 0:
                     self._together(good, look)

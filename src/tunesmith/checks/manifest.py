@@ -118,7 +118,7 @@ def _probe(name: str, spec: FormatSpec, tokenizer: Tokenizer) -> list[int] | Non
     if template is None:
         with suppress(DataError):  # a layout of other columns: what is left to compare is the tokenizer
             if ".py:" not in spec.dataset.kind:
-                return conversation_prompt(turns, spec, tokenizer, "")
+                return conversation_prompt(turns, spec, tokenizer)
         return list(tokenizer(turns[-1]["content"])["input_ids"])
     if name == "tools" and "tools" not in template.text:
         return None

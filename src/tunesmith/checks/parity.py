@@ -94,7 +94,7 @@ def check_parity(
     proof = _Proof(tokenizer)
     prompts: list[Prompt] = []
     for spec in specs:
-        for item in (item for batch in encoded_rows(spec, tokenizer, config.source, rows) for item in batch):
+        for item in (item for batch in encoded_rows(spec, tokenizer, rows) for item in batch):
             if isinstance(item, EncodedRow):
                 prompts += proof.read(item, spec, config)
     if not prompts and not proof.hits:
@@ -139,7 +139,7 @@ class _Proof:
             return []
         find = _chat_prompts if spec.dataset.kind == "chat_template" else _text_prompts
         try:
-            return list(find(item, pieces, spec, self.tokenizer, config.source))
+            return list(find(item, pieces, spec, self.tokenizer))
         except DataError as error:
             self._hit("parity-inference", item.row.file, item.row.number, f"inference refuses the row: {error}")
             return []
@@ -201,9 +201,7 @@ def _borders(labels: Sequence[int]) -> list[int]:
     return [place for place, label in enumerate(labels) if label >= 0 and (place == 0 or labels[place - 1] < 0)]
 
 
-def _chat_prompts(
-    item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer, source: str
-) -> Iterator[Prompt]:
+def _chat_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Prompt]:
     """Yield the prompt of each trained answer of a conversation.
 
     Where the trained stretches are as many as the answers, each prompt must end where its stretch begins. Otherwise, as
@@ -222,17 +220,15 @@ def _chat_prompts(
         piece, place = stretches[number] if paired else (alone.get(index, pieces[0]), None)
         messages = wire[:index]
         fed: list[int] | None = None
-        if index == last and (found := question(row.values, spec, tokenizer, source)):
+        if index == last and (found := question(row.values, spec, tokenizer)):
             fed = found.input_ids
         elif not tools:
-            fed = conversation_prompt(messages, spec, tokenizer, source)
+            fed = conversation_prompt(messages, spec, tokenizer)
         request = Request(messages, tools, "")
         yield Prompt(row.file, row.number, piece.input_ids[:place], place is not None, fed, request)
 
 
-def _text_prompts(
-    item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer, source: str
-) -> Iterator[Prompt]:
+def _text_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Prompt]:
     """Yield the prompts of a row that is a text: up to each place where training begins, or all of a text to go on."""
     row, rendered = item.row, item.rendered[0]
     if len(item.rendered) > 1 or not isinstance(rendered, Rendered):
@@ -244,7 +240,7 @@ def _text_prompts(
     if any(segment.label is not None for segment in segments) or not places:
         return
     if rendered.overflow:
-        whole = conversation_prompt([{"role": "user", "content": rendered.text}], spec, tokenizer, source)
+        whole = conversation_prompt([{"role": "user", "content": rendered.text}], spec, tokenizer)
         yield Prompt(row.file, row.number, _endless(ids, tokenizer), False, whole, Request(None, None, rendered.text))
         return
     borders = _borders(pieces[0].labels)
@@ -254,7 +250,7 @@ def _text_prompts(
         if text := _sent_text(rendered, index, tokenizer):
             trained = ids[: borders[number]] if ends else ids
             found.append(Prompt(row.file, row.number, trained, ends, None, Request(None, None, text)))
-    asked = question(row.values, spec, tokenizer, source)
+    asked = question(row.values, spec, tokenizer)
     if asked:
         last = max(i for i, segment in enumerate(segments) if segment.train)
         if last not in places:  # it begins amid what is trained

@@ -52,7 +52,7 @@ class Look:
     @property
     def record(self) -> Format:
         """The record of the type."""
-        return format_of(self.spec, self.spec.source)
+        return format_of(self.spec)
 
     def end_of(self, ids: Sequence[int], last: int) -> int | None:
         """Return the end token at place `last`, or before the whitespace there; None if there is none."""

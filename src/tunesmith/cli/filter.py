@@ -41,29 +41,29 @@ def filter_rows(arguments: list[str]) -> int:
             raise ConfigError(f"{overrides[0]}: keys can be set for a config, and {args.file} is a data file")
         if not args.assertions:
             raise ConfigError(f"{args.file} is a data file: give --assertions FILE.py")
-        specs, source, seconds = [spec_of_file(args.file, args.type, [args.assertions])], args.file, 5.0
+        specs, seconds = [spec_of_file(args.file, args.type, [args.assertions])], 5.0
     else:
         if args.type:
             raise ConfigError("--type is for a data file; a config has `datasets[].type`")
-        specs, source, seconds = _specs_of_config(args, overrides)
+        specs, seconds = _specs_of_config(args, overrides)
     if args.output and len(specs) > 1:
         raise ConfigError(f"--output {args.output}: {len(specs)} datasets have filters; remove --output")
     for spec, name in zip(specs, set_names([spec.dataset for spec in specs]), strict=True):
         kept = Path(args.output or f"{name}.kept.jsonl")
         dropped = kept.with_name(f"{kept.stem.removesuffix('.kept')}.dropped.jsonl")
-        input_file = Path(resolve_file(spec.dataset.path, source)).resolve()
+        input_file = Path(resolve_file(spec.dataset.path, spec.source)).resolve()
         if input_file in (kept.resolve(), dropped.resolve()):
             raise ConfigError(f"--output {kept}: it would replace the input {spec.dataset.path}; name another file")
         with progress(f"filtering {spec.dataset.path}", unit="rows") as advance:
-            result = write_filtered(filtered_rows(spec, source, None, seconds), kept, dropped, advance)
+            result = write_filtered(filtered_rows(spec, None, seconds), kept, dropped, advance)
         print(f"{spec.dataset.path}: {result.rows:,} rows, {result.rows - result.dropped:,} kept in {kept}")
         if result.dropped:
             print("\n".join(dropped_lines(result.dropped, result.rows, result.tallies.values(), dropped)))
     return 0
 
 
-def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], str, float]:
-    """Return the settings of the datasets that have filters, the config's file, and the time limit."""
+def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[list["FormatSpec"], float]:
+    """Return the settings of the datasets that have filters, and the time limit."""
     config = read_config(args.file, overrides)
     from tunesmith.data.formats.specs import format_specs
     from tunesmith.modeling.tokenizer import model_tokenizer
@@ -74,7 +74,7 @@ def _specs_of_config(args: argparse.Namespace, overrides: list[str]) -> tuple[li
     if not (datasets := [entry for entry in datasets if entry.filters]):
         raise ConfigError(f"no entry of `datasets` in {args.file} has `filters`; set it, or give --assertions FILE.py")
     specs = format_specs(datasets, config.data, config.model, model_tokenizer(config.model), config.source)
-    return specs, config.source, config.evaluation.evaluation.assertion_seconds
+    return specs, config.evaluation.evaluation.assertion_seconds
 
 
 main = entry(filter_rows)

@@ -47,15 +47,15 @@ def spec_of_file(file: str, kind: str | None, filters: Sequence[str] = ()) -> Fo
     dataset = Dataset(path=file, type=kind, filters=list(filters))
     if kind:
         find_format(kind, file)
-        return FormatSpec(dataset)
+        return FormatSpec(dataset, source=file)
     try:
-        return FormatSpec(with_types([dataset], file)[0])
+        return FormatSpec(with_types([dataset], file)[0], source=file)
     except ConfigError:
         note(f"{file}: its columns tell no layout, so that `answer` is empty; a type names one")
-        return FormatSpec(dataset.model_copy(update={"type": "pretokenized"}))
+        return FormatSpec(dataset.model_copy(update={"type": "pretokenized"}), source=file)
 
 
-def filtered_rows(spec: FormatSpec, source: str, limit: int | None, seconds: float) -> Iterator[Row | BadRow | Dropped]:
+def filtered_rows(spec: FormatSpec, limit: int | None, seconds: float) -> Iterator[Row | BadRow | Dropped]:
     """Yield the first `limit` rows of a dataset, in their order; one that its `filters` leave out as `Dropped`.
 
     What is judged as `answer` is the row's own answer, as `evaluate` would ask for it.
@@ -63,12 +63,12 @@ def filtered_rows(spec: FormatSpec, source: str, limit: int | None, seconds: flo
     Raises:
         ConfigError: an assertion is at fault.
     """
-    rows = islice(read_rows(spec.dataset, source), limit)
+    rows = islice(read_rows(spec.dataset, spec.source), limit)
     if not spec.dataset.filters:
         yield from rows
         return
-    with open_assertions(spec.dataset.filters, source, seconds) as runner:
-        yield from judged_rows(rows, lambda values: reference_answer(values, spec, source), runner)
+    with open_assertions(spec.dataset.filters, spec.source, seconds) as runner:
+        yield from judged_rows(rows, lambda values: reference_answer(values, spec), runner)
 
 
 def judged_rows(

@@ -30,11 +30,11 @@ def held_out_questions(
     specs = format_specs(datasets, data, config.model, tokenizer, config.source)
     count = 0
     for spec in specs:
-        for row in data_source.read_rows(spec.dataset, config.source):
+        for row in data_source.read_rows(spec.dataset, spec.source):
             if count == limit:
                 return
             if isinstance(row, Row) and (row.file, row.number) in wanted:
-                found = question(row.values, spec, tokenizer, config.source)
+                found = question(row.values, spec, tokenizer)
                 if found is not None:
                     count += 1
                     yield Asked(row, found, spec.template)

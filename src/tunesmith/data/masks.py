@@ -11,7 +11,7 @@ from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.errors import ConfigError
 
 
-def format_of(spec: FormatSpec, source: str) -> Format:
+def format_of(spec: FormatSpec) -> Format:
     """Return the record of a dataset's type.
 
     Raises:
@@ -27,5 +27,5 @@ def format_of(spec: FormatSpec, source: str) -> Format:
         return record
     if is_axolotl and spec.dataset.kind in AXOLOTL:
         return AXOLOTL[spec.dataset.kind]
-    record = find_format(spec.dataset.kind, source)
+    record = find_format(spec.dataset.kind, spec.source)
     return replace(record, encode=axolotl_encode) if is_axolotl else record

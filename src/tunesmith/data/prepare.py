@@ -112,7 +112,7 @@ def prepare(
     for dataset in datasets if data.hf_use_auth_token else ():
         data_source.check_token(dataset, source)
     specs = format_specs(datasets, data, model, tokenizer, source)
-    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, source, stream_tokens)
+    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder.with_name(f"{folder.name}.lock")):
         if (folder / "report.json").exists() and not rebuild:
@@ -121,18 +121,14 @@ def prepare(
         gc.disable()  # rows make no cycles, and looking for them takes a quarter of the time
         try:
             with write_folder(folder) as unfinished:
-                reports = _build(
-                    specs, data, tokenizer, seed, source, unfinished, unshuffled, stream_tokens, assertion_seconds
-                )
+                reports = _build(specs, data, tokenizer, seed, unfinished, unshuffled, stream_tokens, assertion_seconds)
         finally:
             gc.enable()
             unshuffled.unlink(missing_ok=True)
     return Prepared(folder, reports, cached=False)
 
 
-def _key(
-    specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, source: str, stream: int | None
-) -> str:
+def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, stream: int | None) -> str:
     """Return the hash of everything that decides the prepared tokens."""
     settings = data.model_dump(include=DECIDING)
     parts = [
@@ -140,8 +136,8 @@ def _key(
         settings | {"seed": seed if data.shuffles or data.shuffle_before_merging_datasets else None},
         [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
-        [data_source.digest(spec.dataset, source) for spec in specs],
-        [[_file_hash(name, source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
+        [data_source.digest(spec.dataset, spec.source) for spec in specs],
+        [[_file_hash(name, spec.source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
         stream if any(data_source.is_stream(spec.dataset) for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
@@ -160,7 +156,6 @@ def _build(
     data: DataSection,
     tokenizer: Tokenizer,
     seed: int,
-    source: str,
     folder: Path,
     unshuffled: Path,
     stream_tokens: int | None,
@@ -181,7 +176,7 @@ def _build(
     with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
         for spec in specs:
             report = Report(spec.dataset.path)
-            for batch in _encoded(spec, data, tokenizer, source, report, folder / "dropped.jsonl", seconds):
+            for batch in _encoded(spec, data, tokenizer, report, folder / "dropped.jsonl", seconds):
                 if data.dataset_exact_deduplication:
                     batch = [sample for sample in batch if _is_new(sample, seen, report)]
                 columns = list(zip(*batch, strict=True)) or [()] * 5
@@ -234,7 +229,6 @@ def _encoded(
     spec: FormatSpec,
     data: DataSection,
     tokenizer: Tokenizer,
-    source: str,
     report: Report,
     dropped: Path,
     seconds: float,
@@ -254,7 +248,7 @@ def _encoded(
         else StringIO() as stream,
         progress(f"tokenising {spec.dataset.path}", unit="rows") as advance,
     ):
-        for batch in encoded_rows(spec, tokenizer, source, seconds=seconds, drop=drop):
+        for batch in encoded_rows(spec, tokenizer, seconds=seconds, drop=drop):
             samples: list[Sample] = []
             for item in batch:
                 report.rows += 1

@@ -9,7 +9,6 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tunesmith.data import source as data_source
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.chat import require_answer
 from tunesmith.data.formats.format import Content, Document, Format, FormatSpec
@@ -18,6 +17,7 @@ from tunesmith.data.formats.prompt_completion import holds_messages
 from tunesmith.data.formats.raw import ask_text, ask_without_bos
 from tunesmith.data.masks import format_of
 from tunesmith.data.messages import Conversation, Message, find_answer, text_message
+from tunesmith.data.source import read_rows
 from tunesmith.data.tokenize import prompt_ids
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Row
@@ -46,7 +46,7 @@ class Question(NamedTuple):
 
 
 def question(
-    values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn] = ()
+    values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, said: Sequence[Turn] = ()
 ) -> Question | None:
     """Return the prompt and the last answer of a row; None for a row that is trained from its first token on.
 
@@ -54,17 +54,16 @@ def question(
         values: the row.
         spec: settings of its dataset.
         tokenizer: the model's.
-        source: the config's file.
         said: turns that follow the prompt, an answer and a turn of the user by turns, before the next answer.
 
     Raises:
         DataError: the row does not fit its type.
     """
-    record = format_of(spec, source)
+    record = format_of(spec)
     spec = replace(spec, train_on_inputs=False)
     content = record.read(values, spec)
     if isinstance(content, Document):
-        return _document_question(content, record, spec, tokenizer, source, said)
+        return _document_question(content, record, spec, tokenizer, said)
     index = _answer_index(content, record)
     if index == 0:
         return None
@@ -75,7 +74,7 @@ def question(
     prompt = _prompt(before, answer, record, spec)
     if not prompt.segments:
         return None
-    ids = _continue(_encode_prompt(prompt, record, spec, tokenizer), said, spec, tokenizer, source)
+    ids = _continue(_encode_prompt(prompt, record, spec, tokenizer), said, spec, tokenizer)
     users = [message.content for message in content.messages[:index] if message.role == "user"]
     if record.ask and not record.templated:
         return Question(ids, answer.content, prompt.text)
@@ -83,17 +82,17 @@ def question(
 
 
 def _document_question(
-    document: Document, record: Format, spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn]
+    document: Document, record: Format, spec: FormatSpec, tokenizer: Tokenizer, said: Sequence[Turn]
 ) -> Question | None:
     parts = _split_document(document)
     if parts is None:
         return None
     prompt, answer = parts
-    ids = _continue(prompt_ids(prompt, tokenizer), said, spec, tokenizer, source)
+    ids = _continue(prompt_ids(prompt, tokenizer), said, spec, tokenizer)
     return Question(ids, answer, prompt.text)
 
 
-def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> str:
+def reference_answer(values: dict[str, Any], spec: FormatSpec) -> str:
     """Return the row's own answer, as `question` does but without tokens; empty for rows that hold none.
 
     Those are rows that are trained from their first token on, preference rows, and tokens.
@@ -103,7 +102,7 @@ def reference_answer(values: dict[str, Any], spec: FormatSpec, source: str) -> s
     """
     if spec.preferences or spec.dataset.kind == "pretokenized":
         return ""
-    record = format_of(spec, source)
+    record = format_of(spec)
     content = _read_turns(values, record, replace(spec, train_on_inputs=False))
     if isinstance(content, Document):
         parts = _split_document(content)
@@ -164,13 +163,13 @@ def _encode_prompt(prompt: Rendered, record: Format, spec: FormatSpec, tokenizer
     return examples[0].input_ids
 
 
-def _continue(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str) -> list[int]:
+def _continue(ids: list[int], said: Sequence[Turn], spec: FormatSpec, tokenizer: Tokenizer) -> list[int]:
     """Return a prompt of a type with one turn, continued: the answer, a blank line, the next turn's prompt."""
     for turn in said:
         if turn["role"] == "assistant":
             more = tokenizer(turn["content"] + "\n\n", add_special_tokens=False)["input_ids"]
         else:
-            more = conversation_prompt([turn], spec, tokenizer, source)
+            more = conversation_prompt([turn], spec, tokenizer)
             more = more[1:] if more[:1] == [tokenizer.bos_token_id] else more
         ids = [*ids, *more]
     return ids
@@ -187,15 +186,15 @@ def continues_text(dataset: Dataset) -> bool:
 
 
 def conversation_prompt(
-    turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, source: str, said: Sequence[Turn] = ()
+    turns: list[Turn], spec: FormatSpec, tokenizer: Tokenizer, said: Sequence[Turn] = ()
 ) -> list[int]:
     """Return the tokens that the model is fed after `turns`, the last of which is the user's.
 
     Types with one turn take the last one as the instruction, or as the text to continue. What is `said` since, an
     answer and a turn of the user by turns, follows as in `question`.
     """
-    record = format_of(spec, source)
-    spec = replace(spec, source=source, train_on_inputs=False)
+    record = format_of(spec)
+    spec = replace(spec, train_on_inputs=False)
     if record.turns or (record.templated and spec.template and holds_messages(spec)):
         turns, said = [*turns, *said], ()
     if record.ask:
@@ -203,20 +202,20 @@ def conversation_prompt(
     else:
         conversation = Conversation(tuple(map(_message, turns)))
         ids = _encode_prompt(_prompt(conversation, STAND_IN, record, spec), record, spec, tokenizer)
-    return _continue(ids, said, spec, tokenizer, source)
+    return _continue(ids, said, spec, tokenizer)
 
 
-def shared_system_turn(spec: FormatSpec, source: str, rows: int = 100) -> str | None:
+def shared_system_turn(spec: FormatSpec, rows: int = 100) -> str | None:
     """Return the system turn that the first rows of a chat dataset have in common, or None.
 
     A model that was trained with one is meant to be asked with it.
     """
     if not keeps_history(spec.dataset):
         return None
-    record = format_of(spec, source)
+    record = format_of(spec)
     systems: set[str | None] = set()
     try:
-        for row in islice(data_source.read_rows(spec.dataset, source), rows):
+        for row in islice(read_rows(spec.dataset, spec.source), rows):
             if isinstance(row, Row):
                 content = _read_turns(row.values, record, spec)
                 first = content.messages[0] if isinstance(content, Conversation) else None

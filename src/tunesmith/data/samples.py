@@ -39,7 +39,6 @@ class EncodedRow(NamedTuple):
 def encoded_rows(
     spec: FormatSpec,
     tokenizer: Tokenizer,
-    source: str,
     limit: int | None = None,
     *,
     seconds: float = 5.0,
@@ -52,13 +51,12 @@ def encoded_rows(
     Args:
         spec: settings of the dataset.
         tokenizer: the model's.
-        source: the config's file, beside which relative paths are looked for.
         limit: read only so many rows.
         seconds: how long a call of an assertion in `filters` may take.
         drop: called with each row that they leave out.
     """
-    record = format_of(spec, source)
-    batches = in_batches(_kept(filtered_rows(spec, source, limit, seconds), drop), BATCH)
+    record = format_of(spec)
+    batches = in_batches(_kept(filtered_rows(spec, limit, seconds), drop), BATCH)
     work = partial(_encoded, record, spec, tokenizer)
     # A stream is read no further than it takes.
     yield from map(work, batches) if is_stream(spec.dataset) else on_all_cores(work, batches)

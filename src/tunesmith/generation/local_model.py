@@ -46,9 +46,9 @@ class LocalModel:
         tokenizer = model_tokenizer(section)
         variant = load_base_variant(section, detect())
         template = chat_template(tokenizer, None, None, self._source)
-        spec = FormatSpec(Dataset(path=self._name, type="chat_template"), template=template)
+        spec = FormatSpec(Dataset(path=self._name, type="chat_template"), template=template, source=self._source)
         stop_tokens = find_stop_tokens(variant.model, tokenizer, template)
-        return GenerationSession([variant], tokenizer, spec, stop_tokens, None, self._source)
+        return GenerationSession([variant], tokenizer, spec, stop_tokens, None)
 
     def complete(self, requests: list[Request], stop: Event) -> Iterator[Completion | Refused]:
         """Yield the completion of each request. Neighboring requests with equal sampling are one batch.

@@ -35,7 +35,6 @@ class GenerationSession:
         spec: settings of the dataset whose format the prompts have.
         stop_tokens: ids of tokens that end an answer.
         system: system message put before a conversation, or None.
-        source: file of the config.
     """
 
     variants: list[ModelVariant]
@@ -43,12 +42,11 @@ class GenerationSession:
     spec: FormatSpec
     stop_tokens: list[int]
     system: str | None
-    source: str
 
     def prompt(self, turns: list[Turn], later: Sequence[Turn] = ()) -> list[int]:
         """Return the token ids of the prompt after `turns` and the `later` turns, with the system message first."""
         first = [{"role": "system", "content": self.system}] if self.system else []
-        return conversation_prompt([*first, *turns], self.spec, self.tokenizer, self.source, later)
+        return conversation_prompt([*first, *turns], self.spec, self.tokenizer, later)
 
 
 class Prompt(NamedTuple):
@@ -82,7 +80,7 @@ def open_session(config: Config, *, tuned: bool, base: bool, system: str | None)
     first = as_chat(config.data.datasets[0]) if config.data.rl else config.data.datasets[0]
     spec = format_specs([first], config.data, config.model, tokenizer, config.source)[0]
     if system is None:
-        system = shared_system_turn(spec, config.source)
+        system = shared_system_turn(spec)
         if system:
             note(f"system message, as in the training rows: {system}")
     weights = config.adapter.lora_model_dir or config.training.output_dir
@@ -90,7 +88,7 @@ def open_session(config: Config, *, tuned: bool, base: bool, system: str | None)
         note(f"warning: prompts are not what {weights} was trained with: {change.text}")
     variants = load_variants(config, detect(), tuned=tuned, base=base)
     stop_tokens = find_stop_tokens(variants[0].model, tokenizer, spec.template)
-    return GenerationSession(variants, tokenizer, spec, stop_tokens, system or None, config.source)
+    return GenerationSession(variants, tokenizer, spec, stop_tokens, system or None)
 
 
 def stream_answers(
@@ -240,7 +238,7 @@ def _read_prompts(session: GenerationSession, file: str) -> Iterable[Prompt]:
                 yield _prompt_from_text(session, line, {}, f"{file}:{number}")
         return
     dataset = session.spec.dataset.model_copy(update={"path": file, "ds_type": None, "split": None, "data_files": None})
-    for row in data_source.read_rows(dataset, session.source):
+    for row in data_source.read_rows(dataset, session.spec.source):
         if isinstance(row, BadRow):
             raise DataError(f"{row.file}:{row.number}: {row.reason}")
         yield _prompt_from_row(session, row)
@@ -258,7 +256,7 @@ def _prompt_from_row(session: GenerationSession, row: Row) -> Prompt:
 
     def build(later: Sequence[Turn]) -> Question:
         try:
-            prompt = question(row.values, session.spec, session.tokenizer, session.source, later)
+            prompt = question(row.values, session.spec, session.tokenizer, later)
         except DataError as error:
             raise DataError(f"{location}: {error}") from error
         if prompt is None:

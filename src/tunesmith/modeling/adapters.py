@@ -200,6 +200,8 @@ def load_adapter(model: Any, folder: str, *, trained: Format | None = None, fuse
         loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None, config=settings)
         _check_layers(loaded, folder)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
+            raise  # a device that is out of memory, for example, says nothing of the adapter
         reason = next((line.strip() for line in str(error).split("\n") if "size mismatch" in line), str(error))
         raise ModelError(
             f"the adapter in {folder} does not fit the base model: it was made for {made_for}. {reason:.300}"

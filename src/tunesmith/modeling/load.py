@@ -171,6 +171,11 @@ def _override(config: Any, changes: dict[str, Any]) -> None:
 
 def _reason(key: str, said: str, folder: str, error: Exception, section: ModelSection) -> str:
     """Return why a model or its config does not load; the keys that have a hand in it are named."""
+    import torch
+
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        advice = "set `load_in_4bit: true`, or choose a smaller model"
+        return f"`{key}: {said}` needs more memory than the device has free; {advice}"
     text = str(error).strip().split("\n")[0]
     with_ = ""
     if key == "base_model":

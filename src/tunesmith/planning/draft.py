@@ -126,7 +126,7 @@ def measure(answers: Answers, tokenizer: Tokenizer) -> list[int]:
     config = load_values(values, str(answers.output), {})
     specs = format_specs(config.data.datasets, config.data, config.model, tokenizer, config.source)
     sizes, reasons = [], []
-    for batch in encoded_rows(specs[0], tokenizer, config.source, MEASURED):
+    for batch in encoded_rows(specs[0], tokenizer, MEASURED):
         for item in batch:
             for found in [item.reason] if isinstance(item, BadRow) else item.examples:
                 place = item.row if isinstance(item, EncodedRow) else item

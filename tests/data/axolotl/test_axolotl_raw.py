@@ -43,3 +43,9 @@ def test_a_label_of_a_step_may_be_any_whole_number(encoded):
 def test_a_label_of_a_segment_may_be_any_value(encoded, tokenizer):
     (example,) = encoded({"segments": [{"label": "no", "text": "a"}, {"label": None, "text": "b"}]}, "input_output")
     assert tokenizer.decode([label for label in example.labels if label >= 0]) == "a"
+
+
+@pytest.mark.parametrize("number", [-1, 10**9])
+def test_an_id_outside_the_vocabulary_is_an_error(encoded, number):
+    with pytest.raises(DataError, match=f"{number} is no token"):
+        encoded({"input_ids": [1, number], "labels": [1, 2]}, "pretokenized")

@@ -33,7 +33,7 @@ def spec_of(kind="alpaca", *, train_on_inputs=False, mask="served", **keys) -> F
 
 def render(row, kind="alpaca", **keys) -> Rendered:
     spec = spec_of(kind, **keys)
-    (rendered,) = format_of(spec, "config.yml")(row, spec)
+    (rendered,) = format_of(spec)(row, spec)
     return rendered
 
 
@@ -169,7 +169,7 @@ def test_a_row_is_asked_with_the_tokens_before_its_answer(request, row_of, famil
     mapping = kind == "user_defined"
     row = {"q": "<q>", "a": "<a>"} if mapping else row_of(kind)
     spec = spec_of(MAPPING if mapping else kind)
-    asked = question(row, spec, tokenizer, "x")
+    asked = question(row, spec, tokenizer)
     (example,) = tunesmith.encode(row, dataset={"type": spec.dataset.type}, tokenizer=tokenizer)
     size = len(asked.input_ids)
     ends = [tokenizer.eos_token_id] * (3 if kind.startswith("metharme") else 1)
@@ -186,17 +186,17 @@ def test_words_of_a_person_become_the_prompt_of_a_row_that_says_them(tokenizer, 
     spec = spec_of(MAPPING if kind == "user_defined" else kind)
     if kind in SEVERAL:
         with pytest.raises(DataError, match=r"made of several columns, not of one text; ask with rows: --prompt-file"):
-            conversation_prompt(turns, spec, tokenizer, "x")
+            conversation_prompt(turns, spec, tokenizer)
         return
     row = {"a": "<a>", "q": "<q>"} if kind == "user_defined" else row_of(kind, input="", category="", choices=[])
     words = "q" if kind == "user_defined" else LAYOUTS[kind].instruction[1:-1]
     row |= {words: "Why {so}?"} | {name: "Be brief." for name in ("system", "system_prompt") if name in row}
-    assert conversation_prompt(turns, spec, tokenizer, "x") == question(row, spec, tokenizer, "x").input_ids
+    assert conversation_prompt(turns, spec, tokenizer) == question(row, spec, tokenizer).input_ids
 
 
 def test_a_row_is_asked_also_when_prompts_are_trained(tokenizer):
-    asked = question(ROW, spec_of(train_on_inputs=True), tokenizer, "x")
-    assert asked.input_ids == question(ROW, spec_of(), tokenizer, "x").input_ids
+    asked = question(ROW, spec_of(train_on_inputs=True), tokenizer)
+    assert asked.input_ids == question(ROW, spec_of(), tokenizer).input_ids
 
 
 def test_reflection_is_tokenised_as_it_is_served_and_in_one_go_only_for_axolotl(tokenizer):

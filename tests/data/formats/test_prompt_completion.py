@@ -134,11 +134,11 @@ def test_what_is_asked_is_what_was_trained(tokenizer, tmp_path, write_jsonl, row
     spec = format_spec(config.data.datasets[0], config.data, config.model, tokenizer, "config.yml")
     (example,) = tunesmith.encode(row, tokenizer=tokenizer)
     served = example.input_ids[: next(place for place, label in enumerate(example.labels) if label >= 0)]
-    asked = question(row, spec, tokenizer, "config.yml")
+    asked = question(row, spec, tokenizer)
     assert asked.input_ids == served
     assert asked.reference == ("a2" if row is CHAT else " 4")
     turns = row["prompt"] if row is CHAT else [{"role": "user", "content": row["prompt"]}]
-    assert conversation_prompt(turns, spec, tokenizer, "config.yml") == served
+    assert conversation_prompt(turns, spec, tokenizer) == served
 
 
 def test_the_row_is_not_changed(tokenizer):

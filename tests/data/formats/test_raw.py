@@ -136,10 +136,10 @@ def test_columns_of_tokens_need_no_type(tokenizer):
 def test_a_person_can_go_on_with_a_text_but_not_with_steps_or_tokens(tokenizer):
     turns = [{"role": "user", "content": "Bees"}]
     for kind in ("completion", "pretrain", "input_output"):
-        assert conversation_prompt(turns, spec_of(kind), tokenizer, "x") == tokenizer("Bees").input_ids
+        assert conversation_prompt(turns, spec_of(kind), tokenizer) == tokenizer("Bees").input_ids
     for kind in ("stepwise_supervised", "pretokenized"):
         with pytest.raises(DataError, match=f"a model is not asked in words with type {kind}"):
-            conversation_prompt(turns, spec_of(kind), tokenizer, "x")
+            conversation_prompt(turns, spec_of(kind), tokenizer)
 
 
 def test_rows_without_a_trained_answer_have_no_question(tokenizer):
@@ -148,4 +148,4 @@ def test_rows_without_a_trained_answer_have_no_question(tokenizer):
         "pretokenized": {"input_ids": [5], "labels": [5]},
         "pretrain": {"text": ["a", "b"]},
     }.items():
-        assert question(row, spec_of(kind, tokenizer), tokenizer, "x") is None
+        assert question(row, spec_of(kind, tokenizer), tokenizer) is None

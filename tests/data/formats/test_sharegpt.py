@@ -271,7 +271,7 @@ def test_the_prompt_is_how_the_training_tokens_begin(tokenizer, data, name, text
     row = said(*texts[: len(texts) // 2 * 2])
     dataset = Dataset.model_validate({"path": "x", "type": "sharegpt", "conversation": name})
     spec = FormatSpec(dataset, tokenizer=tokenizer)
-    asked = question(row, spec, tokenizer, "x")
+    asked = question(row, spec, tokenizer)
     (example,) = tunesmith.encode(row, dataset={"type": "sharegpt", "conversation": name}, tokenizer=tokenizer)
     size = len(asked.input_ids)
     assert asked.input_ids == example.input_ids[:size]

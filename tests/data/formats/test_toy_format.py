@@ -57,14 +57,14 @@ def test_its_columns_tell_it(tokenizer):
 
 def test_inference_gets_its_prompt_and_its_reference_answer(spec, tokenizer):
     (example,) = tunesmith.encode(ROW, dataset={"type": "riddle"}, tokenizer=tokenizer)
-    asked = question(ROW, spec, tokenizer, "x")
+    asked = question(ROW, spec, tokenizer)
     count = len(asked.input_ids)
     assert example.input_ids[:count] == asked.input_ids
     assert set(example.labels[:count]) == {-100}
     assert example.labels[count] == example.input_ids[count]
-    assert asked.reference == reference_answer(ROW, spec, "x") == "A piano."
+    assert asked.reference == reference_answer(ROW, spec) == "A piano."
     typed = [{"role": "user", "content": ROW["riddle"]}]
-    assert conversation_prompt(typed, spec, tokenizer, "x") == asked.input_ids
+    assert conversation_prompt(typed, spec, tokenizer) == asked.input_ids
 
 
 def test_its_keys_are_read_and_others_are_noted_as_ignored(tmp_path, write_config):

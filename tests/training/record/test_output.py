@@ -1,5 +1,7 @@
 """What a run may do with its output folder."""
 
+import time
+
 import pytest
 
 from tunesmith.errors import RunError
@@ -32,6 +34,16 @@ def test_a_folder_with_another_run_is_refused_and_moved_aside_only_when_asked(tm
     assert not output.exists()
     assert (aside / mark).read_text() == "precious"
     assert aside.name.startswith("out.")
+
+
+def test_folders_that_are_moved_aside_in_one_second_get_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20261201-120000")
+    names = []
+    for _ in range(3):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/config.json").touch()
+        names.append(move_aside(tmp_path / "out").name)
+    assert names == ["out.20261201-120000", "out.20261201-120000-2", "out.20261201-120000-3"]
 
 
 def test_a_folder_with_other_things_is_used_as_it_is(tmp_path):

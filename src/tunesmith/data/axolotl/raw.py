@@ -59,7 +59,9 @@ def stepwise_supervised(values: dict[str, Any], spec: FormatSpec) -> list[Render
 def pretokenized(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     """Return tokens and labels as they stand, padding included."""
     ids, labels, _ = raw.tokens_in(values, spec)
-    return [Example(ids, labels, tokenizer_of(spec).decode(ids))]
+    tokenizer = tokenizer_of(spec)
+    raw.require_tokens(ids, labels, tokenizer)
+    return [Example(ids, labels, tokenizer.decode(ids))]
 
 
 RAW = {

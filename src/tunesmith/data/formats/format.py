@@ -21,13 +21,11 @@ class Preferences(NamedTuple):
     Attributes:
         rl: kind of preference data: dpo, ipo, simpo, orpo or kto.
         model: names the chat template.
-        source: the config's file, beside which templates are looked for.
         ends: texts that end an answer.
     """
 
     rl: str
     model: ModelSection
-    source: str
     ends: tuple[str, ...]
 
 

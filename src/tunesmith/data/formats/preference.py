@@ -128,7 +128,7 @@ def find_template(spec: FormatSpec, dataset: Dataset) -> ChatTemplate:
     if spec.tokenizer is None:
         raise ConfigError("a chat template needs a tokenizer: encode(row, tokenizer=...)")
     assert spec.preferences is not None
-    return dataset_template(dataset, spec.preferences.model, spec.tokenizer, spec.preferences.source)
+    return dataset_template(dataset, spec.preferences.model, spec.tokenizer, spec.source)
 
 
 def _label(row: PreferenceRow) -> bool:

@@ -14,6 +14,7 @@ from tunesmith.data.formats.format import (
 )
 from tunesmith.data.messages import WireMessage
 from tunesmith.data.tokenize import encode
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED, Example, Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
@@ -128,10 +129,15 @@ def pretokenized(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     ids, labels = [ids[index] for index in kept], [labels[index] for index in kept]
     if all(label == MASKED for label in labels):
         raise DataError("all labels are -100: there is nothing to train")
+    require_tokens(ids, labels, tokenizer)
+    return [Example(ids, labels, tokenizer.decode(ids))]
+
+
+def require_tokens(ids: list[int], labels: list[int], tokenizer: Tokenizer) -> None:
+    """Raise a DataError if an id or a trained label is outside the vocabulary."""
     for number in (*ids, *(label for label in labels if label != MASKED)):
         if not 0 <= number < len(tokenizer):
             raise DataError(f"{number} is no token: the vocabulary ends at {len(tokenizer) - 1}")
-    return [Example(ids, labels, tokenizer.decode(ids))]
 
 
 def tokens_in(values: dict[str, Any], spec: FormatSpec) -> tuple[list[int], list[int], list[int]]:

@@ -33,7 +33,7 @@ def _preference_specs(
     """Return the settings of preference datasets."""
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     ends = tuple({*special, *(model.eot_tokens or ()), tokenizer.eos_token} - {None})
-    preferences = Preferences(data.rl or "", model, source, ends)
+    preferences = Preferences(data.rl or "", model, ends)
     specs = []
     for dataset in datasets:
         named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
@@ -46,6 +46,7 @@ def _preference_specs(
                 sequence_len=data.sequence_len,
                 tokenizer=tokenizer,
                 preferences=preferences,
+                source=source,
             )
         )
     return specs

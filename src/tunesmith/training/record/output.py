@@ -83,7 +83,11 @@ def move_aside(output: Path) -> Path | None:
     """Rename a folder that holds a run, and return its new name; nothing is deleted."""
     if not _holds_a_run(output):
         return None
-    aside = output.with_name(f"{output.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+    stamped = output.with_name(f"{output.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+    aside, count = stamped, 1
+    while aside.exists():  # another run was moved aside in the same second
+        count += 1
+        aside = stamped.with_name(f"{stamped.name}-{count}")
     output.rename(aside)
     if (aside / LOCK).exists():  # it is ours, and stays with the folder's name
         output.mkdir()
