@@ -180,7 +180,7 @@ STILL_OVER = {
     "data/axolotl/dialogue.py:llama2_chat",
     "data/axolotl/instruct.py:_render",
     "data/axolotl/sharegpt.py:_render",
-    "data/formats/chat.py:_border",
+    "data/formats/spans.py:_border",
     "data/prepare.py:_build",
     "data/tokenizer.py:load_tokenizer",
     "evals/judge.py:_judge_missing",

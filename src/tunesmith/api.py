@@ -8,8 +8,10 @@ from tunesmith.data.formats.detect import detected
 from tunesmith.data.formats.format import FormatSpec, Preferences
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.masks import format_of
+from tunesmith.data.row_access import TrackedRow
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
 from tunesmith.data.types import Example
+from tunesmith.data.unread import read_row, unread_names
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Config, Dataset
 
@@ -57,7 +59,10 @@ def encode(
         preferences = Preferences(checked.data.rl, checked.model, ())
         mask = section.mask or checked.data.mask
         spec = FormatSpec(section, mask=mask, tokenizer=tokenizer, preferences=preferences, source=PLACE)
-        return [format_of(spec).read(dict(row), spec)]
+        tracked = TrackedRow(row)
+        example = format_of(spec).read(tracked, spec)
+        unread_names(tracked, [example], spec)
+        return [example]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
     return _encode(dict(row), section, checked, tokenizer)
@@ -69,7 +74,7 @@ def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: T
     spec = format_spec(section, checked.data, checked.model, tokenizer, PLACE)
     record = format_of(spec)
     samples: list[Example] = []
-    for examples in record.encode(record(row, spec), tokenizer, sequence_len=spec.sequence_len):
+    for examples in record.encode(read_row(record, row, spec)[0], tokenizer, sequence_len=spec.sequence_len):
         if isinstance(examples, DataError):
             raise examples
         samples += examples

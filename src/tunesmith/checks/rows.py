@@ -1,7 +1,5 @@
 """What the rows and their samples tell: turns, contents, ends, begins, borders between prompt and answer."""
 
-import json
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +11,16 @@ from tunesmith.checks.text import iterate_strings
 from tunesmith.checks.tokenizer import TokenFacts
 from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
-from tunesmith.data.formats.messages import THINKING, read_messages
+from tunesmith.data.formats.messages import read_messages
 from tunesmith.data.masks import format_of
 from tunesmith.data.messages import Message
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import EncodedRow
+from tunesmith.data.shown import squeezed, stands
+from tunesmith.data.thinking import without_thinking
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
-
-_THOUGHT = re.compile("|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in THINKING), re.DOTALL)
 
 
 @dataclass
@@ -151,28 +149,17 @@ def _contents(turns: Sequence[Message], look: Look, texts: Sequence[str]) -> Ite
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
         where = f"turn {index + 1}, {turn.role}"
-        if turn.content.strip() and not _stands(turn.content, texts):
-            said = _THOUGHT.sub("", turn.content)
-            if not _stands(said, texts):
+        if turn.content.strip() and not stands(turn.content, texts):
+            said = without_thinking(turn.content)
+            if not stands(said, texts):
                 yield "content-dropped", f"{where}: {turn.content.strip()[:40]!r}"
             elif index in trained:
                 yield "reasoning-dropped", f"{where}: {turn.content.strip()[:40]!r}"
         thought = turn.thinking.text if turn.thinking else ""
-        if index in trained and thought.strip() and not _stands(thought, texts):
+        if index in trained and thought.strip() and not stands(thought, texts):
             yield "reasoning-dropped", f"{where}: {thought.strip()[:40]!r}"
         if index in trained and turn.content.strip():
             yield from _answer(turn.content, look, where, any(turn.content in text for text in texts))
-
-
-def _stands(content: str, texts: Sequence[str]) -> bool:
-    """Whether a content stands in one of the texts, but for whitespace and the escapes of JSON."""
-    plain = content.strip()
-    if any(plain in text for text in texts):
-        return True
-    escaped = (json.dumps(plain, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
-    forms = {_squeezed(form) for form in (plain, *escaped)}
-    squeezed = [_squeezed(text) for text in texts]
-    return any(form in text for form in forms for text in squeezed)
 
 
 def _answer(content: str, look: Look, where: str, shown: bool) -> Iterator[tuple[str, str]]:
@@ -260,7 +247,7 @@ def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
 
 def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
     """Yield that the tokens do not say what the text says, but for whitespace and composed letters."""
-    wanted, found = _squeezed(full_text(rendered, look.tokenizer)), _squeezed(decoded)
+    wanted, found = squeezed(full_text(rendered, look.tokenizer)), squeezed(decoded)
     if wanted != found:
         wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
     if wanted != found:
@@ -287,7 +274,3 @@ def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str
     for segment in rendered.segments:
         if segment.train and segment.text.strip():
             yield from _answer(segment.text[len(segment.header) :], look, "the answer", True)
-
-
-def _squeezed(text: str) -> str:
-    return "".join(text.split())

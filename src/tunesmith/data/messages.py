@@ -11,6 +11,8 @@ Tools = list[Any] | None
 """Schemas of the tools that a conversation may call."""
 WireMessage = dict[str, Any]
 """A message as chat templates and servers see it: role, content, and more."""
+REASONING = "reasoning_content"
+"""The usual key of the reasoning in a message."""
 
 
 class Text(NamedTuple):
@@ -82,7 +84,7 @@ class Message(NamedTuple):
         """The name that the row gives the writer, or the role."""
         return str(self.fields.get("name", self.role))
 
-    def to_wire(self, thinking_key: str = "reasoning_content") -> WireMessage:
+    def to_wire(self, thinking_key: str = REASONING) -> WireMessage:
         """Return the message as a chat template sees it; its reasoning stands under `thinking_key`."""
         message: WireMessage = {**self.fields, "role": self.role, "content": self.content}
         if (thinking := self.thinking) is not None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
@@ -19,16 +20,16 @@ from tunesmith.data import source as data_source
 from tunesmith.data.filters import Dropped, Tally, note_dropped, reasons_table
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_specs
-from tunesmith.data.samples import encoded_rows, fitted, too_long
+from tunesmith.data.samples import EncodedRow, encoded_rows, fitted, too_long
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow, Example, Row
+from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow
 from tunesmith.errors import DataError
 from tunesmith.files import hold_lock, write_folder, write_json
 from tunesmith.log import progress
 from tunesmith.references import code_file
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
-DATA_VERSION = 3
+DATA_VERSION = 4
 """Raise it whenever the same rows and settings would give other tokens."""
 DECIDING = {
     "sequence_len",
@@ -60,6 +61,7 @@ class Report:
         dropped: places and reasons of rows that are sound but too long or too short.
         filtered: rows that the dataset's `filters` left out; they are in dropped.jsonl.
         tallies: how many of them each assertion did, with an example.
+        unread: columns, and keys of messages, that nothing reads -> rows that have them.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Report:
     dropped: list[BadRow] = field(default_factory=list)
     filtered: int = 0
     tallies: list[Tally] = field(default_factory=list)
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -255,11 +258,8 @@ def _encoded(
                 if isinstance(item, BadRow):
                     _bad(item, report, data)
                     continue
-                for examples in item.examples:
-                    if isinstance(examples, str):
-                        _bad(BadRow(item.row.file, item.row.number, examples), report, data)
-                    else:
-                        samples += [sample for one in examples for sample in _fitted(item.row, one, data, report)]
+                report.unread.update(item.unread)
+                samples += _samples(item, data, report)
             yield samples
             advance(len(batch))
 
@@ -270,19 +270,34 @@ def _bad(row: BadRow, report: Report, data: DataSection) -> None:
     report.bad.append(row)
 
 
-def _fitted(row: Row, example: Example, data: DataSection, report: Report) -> Iterator[Sample]:
-    """Yield the example as a sample of fitting length, if it has or can be given one."""
-    if data.excess_length_strategy == "raise" and (reason := too_long(example, data)):
-        raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
-    found = fitted(example, data)
-    if isinstance(found, str):
-        report.dropped.append(BadRow(row.file, row.number, found))
-        return
-    ids, labels = found.input_ids, found.labels
-    report.kept += 1
-    report.tokens += len(ids)
-    report.trained += len(labels) - labels.count(MASKED)
-    yield ids, labels, row.file, row.number, found.split_index
+def _samples(item: EncodedRow, data: DataSection, report: Report) -> list[Sample]:
+    """Return the samples of a row; the row is bad, or dropped for its length, once, however many of them are."""
+    row, samples = item.row, []
+    bad = [examples for examples in item.examples if isinstance(examples, str)]
+    if bad:
+        _bad(BadRow(row.file, row.number, _share(bad, len(item.examples))), report, data)
+    examples = [example for examples in item.examples if not isinstance(examples, str) for example in examples]
+    dropped = []
+    for example in examples:
+        if data.excess_length_strategy == "raise" and (reason := too_long(example, data)):
+            raise DataError(f"{row.file}:{row.number}: {reason}; raise sequence_len, or set excess_length_strategy")
+        sample = fitted(example, data)
+        if isinstance(sample, str):
+            dropped.append(sample)
+            continue
+        ids, labels = sample.input_ids, sample.labels
+        report.kept += 1
+        report.tokens += len(ids)
+        report.trained += len(labels) - labels.count(MASKED)
+        samples.append((ids, labels, row.file, row.number, sample.split_index))
+    if dropped:
+        report.dropped.append(BadRow(row.file, row.number, _share(dropped, len(examples))))
+    return samples
+
+
+def _share(reasons: Sequence[str], samples: int) -> str:
+    """Return the first reason, with how many of a row's samples have one, if it has several."""
+    return reasons[0] if samples == 1 else f"{len(reasons)} of its {samples} samples: {reasons[0]}"
 
 
 def _judge(report: Report, data: DataSection) -> None:
@@ -304,5 +319,6 @@ def _read_reports(folder: Path) -> list[Report]:
     for item in json.loads((folder / "report.json").read_text()):
         bad, dropped = ([BadRow(*row) for row in item.pop(key)] for key in ("bad", "dropped"))
         tallies = [Tally(**tally) for tally in item.pop("tallies")]
-        reports.append(Report(**item, bad=bad, dropped=dropped, tallies=tallies))
+        unread = Counter(item.pop("unread", {}))
+        reports.append(Report(**item, bad=bad, dropped=dropped, tallies=tallies, unread=unread))
     return reports

@@ -15,6 +15,7 @@ from tunesmith.data.parallel import in_batches, on_all_cores
 from tunesmith.data.source import is_stream
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import MASKED, BadRow, Example, Rendered, Row
+from tunesmith.data.unread import read_row
 from tunesmith.errors import DataError
 from tunesmith.sections import DataSection
 
@@ -29,11 +30,13 @@ class EncodedRow(NamedTuple):
         row: the row.
         rendered: what it was rendered to, mostly one text.
         examples: the examples of each of these, or the reason why it has none.
+        unread: names of columns, and keys of messages, that nothing reads.
     """
 
     row: Row
     rendered: list[Rendered | Example]
     examples: list[list[Example] | str]
+    unread: list[str]
 
 
 def encoded_rows(
@@ -80,7 +83,8 @@ def _encoded(
             found.append(row)
             continue
         try:
-            found.append(EncodedRow(row, list(record(row.values, spec)), []))
+            samples, unread = read_row(record, row.values, spec)
+            found.append(EncodedRow(row, list(samples), [], unread))
         except DataError as error:
             found.append(BadRow(row.file, row.number, str(error)))
     good = [item for item in found if isinstance(item, EncodedRow)]

@@ -12,6 +12,7 @@ from tunesmith.data.filters import dropped_lines
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
+from tunesmith.data.unread import unread_line
 from tunesmith.errors import DataError
 from tunesmith.sections import Config, DataSection, Dataset, TrainingSection
 
@@ -147,6 +148,8 @@ def _describe(report: Report) -> list[str]:
     ]
     if report.twins:
         lines.append(f"  {report.twins:,} samples left out that are the same as an earlier one")
+    if report.unread:
+        lines.append(f"  {unread_line(report.unread)}")
     for rows, what in ((report.bad, "bad"), (report.dropped, "left out for their length")):
         if rows:
             lines.append(f"  {len(rows):,} rows {what}:")

@@ -35,12 +35,17 @@ def encode(
             found.append([row])
         elif id(row) in unservable:
             found.append(unservable[id(row)])
+        elif tokenizer.eos_token_id is None and any(segment.eos_count for segment in row.segments):
+            found.append(DataError(NO_EOS))
         else:
             ids, labels = (
                 tokens.encode_whole(row, *offsets[id(row)]) if row.tokenize_whole else tokens.encode_segments(row)
             )
             found.append(list(pieces(Example(ids, labels, row.text), sequence_len if row.overflow else 0)))
     return found
+
+
+NO_EOS = "the tokenizer has no EOS token; set `special_tokens: {eos_token: ...}` to the token that ends an answer"
 
 
 def prompt_ids(rendered: Rendered, tokenizer: Tokenizer, *, last: bool = False) -> Ids:

@@ -260,11 +260,7 @@ def chat_template(
     if fallback:
         name = "tokenizer_default" if tokenizer.chat_template else fallback[1]
     if name == "tokenizer_default":
-        text = tokenizer.chat_template
-        if not isinstance(text, str):
-            raise ConfigError(
-                "the tokenizer has no chat template; set `chat_template` to one of " + ", ".join(named_templates())
-            )
+        text = _own_template(tokenizer)
     elif name == "jinja":
         text = _template_text(jinja or "", source)
     elif name in named_templates():
@@ -279,6 +275,26 @@ def chat_template(
     specials = {str(token) for token in tokenizer.added_tokens_decoder.values()}
     stops = tuple(sorted((specials | {tokenizer.eos_token or ""}) - {""}))
     return ChatTemplate(tokenizer, text, stops, tuple(eot_tokens), settings or {})
+
+
+def _own_template(tokenizer: Tokenizer) -> str:
+    """Return the tokenizer's own template; several are one, which chooses as transformers does: `tool_use` for tools.
+
+    Raises:
+        ConfigError: it has none, or none for a conversation without tools.
+    """
+    own = tokenizer.chat_template
+    default, tool_use = (own.get("default"), own.get("tool_use")) if isinstance(own, dict) else (own, None)
+    if not isinstance(default, str):
+        others = f"; those it has are {', '.join(own)}" if own else ""
+        raise ConfigError(
+            f"the tokenizer has no chat template{others}; set `chat_template` to one of {', '.join(named_templates())}"
+        )
+    if tool_use is None:
+        return default
+    # The empty expressions keep newlines beside the blocks, and Jinja drops one at the end of a template.
+    one, other = (f"{{{{ '' }}}}{text.removesuffix(chr(10))}{{{{ '' }}}}" for text in (tool_use, default))
+    return f"{{% if tools %}}{one}{{% else %}}{other}{{% endif %}}"
 
 
 def _trl_template(name: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 from tunesmith.config.load import load_values
 from tunesmith.config.yaml_source import flow
 from tunesmith.data.formats import FORMATS
-from tunesmith.data.formats.detect import detected, known_columns
+from tunesmith.data.formats.detect import SAMPLE, detected, merged, usual_columns
 from tunesmith.data.formats.preference import STYLES
 from tunesmith.data.formats.specs import format_specs
 from tunesmith.data.samples import EncodedRow, encoded_rows
@@ -73,22 +73,23 @@ def look_at(path: str) -> Look:
         DataError: there is nothing, or no row can be read.
         ConfigError: no type is known for its columns.
     """
-    first: Row | BadRow | None = None
-    rows = 0
-    for row in islice(read_rows(Dataset(path=path), ""), COUNTED):
-        rows += isinstance(row, Row)
-        if not isinstance(first, Row):
-            first = row if isinstance(row, Row) else first or row
-    if first is None:
+    items = read_rows(Dataset(path=path), "")
+    sample = list(islice(items, SAMPLE))
+    good = [row for row in sample if isinstance(row, Row)]
+    if not sample:
         raise DataError(f"{path} holds no rows")
-    if isinstance(first, BadRow):
+    if not good:
+        first = sample[0]
+        assert isinstance(first, BadRow)
         raise DataError(f"{path}: no row can be read; {first.file}:{first.number}: {first.reason}")
-    columns, there = list(first.values), {name for name, value in first.values.items() if value is not None}
+    rows = len(good) + sum(isinstance(row, Row) for row in islice(items, COUNTED - len(sample)))
+    values = merged(good)
+    columns, there = list(values), {name for name, value in values.items() if value is not None}
     for rl, wanted in (("dpo", {"chosen", "rejected"}), ("kto", {"prompt", "completion", "label"})):
         if wanted <= there:
-            return Look(path, rows, columns, _preference_entry(first.values, rl), rl)
+            return Look(path, rows, columns, _preference_entry(values, rl), rl)
     try:
-        return Look(path, rows, columns, detected(first.values), None)
+        return Look(path, rows, columns, detected(values), None)
     except ConfigError:
         raise ConfigError(_unknown(path, columns)) from None
 
@@ -106,7 +107,7 @@ def _preference_entry(values: Mapping[str, Any], rl: str) -> dict[str, Any]:
 
 
 def _unknown(path: str, columns: Sequence[str]) -> str:
-    known = "; ".join(f"{' + '.join(columns.names)} ({name})" for columns, name in known_columns())
+    known = "; ".join(f"{columns} ({name})" for columns, name in usual_columns())
     one, other = [*columns, "question", "answer"][:2] if len(columns) > 1 else ("question", "answer")
     return (
         f"{path}: no type is known for the columns {', '.join(columns)}. Known are {known}; prompt + chosen + rejected "

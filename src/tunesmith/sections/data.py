@@ -20,6 +20,8 @@ from tunesmith.sections.section import Count, NonNegative, Section
 
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
 """Roles in common datasets -> roles in chat templates."""
+SERVER_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+"""Roles that a server's API takes."""
 
 
 class Dataset(Section):
@@ -115,6 +117,8 @@ class Dataset(Section):
     """stepwise_supervised: maximum length of an answer, in tokens."""
     train_on_last_step_only: bool = False
     """stepwise_supervised: only the label of the last step is in the loss."""
+    ignored_columns: list[str] = []
+    """Columns, and keys of messages, that are not read on purpose, besides bookkeeping such as id and source."""
 
     @field_validator("filters", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod
@@ -129,7 +133,8 @@ class Dataset(Section):
     def common_role(self, name: str) -> str:
         """Return a role by the name that templates know."""
         own = {alias: role for role, aliases in self.roles.items() for alias in aliases}
-        return own.get(name) or ROLES.get(name, name)
+        lower = name.lower()
+        return own.get(name) or ROLES.get(lower) or (lower if lower in SERVER_ROLES else name)
 
 
 class DataSection(Section):

@@ -274,9 +274,9 @@ def test_messages_may_be_json_text(render):
 
 
 def test_tools_reach_the_template(render):
-    jinja = "{{ tools[0].function.parameters.type }}" + TOOLS
+    jinja = "{{ tools[0].function.parameters.type }}{{ tools[0].function.name }}" + TOOLS
     tool = {"type": "function", "function": {"name": "look", "parameters": '{"type": "object"}'}}
-    assert render(PAIR | {"tools": [tool]}, jinja=jinja).text.startswith("object<user>hi")
+    assert render(PAIR | {"tools": [tool]}, jinja=jinja).text.startswith("objectlook<user>hi")
     with pytest.raises(DataError, match="column tools should be JSON"):
         render(PAIR | {"tools": "look"}, jinja=jinja)
 

@@ -42,7 +42,7 @@ def texts(tokenizer):
 @pytest.mark.parametrize("layout", ["chatml", "llama3"])
 def test_each_layout_goes_with_each_style(texts, rl, layout):
     for name, style in STYLES[rl].items():
-        row = {"system": "s", "label": True} | dict.fromkeys(style.prompt[-1:], "q")
+        row = {"system": "s"} | dict.fromkeys(style.prompt[-1:], "q") | ({"label": True} if rl == "kto" else {})
         for answer in ("completion",) if rl == "kto" else ("chosen", "rejected"):
             row[answer] = said("q", answer) if style.lists else answer
         found = texts(row, rl, type=f"{layout}.{name}")
@@ -164,12 +164,12 @@ def test_an_answer_whose_words_stand_in_the_prompt_too_is_cut_at_the_right_place
 
 
 def test_orpo_reads_whole_conversations(texts):
-    row = {"prompt": "p", "chosen": said("a", "b", "c", "good"), "rejected": said("a", "b", "c", "bad")}
+    row = {"prompt": "a", "chosen": said("a", "b", "c", "good"), "rejected": said("a", "b", "c", "bad")}
     for kind in ("chat_template", "chat_template.argilla"):
         found = texts(row, "orpo", type=kind, chat_template="chatml")
         assert [found["prompt"].count(text) for text in ("user\na<", "assistant\nb<", "user\nc<")] == [1, 1, 1]
         assert (found["chosen"], found["rejected"]) == ("good<|im_end|>\n", "bad<|im_end|>\n")
-    assert texts(row, "orpo", mask="axolotl", type="chat_template.argilla")["prompt"].count("user\np<") == 2
+    assert texts(row, "orpo", mask="axolotl", type="chat_template.argilla")["prompt"].count("user\na<") == 2
 
 
 def test_without_a_type_text_stands_as_it_is(texts):

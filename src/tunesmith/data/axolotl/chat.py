@@ -13,7 +13,8 @@ from typing import Any
 
 from tunesmith.data.formats import chat as served
 from tunesmith.data.formats.format import FormatSpec
-from tunesmith.data.formats.messages import message_list, read_texts, read_tool_calls, read_tools, split_thinking
+from tunesmith.data.formats.messages import message_list, read_texts, read_tool_calls, read_tools
+from tunesmith.data.thinking import split_thinking
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, template_properties
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError, DataError

@@ -10,6 +10,7 @@ from typing import Any
 from tunesmith.data.formats.chat import CHAT
 from tunesmith.data.formats.dialogue import DIALOGUE
 from tunesmith.data.formats.format import Document, Format, FormatSpec
+from tunesmith.data.formats.history import HISTORY_FORMATS
 from tunesmith.data.formats.instruct import INSTRUCT
 from tunesmith.data.formats.prompt_completion import PROMPT_COMPLETION
 from tunesmith.data.formats.raw import RAW
@@ -19,7 +20,15 @@ from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.references import resolve
 
-FORMATS: dict[str, Format] = {**CHAT, **PROMPT_COMPLETION, **INSTRUCT, **RAW, **DIALOGUE, **SHAREGPT}
+FORMATS: dict[str, Format] = {
+    **CHAT,
+    **HISTORY_FORMATS,
+    **PROMPT_COMPLETION,
+    **INSTRUCT,
+    **RAW,
+    **DIALOGUE,
+    **SHAREGPT,
+}
 """Value of `type` -> its record."""
 
 

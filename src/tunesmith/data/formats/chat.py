@@ -6,29 +6,19 @@ template keeps what it wrote of earlier messages, one sample trains all of them.
 thinking), each trained message is a sample of its own, rendered as the last one, as it is when served. A template for
 which P_i is not a prefix of the text of message i cannot be served as trained: its row is refused, with the first
 difference.
-
-Contents are found by one more render with markers in their place. The text between contents is the same in each row,
-so the ends of messages in it are found by exact rendering once (`_SpanFinder`) and looked up after that: the cost is
-linear in the number of messages.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tunesmith.data.formats.format import Columns, Format, FormatSpec, template_of
 from tunesmith.data.formats.messages import read_messages, read_tools
+from tunesmith.data.formats.spans import Place, RewrittenError, SpanFinder
 from tunesmith.data.messages import Conversation, Message, Tools, WireMessage
-from tunesmith.data.prefix import CHOOSE_OTHER, describe_difference, prompt_is_prefix
+from tunesmith.data.shown import require_tools_shown
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
-
-_MARK = "\ue000"
-"""A character of no language, to find the offset of a content in a template's text."""
-
-PLAIN_KEYS = {"role", "content", "name", "tool_call_id"}
-"""Keys of a message whose text a template may leave out."""
 
 
 def read_chat(values: dict[str, Any], spec: FormatSpec) -> Conversation:
@@ -47,14 +37,29 @@ def render_chat(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     template = template_of(spec)
     messages = [turn.to_wire(spec.dataset.template_thinking_key) for turn in turns]
     if spec.train_on_inputs:
-        return [Rendered((Segment(template.render(messages, tools=tools), True),), tokenize_whole=True)]
+        samples = [Rendered((Segment(template.render(messages, tools=tools), True),), tokenize_whole=True)]
+    else:
+        samples = _render_samples(turns, messages, first, spec, template, tools)
+    require_tools_shown(messages, tools, [sample.text for sample in samples])
+    return samples
+
+
+def _render_samples(
+    turns: Sequence[Message],
+    messages: list[WireMessage],
+    first: int,
+    spec: FormatSpec,
+    template: ChatTemplate,
+    tools: Tools,
+) -> list[Rendered]:
+    """Return one sample of a conversation, or one for each trained turn if the template rewrites earlier turns."""
     trained = {index: parts for index, parts in trained_turns(turns, spec).items() if index >= first}
     if not trained:
         roles = sorted({turn.role for turn in turns})
         raise DataError(f"no turn is trained: roles_to_train is {spec.dataset.roles_to_train}, the row has {roles}")
     try:
         return [_render_sample(turns, messages, trained, template, tools)]
-    except _Rewritten as rewritten:
+    except RewrittenError as rewritten:
         if len(turns) == 1 or not any(turns[index].role == "assistant" for index in trained):
             raise DataError(str(rewritten)) from None
         return [
@@ -72,6 +77,7 @@ def chat_prompt(conversation: Conversation, spec: FormatSpec) -> Rendered:
 def wire_prompt(messages: Sequence[WireMessage], spec: FormatSpec, tools: Tools = None) -> Rendered:
     """Render messages as a client sends them as the prompt for the next answer."""
     text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
+    require_tools_shown(messages, tools, [text])
     return Rendered((Segment(text, False),), tokenize_whole=True)
 
 
@@ -102,10 +108,6 @@ def trained_turns(turns: Sequence[Message], spec: FormatSpec) -> dict[int, _Trai
     return found
 
 
-class _Rewritten(Exception):
-    """The text of earlier turns is not what it was when they were last."""
-
-
 def _render_sample(
     turns: Sequence[Message],
     messages: list[WireMessage],
@@ -115,7 +117,7 @@ def _render_sample(
 ) -> Rendered:
     """Return one sample of a conversation, in which the turns of `trained` are trained."""
     full = template.render(messages, tools=tools)
-    finder = _SpanFinder(template, messages, tools, full)
+    finder = SpanFinder(template, messages, tools, full)
     places = finder.find_contents()
     ranges: list[tuple[int, int, bool]] = []
     prompt_ends = []
@@ -131,7 +133,7 @@ def _render_sample(
 
 
 def _turn_ranges(
-    turn: Message, part: _Trained, place: "_Place", start: int, turn_end: int, finder: "_SpanFinder"
+    turn: Message, part: _Trained, place: Place, start: int, turn_end: int, finder: SpanFinder
 ) -> list[tuple[int, int, bool]]:
     """Return the trained characters of a turn, and the masked ones in them, which have True as the third item."""
     is_hidden = not place.exact and bool(turn.content.strip() or (turn.thinking and turn.thinking.text))
@@ -145,7 +147,7 @@ def _turn_ranges(
     return [(start, end, False), *_masked_ranges(turn, finder.full, start, place)]
 
 
-def _masked_ranges(turn: Message, full: str, start: int, place: "_Place") -> list[tuple[int, int, bool]]:
+def _masked_ranges(turn: Message, full: str, start: int, place: Place) -> list[tuple[int, int, bool]]:
     """Return the characters of a trained turn that its flags mask.
 
     Raises:
@@ -194,159 +196,6 @@ def _spans(text: str, parts: list[tuple[int, int, bool]]) -> tuple[Segment, ...]
         segments.append(Segment(text[last:end], True))
         last = end
     return tuple(segment for segment in [*segments, Segment(text[last:], False)] if segment.text)
-
-
-class _Place(NamedTuple):
-    """Where a turn's content stands in the text; `exact` if it stands there as it is, but for space around it."""
-
-    start: int
-    end: int
-    exact: bool
-
-
-class _SpanFinder:
-    """Finds the borders of turns in the text of one conversation.
-
-    Each border is found by rendering the turns up to it, once for each kind of border; what was found is kept in
-    `template.learnt` as the text between the last content and the border, and looked up in the next place.
-    """
-
-    def __init__(self, template: ChatTemplate, messages: list[WireMessage], tools: Tools, full: str) -> None:
-        self.template, self.messages, self.tools, self.full = template, messages, tools, full
-        self.careful = False
-        self.last_user = max((i for i, message in enumerate(messages) if message["role"] == "user"), default=-1)
-        self.kinds = [(m["role"], bool(_text(m).strip()), *sorted(m.keys() - {"content"})) for m in messages]
-
-    def _key(self, what: str, index: int) -> tuple[Any, ...]:
-        return (what, index == 0, index > self.last_user, bool(self.tools), *self.kinds[max(0, index - 1) : index + 2])
-
-    def _render(self, count: int, **options: bool) -> str:
-        return self.template.render(self.messages[:count], tools=self.tools, **options)
-
-    def find_contents(self) -> list[_Place]:
-        """Return the place of each turn's content.
-
-        Raises:
-            DataError: the template leaves out what the system or the user says.
-        """
-        found = self._marked_contents()
-        self.careful = found is None or not all(self._shows_reasoning(message) for message in self.messages)
-        if found is None:
-            found = []
-            for index in range(len(self.messages)):
-                found.append(self._find_content(index, found[-1].end if found else 0))
-        for index, (message, place) in enumerate(zip(self.messages, found, strict=True)):
-            content = _text(message).strip()
-            if not place.exact and content and message["role"] in ("system", "user") and content not in self.full:
-                raise DataError(
-                    f"the chat template leaves out message {index + 1} ({message['role']}): {content[:40]!r}; "
-                    "choose another `chat_template`"
-                )
-        return found
-
-    def _shows_reasoning(self, message: dict[str, Any]) -> bool:
-        """Whether the text shows all that a message says besides its content, such as its reasoning."""
-        said = [value for key, value in message.items() if key not in PLAIN_KEYS and isinstance(value, str)]
-        return all(value.strip() in self.full for value in said)
-
-    def _marked_contents(self) -> list[_Place] | None:
-        """Find all contents by one render with a mark in place of each; None if their text changes what is around."""
-        marked = [
-            message | {"content": f"{_MARK}{index}{_MARK}"} if _text(message).strip() else message
-            for index, message in enumerate(self.messages)
-        ]
-        pieces = re.split(f"{_MARK}(\\d+){_MARK}", self.template.render(marked, tools=self.tools))
-        shown = [int(number) for number in pieces[1::2]]
-        if not self.full.startswith(pieces[0]) or shown != sorted(set(shown)):
-            return None
-        cursor, places = len(pieces[0]), {}
-        for index, following in zip(shown, pieces[2::2], strict=True):
-            place = _shown(_text(self.messages[index]), self.full, cursor, following)
-            if place is None:
-                return None
-            places[index], cursor = place, place.end + len(following)
-        if cursor != len(self.full):
-            return None
-        found: list[_Place] = []
-        for index in range(len(self.messages)):
-            last = found[-1].end if found else 0
-            found.append(places.get(index, _Place(last, last, False)))
-        return found
-
-    def _find_content(self, index: int, cursor: int) -> _Place:
-        content = _text(self.messages[index]).strip()
-        if not content:
-            return _Place(cursor, cursor, False)
-        marked = [*self.messages[:index], self.messages[index] | {"content": _MARK}]
-        try:
-            start = self.template.render(marked, tools=self.tools).find(_MARK)
-        except DataError:  # a template may refuse a conversation that ends here
-            start = -1
-        place = _shown(_text(self.messages[index]), self.full, start) if start >= cursor else None
-        return place or _Place(cursor, cursor, False)
-
-    def prompt_end(self, index: int, places: list[_Place]) -> int:
-        """Return where the prompt for turn `index` ends.
-
-        Raises:
-            DataError: the text of the turn does not begin with its prompt.
-        """
-        return self._border("fed", index, index - 1, places)
-
-    def turn_end(self, index: int, places: list[_Place]) -> int:
-        """Return where the text of turn `index` ends."""
-        return len(self.full) if index == len(self.messages) - 1 else self._border("through", index, index, places)
-
-    def _border(self, what: str, index: int, before: int, places: list[_Place]) -> int:
-        place, following = places[before], places[before + 1]
-        key, header_key = self._key(what, index), self._key("header", before + 1)
-        if not self.careful:
-            known = self.template.learnt.get(key) if place.exact else None
-            if known is not None and self.full.startswith(known, place.end):
-                return place.end + len(known)
-            header = self.template.learnt.get(header_key) if what == "through" and following.exact else None
-            if header is not None and self.full.endswith(header, 0, following.start):
-                return following.start - len(header)
-        text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
-        if not prompt_is_prefix(text, self.full):
-            self._refuse(index)
-        if self.careful:
-            return len(text)
-        if place.exact:
-            self.template.learnt[key] = self.full[place.end : len(text)]
-        elif what == "through" and following.exact and following.start >= len(text):
-            self.template.learnt[header_key] = self.full[len(text) : following.start]
-        return len(text)
-
-    def verify(self, index: int) -> None:
-        """Render the prompt of turn `index` and compare: what was looked up must be what is served."""
-        if not prompt_is_prefix(self._render(index, add_generation_prompt=True), self.full):
-            self._refuse(index)
-
-    def _refuse(self, index: int) -> None:
-        """Raise what is wrong with turn `index`: rewritten later, or not servable at all."""
-        served = self._render(index, add_generation_prompt=True)
-        alone = self.full if index == len(self.messages) - 1 else self._render(index + 1)
-        if self.messages[index]["role"] == "assistant" and not prompt_is_prefix(served, alone):
-            raise DataError(
-                f"the prompt that a server feeds before turn {index + 1} is not how the training text starts: "
-                + describe_difference(served, alone)
-                + CHOOSE_OTHER
-            )
-        raise _Rewritten(f"the chat template rewrites earlier turns: {describe_difference(alone, self.full)}")
-
-
-def _text(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    return content if isinstance(content, str) else ""
-
-
-def _shown(content: str, full: str, start: int, following: str = "") -> _Place | None:
-    """Return the place of a content that begins at `start`, as it is or stripped; None if it does not."""
-    for shown in (content, content.strip(), content.lstrip(), content.rstrip()):
-        if shown and full.startswith(shown + following, start):
-            return _Place(start, start + len(shown), True)
-    return None
 
 
 MESSAGE_KEYS = frozenset(

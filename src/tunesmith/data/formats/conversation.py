@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.data.formats.messages import message_list
+from tunesmith.data.row_access import track_messages
 from tunesmith.data.types import Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
@@ -11,7 +12,8 @@ from tunesmith.sections import Dataset
 
 def items_of(values: dict[str, Any], dataset: Dataset, column: str = "conversations") -> list[Any]:
     """Return the list of messages in `field_messages`, or in `column` if that is not set."""
-    return message_list(values, dataset.model_copy(update={"field_messages": dataset.field_messages or column}))
+    column = dataset.field_messages or column
+    return track_messages(values, column, message_list(values, dataset.model_copy(update={"field_messages": column})))
 
 
 def text_of(number: int, item: Any, role_key: str, text_key: str) -> tuple[str, str]:

@@ -1,16 +1,22 @@
 """The type of rows that name none: their columns decide."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from tunesmith.data import source as data_source
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.format import Columns
-from tunesmith.data.types import Row
+from tunesmith.data.formats.history import HISTORY
+from tunesmith.data.formats.instruct import SYSTEMS
+from tunesmith.data.row_access import is_empty
+from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError
 from tunesmith.log import note
 from tunesmith.sections import Dataset
+
+SAMPLE = 100
+"""Rows whose columns tell the type of a dataset."""
 
 PREFERENCES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("chosen", "rejected"), "set `rl: dpo`"),
@@ -28,22 +34,49 @@ def known_columns() -> list[tuple[Columns, str]]:
 def detected(values: Mapping[str, Any], given: Collection[str] = ()) -> dict[str, Any]:
     """Return the settings that the columns of a row stand for, but for those that are `given`.
 
+    Columns that hold something count first, so that an empty `history`, `system` or `messages` does not decide.
+
     Raises:
         ConfigError: they are known for nothing.
     """
-    found = {name for name, value in values.items() if value is not None}
+    there = [name for name, value in values.items() if value is not None]
     for names, fix in PREFERENCES:
-        if found >= set(names):
+        if set(there) >= set(names):
             raise ConfigError(f"the columns {', '.join(names)} hold preference data: {fix}")
-    for columns, name in known_columns():
-        if found >= set(columns.names):
-            settings = {"type": name, **columns.keys, **_message_keys(values, columns.names[0])}
-            return {key: value for key, value in settings.items() if key not in given}
-    known = "; ".join(" + ".join(columns.names) for columns, _ in known_columns())
+    filled = {name for name in there if not is_empty(values[name]) or name in ("input", "context")}
+    for columns, name in (*_told_by(filled, values), *_told_by(set(there), values)):
+        settings = {"type": name, **columns.keys, **_message_keys(values, columns.names[0])}
+        return {key: value for key, value in settings.items() if key not in given}
     raise ConfigError(
-        f"`datasets.type` is missing, and the columns do not tell it: found {', '.join(found) or 'none'}; known are "
-        f"{known}. Set `type`"
+        f"`datasets.type` is missing, and the columns do not tell it: found {', '.join(there) or 'none'}; known are "
+        f"{'; '.join(text for text, _ in usual_columns())}. Set `type`"
     )
+
+
+def _told_by(names: set[str], values: Mapping[str, Any]) -> Iterator[tuple[Columns, str]]:
+    """Yield the sets of columns that a row has, each with the type that they tell, the first first."""
+    for columns, name in known_columns():
+        if names >= set(columns.names) and not (columns.text and isinstance(values[columns.names[-1]], list)):
+            yield columns, name
+
+
+def usual_columns() -> list[tuple[str, str]]:
+    """Return the columns that tell a type, such as `instruction + output`, each with the type, for a message.
+
+    Those with an optional column are left out.
+    """
+    optional = {"context", *SYSTEMS, *HISTORY}
+    return [(" + ".join(columns.names), name) for columns, name in known_columns() if not optional & {*columns.names}]
+
+
+def merged(rows: Iterable[Row | BadRow]) -> dict[str, Any]:
+    """Return the columns of several rows, each with the first value that says something."""
+    values: dict[str, Any] = {}
+    for row in rows:
+        for name, value in row.values.items() if isinstance(row, Row) else ():
+            if is_empty(values.get(name)):
+                values[name] = value
+    return values
 
 
 def _message_keys(values: Mapping[str, Any], column: str) -> dict[str, Any]:
@@ -60,11 +93,11 @@ def with_types(datasets: Sequence[Dataset], source: str, *, quiet: bool = False)
 
 
 def _with_type(dataset: Dataset, source: str, quiet: bool) -> Dataset:
-    for row in islice(data_source.read_rows(dataset, source), 100):
-        if isinstance(row, Row):
-            settings = detected(row.values, dataset.model_fields_set - {"type"})
-            keys = ", ".join(f"{key}: {value}" for key, value in settings.items())
-            if not quiet:
-                note(f"{dataset.path}: no `type`; its columns {', '.join(row.values)} are read as {keys}")
-            return dataset.model_copy(update=settings)
-    return dataset.model_copy(update={"type": "completion"})  # the reader says what is wrong with its rows
+    values = merged(islice(data_source.read_rows(dataset, source), SAMPLE))
+    if not values:
+        return dataset.model_copy(update={"type": "completion"})  # the reader says what is wrong with its rows
+    settings = detected(values, dataset.model_fields_set - {"type"})
+    if not quiet:
+        keys = ", ".join(f"{key}: {value}" for key, value in settings.items())
+        note(f"{dataset.path}: no `type`; its columns {', '.join(values)} are read as {keys}")
+    return dataset.model_copy(update=settings)

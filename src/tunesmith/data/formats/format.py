@@ -65,11 +65,13 @@ class Columns(NamedTuple):
         order: where a row has the columns of several types, the lowest wins.
         names: the columns.
         keys: further keys of the dataset that the type needs for them.
+        text: they hold text, not messages.
     """
 
     order: int
     names: tuple[str, ...]
     keys: Mapping[str, Any] = MappingProxyType({})
+    text: bool = False
 
 
 class Document(NamedTuple):

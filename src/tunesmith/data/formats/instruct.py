@@ -216,16 +216,42 @@ def _user_defined(dataset: Dataset, keys: dict[str, Any]) -> tuple[Layout, Datas
     return Layout(turn, bare, frame, OWN_SYSTEM, absent=absent), own
 
 
+def _named(order: int, instruction: str, output: str, **parts: str) -> Columns:
+    """Return text columns that tell a type, with the keys of those that do not have their usual name."""
+    columns = parts | {"instruction": instruction, "output": output}
+    if instruction == "input":
+        columns["input"] = ""
+    keys = {f"field_{part}": name for part, name in columns.items() if name != part}
+    return Columns(order, tuple(name for name in columns.values() if name), keys, text=True)
+
+
+PAIRS = (
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("query", "response"),
+    ("question", "response"),
+    ("question", "answer"),
+    ("input", "output"),
+)
+"""Columns of an instruction and its answer, by their usual names."""
+SYSTEMS = ("system", "system_prompt", "system_message")
+"""Columns of a system message, by their usual names."""
+
 COLUMNS = {
     "alpaca": (
-        Columns(6, ("prompt", "response"), {"field_instruction": "prompt", "field_output": "response"}),
-        Columns(9, ("instruction", "output")),
-        Columns(10, ("instruction", "context", "response"), {"field_input": "context", "field_output": "response"}),
-        Columns(15, ("question", "answer"), {"field_instruction": "question", "field_output": "answer"}),
-        Columns(16, ("input", "output"), {"field_instruction": "input", "field_input": "", "field_output": "output"}),
+        *(_named(5, *pair, input="context") for pair in PAIRS[:5]),
+        _named(6, "prompt", "response"),
+        _named(9, "instruction", "output"),
+        *(_named(15, *pair) for pair in PAIRS[4:7]),
+        _named(16, "input", "output"),
     ),
-    "alpaca_w_system": (Columns(8, ("system", "instruction", "output")),),
-    "alpaca_w_system.load_open_orca": (Columns(12, ("system_prompt", "question", "response")),),
+    "alpaca_w_system": (
+        *(_named(4, *pair, system=system, input="context") for system in SYSTEMS for pair in PAIRS[:5]),
+        *(_named(4, *pair, system=system) for system in SYSTEMS for pair in PAIRS),
+    ),
+    "alpaca_w_system.load_open_orca": (Columns(3, ("system_prompt", "question", "response")),),
     "context_qa": (Columns(13, ("article", "question", "answer")),),
     "context_qa.load_v2": (Columns(14, ("context", "question", "answer")),),
     "gpteacher": (Columns(11, ("instruction", "response")),),

@@ -5,33 +5,50 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.data.formats.format import missing_column
-from tunesmith.data.messages import Message, Part, Range, Text, Thinking, ToolCall, WireMessage, text_message
+from tunesmith.data.messages import REASONING, Message, Part, Range, Text, Thinking, ToolCall, WireMessage, text_message
+from tunesmith.data.row_access import is_empty, left_to_template
+from tunesmith.data.thinking import split_thinking
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
-THINKING = (
-    ("<think>", "</think>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<|begin_of_thought|>", "<|end_of_thought|>"),
-)
-SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
+OTHER_REASONING = ("reasoning", "thinking")
+"""Keys of the reasoning in a message by other servers' APIs, such as OpenRouter, vLLM and Ollama."""
 
 
-def read_messages(values: dict[str, Any], dataset: Dataset) -> tuple[Message, ...]:
-    """Return the row's messages.
+def read_messages(values: dict[str, Any], dataset: Dataset, *, system: bool = True) -> tuple[Message, ...]:
+    """Return the row's messages, with `system` after its own system message.
 
     Raises:
         DataError: the column is missing or empty, or a message lacks its role or content.
     """
-    messages = [_read_message(number, item, dataset) for number, item in enumerate(message_list(values, dataset), 1)]
-    system = values.get(dataset.field_system)
-    if isinstance(system, str) and system and messages[0].role != "system":
-        messages.insert(0, text_message("system", system))
-    if dataset.drop_system_message and messages[0].role == "system":
-        messages = messages[1:]
+    items = message_list(values, dataset)
+    is_legacy = any(isinstance(item, dict) and item.get("function_call") for item in items)
+    messages = [_read_message(number, item, dataset, is_legacy=is_legacy) for number, item in enumerate(items, 1)]
+    for message in messages:
+        left_to_template(values, dataset.field_messages or "messages", message.fields)
+    if dataset.drop_system_message:
+        values.get(dataset.field_system)  # it is left out on purpose, so it counts as read
+        messages = messages[messages[0].role == "system" :]
+    elif system and messages[0].role != "system" and (text := read_system(values, dataset.field_system)):
+        messages.insert(0, text_message("system", text))
     if not messages:
         raise DataError("the row has no message except the system message")
     return tuple(messages)
+
+
+def read_system(values: dict[str, Any], column: str) -> str:
+    """Return the system message in a column: a text, or a list of messages of that role; empty if there is none.
+
+    Raises:
+        DataError: the column holds something else.
+    """
+    value = values.get(column)
+    if isinstance(value, str) or value is None:
+        return value or ""
+    items = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, dict) and item.get("role", "system") == "system" for item in items):
+        raise DataError(f"column {column} should hold a system message; found {value!r:.60}")
+    return "\n".join(Message("", tuple(read_texts(item.get("content"), f"column {column}"))).content for item in items)
 
 
 def message_list(values: dict[str, Any], dataset: Dataset) -> list[Any]:
@@ -60,12 +77,18 @@ def read_tools(values: dict[str, Any], dataset: Dataset) -> list[Any] | None:
     Raises:
         DataError: they are something else.
     """
-    tools = values.get(dataset.field_tools)
-    if tools is None:
+    column, tools = dataset.field_tools, values.get(dataset.field_tools)
+    if is_empty(tools) and column == "tools":  # the older form of OpenAI's API
+        column, tools = "functions", values.get("functions")
+    if is_empty(tools):
         return None
-    tools = from_json(tools, f"column {dataset.field_tools}")
+    tools = from_json(tools, f"column {column}")
+    if is_empty(tools):
+        return None
     if not isinstance(tools, list):
-        raise DataError(f"column {dataset.field_tools} should hold a list of tools; found {type(tools).__name__}")
+        raise DataError(f"column {column} should hold a list of tools; found {type(tools).__name__}")
+    if column == "functions":
+        tools = [{"type": "function", "function": tool} for tool in tools]
     return [_read_tool(tool) for tool in tools]
 
 
@@ -91,16 +114,18 @@ def from_json(value: Any, name: str) -> Any:
         raise DataError(f"{name} should be JSON: {error.msg} at column {error.colno}: {value[:40]!r}") from None
 
 
-def _read_message(number: int, item: Any, dataset: Dataset) -> Message:
+def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) -> Message:
+    """Return a message; a legacy conversation of OpenAI's API has `function_call` and the role function."""
     if not isinstance(item, dict):
         raise DataError(f"message {number} should hold role and content; found {item!r:.80}")
     fields = _renamed(number, item, dataset)
     thinking_key = dataset.template_thinking_key
     role = dataset.common_role(str(fields.pop("role")))
+    role = "tool" if is_legacy and role == "function" else role
     texts = read_texts(fields.pop("content", None), f"message {number}")
     thoughts = read_texts(fields.pop(thinking_key), f"message {number}") if thinking_key in fields else None
     calls = read_tool_calls(fields.pop("tool_calls"), number) if fields.get("tool_calls") else []
-    train = item.get(dataset.message_field_training) if dataset.message_field_training else None
+    train = _read_flag(number, item, dataset)
     details = item.get(dataset.message_field_training_detail) if dataset.message_field_training_detail else None
     if details is not None:
         content = "".join(text.text for text in texts)
@@ -116,25 +141,62 @@ def _read_message(number: int, item: Any, dataset: Dataset) -> Message:
     return Message(role, tuple(parts), None if train is None else bool(train), fields)
 
 
+def _read_flag(number: int, item: dict[str, Any], dataset: Dataset) -> Any:
+    """Return whether a message is trained, by its own flag or OpenAI's `weight`; None leaves it to the settings.
+
+    Raises:
+        DataError: the weight is another than 0 or 1.
+    """
+    if dataset.message_field_training:
+        return item.get(dataset.message_field_training)
+    weight = item.get("weight")
+    if weight not in (None, 0, 1):
+        raise DataError(f"message {number}: `weight` should be 0 (not trained) or 1; found {weight!r:.40}")
+    return False if weight == 0 else None
+
+
 def _renamed(number: int, item: dict[str, Any], dataset: Dataset) -> WireMessage:
-    """Return a message with its keys by the template's names, without those that are null or only flags."""
-    names = {
-        "role": dataset.message_field_role or ("role" if "role" in item else "from"),
-        "content": dataset.message_field_content
-        or ("content" if "content" in item or "value" not in item else "value"),
-        dataset.template_thinking_key: dataset.field_thinking,
+    """Return a message with its keys by the template's names, without those that are empty, flags or ignored."""
+    item = {key: value for key, value in item.items() if key not in dataset.ignored_columns}
+    names = _own_names(item, dataset)
+    flags = {dataset.message_field_training or "weight", dataset.message_field_training_detail}
+    thinking = item.get(names[dataset.template_thinking_key])
+    repeated = {key for key in OTHER_REASONING if item.get(key) == thinking}
+    read = {*names.values(), *flags, *repeated}
+    message = {key: value for key, value in item.items() if key not in read and not is_empty(value)}
+    message |= {key: item[name] for key, name in names.items() if item.get(name) is not None}
+    if "function_call" in message and not message.get("tool_calls"):
+        message["tool_calls"] = [{"type": "function", "function": message.pop("function_call")}]
+    _require_keys(number, message, item)
+    return message
+
+
+def _own_names(item: dict[str, Any], dataset: Dataset) -> dict[str, str]:
+    """Return the template's names of role, content and reasoning -> the message's own."""
+    role = "role" if "role" in item else "from"
+    content = "content" if "content" in item or "value" not in item else "value"
+    return {
+        "role": dataset.message_field_role or role,
+        "content": dataset.message_field_content or content,
+        dataset.template_thinking_key: _thinking_key(item, dataset),
         **dataset.message_property_mappings,
     }
-    flags = {dataset.message_field_training, dataset.message_field_training_detail}
-    message = {key: value for key, value in item.items() if key not in {*names.values(), *flags} and value is not None}
-    message |= {key: item[name] for key, name in names.items() if item.get(name) is not None}
+
+
+def _require_keys(number: int, message: WireMessage, item: dict[str, Any]) -> None:
+    """Raise a DataError if a message lacks its role, or its content where it calls no tool."""
     for key in ("role", "content"):
         if key not in message and not (key == "content" and message.get("tool_calls")):
             keys = ", ".join(map(str, item))
             raise DataError(
                 f"message {number} has no {key}; found {keys}. Set message_property_mappings: {{{key}: ...}}"
             )
-    return message
+
+
+def _thinking_key(item: dict[str, Any], dataset: Dataset) -> str:
+    """Return the key of the reasoning; without the one that the dataset names, OpenRouter's or Ollama's."""
+    others = OTHER_REASONING if dataset.field_thinking == REASONING else ()
+    return next((key for key in (dataset.field_thinking, *others) if item.get(key)), dataset.field_thinking)
 
 
 def read_tool_calls(calls: Any, number: int) -> list[Any]:
@@ -144,7 +206,7 @@ def read_tool_calls(calls: Any, number: int) -> list[Any]:
         DataError: it is no JSON.
     """
     parsed = []
-    for call in from_json(calls, f"message {number}: tool_calls"):
+    for call in from_json(calls, f"message {number}: tool_calls") or []:
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict) and "arguments" in function:
             arguments = from_json(function["arguments"], f"message {number}: arguments of {function.get('name')}")
@@ -212,15 +274,3 @@ def _split_thinking(texts: Sequence[Text], thoughts: list[Text] | None) -> tuple
         return list(texts), thoughts
     thinking, answer = split
     return [Text(answer, content.masked)], [Text(thinking)]
-
-
-def split_thinking(content: str) -> tuple[str, str] | None:
-    """Return reasoning and answer of a content that holds its reasoning between tags, or None."""
-    for start_tag, end_tag in THINKING:
-        if start_tag in content and end_tag in content:
-            start, end = content.find(start_tag), content.find(end_tag)
-            answer = content[end + len(end_tag) :].lstrip()
-            if all(tag in answer for tag in SOLUTION):
-                answer = answer[answer.find(SOLUTION[0]) + len(SOLUTION[0]) : answer.find(SOLUTION[1])].strip()
-            return content[start + len(start_tag) : end].strip(), answer
-    return None

@@ -146,7 +146,7 @@ def _written(row: PreferenceRow, layout: Layout, style: Style) -> Texts:
     """Lay out a row whose parts stand in `style`."""
     if not style.lists:
         answers = [row.text((name, name + style.suffix)) for name in row.answers]
-        said = [{"role": "user", "content": row.text(style.prompt)}]
+        said = [{"role": "user", "content": row.question(style.prompt)}]
     else:
         chats = [conversation_in(row, name) for name in row.answers]
         answers = [chat[-1]["content"] for chat in chats]
@@ -155,7 +155,7 @@ def _written(row: PreferenceRow, layout: Layout, style: Style) -> Texts:
         if style.prompt and len(said) > 1:
             raise DataError(f"type {row.dataset.type} has one question in a row; argilla_chat takes more turns")
         if style.prompt:
-            said = [{"role": "user", "content": row.text(style.prompt)}]
+            said = [{"role": "user", "content": row.question(style.prompt)}]
     return write_prompt(layout, after_system(row, said)), [answer + layout.end for answer in answers]
 
 

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from tunesmith.data.formats.format import missing_column, text_column
-from tunesmith.data.formats.messages import read_messages, read_tools
+from tunesmith.data.formats.messages import read_messages, read_system, read_tools
 from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in, to_wire
 from tunesmith.data.messages import WireMessage
+from tunesmith.data.row_access import is_empty, left_to_template
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
@@ -56,16 +57,32 @@ class PreferenceRow:
         return ("completion",) if self.group == "kto" else ("chosen", "rejected")
 
     def text(self, columns: Sequence[str]) -> str:
-        """Return the text of the first of `columns` that is there.
+        """Return the text of the first of `columns` that is filled.
 
         Raises:
             DataError: none is there, or it is blank or no text.
         """
-        name = self.first_of([name for name in columns if self.values.get(name) is not None], columns)
+        name = self._filled(columns)
         text = text_column(self.values, name, None, self.dataset)
         if not text.strip():
             raise DataError(f"column {name} is blank")
         return text
+
+    def question(self, columns: Sequence[str]) -> str:
+        """Return the user's words in the first of `columns` that is filled; an instruction is followed by its input.
+
+        Raises:
+            DataError: none is there, or it is blank or no text.
+        """
+        parts = ("instruction", "input")
+        if self._filled(columns) in parts and not any(is_empty(self.values.get(name)) for name in parts):
+            return "\n".join(self.text((name,)) for name in parts)
+        return self.text(columns)
+
+    def _filled(self, columns: Sequence[str]) -> str:
+        """Return the first of `columns` that is filled, else the first that is there."""
+        filled = next((name for name in columns if not is_empty(self.values.get(name))), None)
+        return filled or self.first_of([name for name in columns if self.values.get(name) is not None], columns)
 
     def first_of(self, filled: Sequence[str], columns: Sequence[str]) -> str:
         """Return the first of the `filled` columns; `columns` are those that were looked for."""
@@ -95,10 +112,12 @@ def _with_words(answer: Message, column: str) -> Message:
 
 def after_system(row: PreferenceRow, said: list[Message], column: str | None = None) -> list[Message]:
     """Return messages with the row's own system text before them, if it has one and they do not."""
-    system = row.values.get(column or row.dataset.field_system)
-    if not system or said[0]["role"] == "system" or row.dataset.drop_system_message:
+    if said[0]["role"] == "system":
         return said
-    return [{"role": "system", "content": str(system)}, *said]
+    system = read_system(row.values, column or row.dataset.field_system)
+    if not system or row.dataset.drop_system_message:
+        return said
+    return [{"role": "system", "content": system}, *said]
 
 
 def require_same(histories: Sequence[Sequence[Message]]) -> None:
@@ -146,7 +165,9 @@ def _answer(row: PreferenceRow, column: str) -> Message:
     if isinstance(said, str):
         return _with_words({"role": "assistant", "content": said}, column)
     item = said[-1] if isinstance(said, list) else said
-    return _with_words(to_wire(messages_in({column: [item]}, column, row.dataset), row.dataset)[0], column)
+    (message,) = messages_in({column: [item]}, column, row.dataset)
+    left_to_template(row.values, column, message.fields)
+    return _with_words(message.to_wire(row.dataset.template_thinking_key), column)
 
 
 def as_it_is(row: PreferenceRow) -> Texts:

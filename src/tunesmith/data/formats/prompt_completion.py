@@ -23,6 +23,7 @@ from tunesmith.data.formats.format import (
 from tunesmith.data.formats.messages import read_messages, read_tools
 from tunesmith.data.messages import Conversation, Message, Tools, WireMessage
 from tunesmith.data.prefix import CHOOSE_OTHER, describe_difference, prompt_is_prefix
+from tunesmith.data.shown import require_tools_shown, says
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.data.types import Rendered, Row, Segment
 from tunesmith.errors import ConfigError, DataError
@@ -120,8 +121,7 @@ def messages_in(values: dict[str, Any], column: str, dataset: Dataset, *, system
     """Return the messages in a column; with `system` after the row's own system text, if it has one."""
     if values.get(column) is None:
         raise missing_column(values, column, None, dataset)
-    row = values if system else {column: values[column]}
-    return read_messages(row, dataset.model_copy(update={"field_messages": column}))
+    return read_messages(values, dataset.model_copy(update={"field_messages": column}), system=system)
 
 
 def fed_prompt(
@@ -147,8 +147,9 @@ def fed_prompt(
     goes_on = continues and messages[-1]["role"] == "assistant"
     text = template.render(messages, add_generation_prompt=not goes_on, continue_final_message=goes_on, tools=tools)
     for message in messages:
-        if message["role"] in ("system", "user") and message["content"].strip() not in text:
+        if message["role"] != "assistant" and not says(message["content"], [text]):
             raise DataError(f"the chat template leaves out {message['content'][:40]!r}; choose another `chat_template`")
+    require_tools_shown(messages, tools, [text])
     for full in fulls:
         if not prompt_is_prefix(text, full):
             raise DataError(

@@ -5,8 +5,10 @@ from typing import Any
 
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.format import Format, FormatSpec, Preferences
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template
+from tunesmith.data.formats.format import Format, FormatSpec, Mask, Preferences
+from tunesmith.data.messages import REASONING
+from tunesmith.data.tokenize import NO_EOS
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template, template_properties
 from tunesmith.errors import ConfigError
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
@@ -17,8 +19,10 @@ def format_specs(
     """Return each dataset's settings, with its chat template where its type uses one.
 
     Raises:
-        ConfigError: a type or template is unknown, or nothing in a template ends an answer.
+        ConfigError: a type or template is unknown, or nothing ends an answer, in a template or at all.
     """
+    if tokenizer.eos_token is None:
+        raise ConfigError(NO_EOS)
     if data.rl:
         return _preference_specs(datasets, data, model, tokenizer, source)
     specs = [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
@@ -38,11 +42,13 @@ def _preference_specs(
     for dataset in datasets:
         named = (dataset.chat_template, dataset.chat_template_jinja, model.chat_template, model.chat_template_jinja)
         has_template = any((*named, tokenizer.chat_template))
+        template = dataset_template(dataset, model, tokenizer, source) if has_template else None
+        mask = dataset.mask or data.mask
         specs.append(
             FormatSpec(
-                dataset,
-                template=dataset_template(dataset, model, tokenizer, source) if has_template else None,
-                mask=dataset.mask or data.mask,
+                _with_thinking_key(dataset, template, mask),
+                template=template,
+                mask=mask,
                 sequence_len=data.sequence_len,
                 tokenizer=tokenizer,
                 preferences=preferences,
@@ -61,17 +67,28 @@ def format_spec(
     dataset: Dataset, data: DataSection, model: ModelSection, tokenizer: Tokenizer, source: str
 ) -> FormatSpec:
     """Return the settings of one dataset, which has a type; a template without an end is let pass."""
+    template = _template(dataset, find_format(dataset.kind, source), model, tokenizer, source)
+    mask = dataset.mask or data.mask
     return FormatSpec(
-        dataset,
+        _with_thinking_key(dataset, template, mask),
         data.train_on_inputs,
-        _template(dataset, find_format(dataset.kind, source), model, tokenizer, source),
-        dataset.mask or data.mask,
+        template,
+        mask,
         data.sequence_len,
         None if model.eot_tokens is None else tuple(model.eot_tokens),
         model.default_system_message,
         tokenizer=tokenizer,
         source=source,
     )
+
+
+def _with_thinking_key(dataset: Dataset, template: ChatTemplate | None, mask: Mask) -> Dataset:
+    """Return the dataset with `template_thinking_key` as its template has it, unless it is set."""
+    if template is None or mask == "axolotl" or "template_thinking_key" in dataset.model_fields_set:
+        return dataset
+    known = template_properties(template.text)
+    key = next((key for key in (REASONING, "reasoning", "thinking") if key in known), REASONING)
+    return dataset if key == REASONING else dataset.model_copy(update={"template_thinking_key": key})
 
 
 def _template(
