@@ -186,7 +186,6 @@ STILL_OVER = {
     "evals/judge.py:_judge_missing",
     "evals/text.py:_summary_lines",
     "generation/chat_client.py:_post",
-    "modeling/adapters.py:new_adapter",
     "synth/generate.py:_validate",
     "synth/prompts.py:common_schema",
     "training/optim/optimizers.py:rates",

@@ -24,7 +24,7 @@ def build_model(config: Config, precision: Precision, attention: str | None, *, 
         model.enable_input_require_grads()  # reentrant checkpoints pass no gradient where no input needs one
     trained = precision.trained if adapter.peft_autocast_adapter_dtype else precision.frozen
     if adapter.lora_model_dir:
-        model = load_adapter(model, adapter.lora_model_dir, trained=trained, fused=fused)
+        model = load_adapter(model, adapter.lora_model_dir, dtype=trained, fused=fused)
     elif adapter.adapter:
         check_new_tokens(model, adapter, new_tokens(config.model, model_tokenizer(config.model)))
         model = new_adapter(model, adapter, trained, fused=fused)

@@ -60,6 +60,8 @@ class PreferenceTrainer(TokenMeanTrainer):
     adapter otherwise.
     """
 
+    objective: Objective
+
     def __init__(self, *args: Any, objective: Objective, section: PreferenceSection, **kwargs: Any) -> None:
         """Take the objective and its settings besides what a Trainer takes."""
         collator = CompletionCollator(kwargs.pop("data_collator"), mismatched=objective.estimates_kl)

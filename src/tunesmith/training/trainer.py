@@ -10,7 +10,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tunesmith.data.types import MASKED
 from tunesmith.sections import TrainingSection
-from tunesmith.training.collate import pieces
+from tunesmith.training.collate import Sequences, pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
 from tunesmith.training.optim.optimizers import Methods
 
@@ -36,6 +36,8 @@ class ByLength(torch.utils.data.Sampler[int]):
 
 class TokenMeanTrainer(Methods):
     """A Trainer whose `eval_loss` is the sum over trained tokens divided by their number."""
+
+    train_dataset: Sequences
 
     def __init__(
         self,

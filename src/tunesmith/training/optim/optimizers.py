@@ -3,10 +3,18 @@
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from transformers.trainer_optimizer import is_optimizer_factory
 
 from tunesmith.config.methods import OPTIMIZERS, RENAMED_OPTIMIZERS, WITHOUT_GPU, optimizer_options
@@ -15,6 +23,9 @@ from tunesmith.hardware import Hardware
 from tunesmith.sections import TrainingSection
 from tunesmith.training.arguments import Decision, Schedule, optimization
 from tunesmith.training.optim.schedules import make_schedule
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 
 def choose_optimizer(name: str, hardware: Hardware) -> tuple[str, str]:
@@ -102,8 +113,8 @@ def for_this_machine(training: TrainingSection, hardware: Hardware) -> tuple[Tra
     name, why = choose_optimizer(training.optimizer, hardware)
     training = training.model_copy(update={"optimizer": name})
     arguments = _Settings(training.output_dir, **optimization(training, Schedule(100, 100, 1)))
-    sizes = {"vocab_size": 8, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 1}
-    model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, **sizes))
+    sizes = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_hidden_layers=1)
+    model = LlamaForCausalLM(sizes)
     keys = f"`optimizer: {training.optimizer}` and `optim_args: {training.optim_args}`"
     try:
         made, settings = optimizer_class(training, arguments, model)
@@ -173,13 +184,15 @@ def spread(optimizer: torch.optim.Optimizer, by_weight: dict[Any, float]) -> Non
 class Averaged(TrainerCallback):
     """Put the averaged weights of a schedule-free optimizer in place after each step, to be evaluated and saved."""
 
-    def on_step_end(self, *args: Any, optimizer: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Switch to them; the next step switches back."""
-        optimizer.eval()
+        kwargs["optimizer"].eval()
 
 
 class Methods(Trainer):
     """A trainer with the config's optimizer, learning rates and schedule: `class Mine(Methods, SomeTrainer)`."""
+
+    model: "CausalLM"
 
     def __init__(self, *args: Any, training: TrainingSection | None = None, **kwargs: Any) -> None:
         """Take the section `training` besides what the trainer takes; without it, all is as in transformers."""
@@ -203,5 +216,6 @@ class Methods(Trainer):
         if self.lr_scheduler is None and self.training is not None:
             warmup = self.args.get_warmup_steps(num_training_steps)
             target = optimizer or self.optimizer
+            assert target is not None
             self.lr_scheduler: Any = make_schedule(self.training, target, warmup, num_training_steps)
         return super().create_scheduler(num_training_steps, optimizer)

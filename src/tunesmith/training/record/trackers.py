@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from tunesmith.hub import answers
 from tunesmith.sections import Config, TrackingSection
@@ -174,7 +174,8 @@ def tracked(trainer: Trainer, names: list[str], config: Config) -> Iterator[None
     """Let the trackers follow what is trained in here, with its config, and tell them how it ended."""
     tracking = config.tracking
     for kind in get_reporting_integration_callbacks(names):
-        trainer.add_callback(trainer.pop_callback(kind))  # behind our own, which adds to the metrics
+        if callback := trainer.pop_callback(kind):
+            trainer.add_callback(callback)  # behind our own, which adds to the metrics
     trainer.add_callback(ConfigAttached(names, without_secrets(config.values)))
     if "swanlab" in names:  # it takes no name and no workspace from the environment
         import_module("swanlab").init(

@@ -135,6 +135,7 @@ def fit_fsdp(arguments: TrainingArguments, model: Any) -> None:
             param_dtype=compute, reduce_dtype=torch.float32
         )
     classes = {type(module).__name__ for module in model.modules()}
+    assert isinstance(arguments.fsdp_config, dict)  # transformers has read it
     for name in arguments.fsdp_config.get("transformer_layer_cls_to_wrap") or ():
         if name not in classes:
             own = ", ".join(sorted(name for name in classes if name.endswith(("Layer", "Block"))))

@@ -1,0 +1,27 @@
+"""The type of a causal LM. For type checkers only: a module that names it imports it under `TYPE_CHECKING`."""
+
+from contextlib import AbstractContextManager
+
+from torch import nn
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+
+
+class CausalLM(PreTrainedModel, GenerationMixin):
+    """A model of transformers that generates text, or peft's `PeftModel`, which passes attributes to the model in it.
+
+    Its methods here have types that transformers leaves open; `disable_adapter` is peft's and needs an adapter.
+    """
+
+    config: PreTrainedConfig
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Return the embeddings of the tokens."""
+        raise NotImplementedError
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Return the LM head."""
+        raise NotImplementedError
+
+    def disable_adapter(self) -> AbstractContextManager[None]:
+        """Return a context in which the adapter is off."""
+        raise NotImplementedError
