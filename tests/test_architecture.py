@@ -188,8 +188,6 @@ STILL_OVER = {
     "generation/chat_client.py:_post",
     "synth/generate.py:_validate",
     "synth/prompts.py:common_schema",
-    "training/optim/optimizers.py:rates",
-    "training/record/trackers.py:_why_offline",
 }
 """Functions with more branches, which are still to be split; a new one does not come in."""
 

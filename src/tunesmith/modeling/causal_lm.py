@@ -9,7 +9,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 class CausalLM(PreTrainedModel, GenerationMixin):
     """A model of transformers that generates text, or peft's `PeftModel`, which passes attributes to the model in it.
 
-    Its methods here have types that transformers leaves open; `disable_adapter` is peft's and needs an adapter.
+    Its methods here have types that transformers leaves open; the last two are peft's and need an adapter.
     """
 
     config: PreTrainedConfig
@@ -24,4 +24,8 @@ class CausalLM(PreTrainedModel, GenerationMixin):
 
     def disable_adapter(self) -> AbstractContextManager[None]:
         """Return a context in which the adapter is off."""
+        raise NotImplementedError
+
+    def get_base_model(self) -> "CausalLM":
+        """Return the model without its adapter."""
         raise NotImplementedError

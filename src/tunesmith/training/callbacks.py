@@ -30,7 +30,7 @@ class Reporter(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Start the clock and the bar."""
         self.record.update({"steps": state.max_steps})
-        self.begun = self.last_time = self.step_ended = time.monotonic()
+        self.started = self.last_time = self.step_ended = time.monotonic()
         self.first_step = state.global_step
         self.last_tokens = state.num_input_tokens_seen
         self.bar = tqdm(
@@ -43,7 +43,14 @@ class Reporter(TrainerCallback):
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Print the line of a step or of an evaluation."""
         logs = logs or {}
         if "loss" in logs:
@@ -52,7 +59,7 @@ class Reporter(TrainerCallback):
             self.record.add_metrics({"step": state.global_step, **logs})
             perplexity = f"  perplexity {logs['eval_perplexity']:.3f}" if "eval_perplexity" in logs else ""
             self._print(
-                f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  held-out loss "
+                f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  eval loss "
                 f"{logs['eval_loss']:.4f}{perplexity}{_rewards(logs, 'eval_')}{_by_set(logs)}{_scores(logs)}"
             )
             # Evaluating is not part of the training speed.
@@ -68,7 +75,7 @@ class Reporter(TrainerCallback):
         tokens = state.num_input_tokens_seen - self.last_tokens
         speed = tokens / max(now - self.last_time, 1e-9)
         done = state.global_step - self.first_step
-        left = (now - self.begun) / max(done, 1) * (state.max_steps - state.global_step)
+        seconds_left = (now - self.started) / max(done, 1) * (state.max_steps - state.global_step)
         self.last_time, self.last_tokens = now, state.num_input_tokens_seen
         # Trackers come after this and get what is left and what is added here.
         for key in ("num_input_tokens_seen", "train_runtime", "train_tokens_per_second"):
@@ -82,7 +89,7 @@ class Reporter(TrainerCallback):
         self._print(
             f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  loss {logs['loss']:.4f}"
             f"{_rewards(logs)}  lr {logs.get('learning_rate', 0):.2e}  {speed:,.0f} tokens/s  "
-            f"{peak_memory() / 2**30:.1f} GiB  {duration(left)} left"
+            f"{peak_memory() / 2**30:.1f} GiB  {duration(seconds_left)} left"
         )
 
     def _print(self, line: str) -> None:
@@ -169,7 +176,14 @@ class LossWatch(TrainerCallback):
         self.patience = patience or 3
         self.broken = 0
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Look at the loss that was just logged."""
         loss = (logs or {}).get("loss")
         if loss is None:
@@ -190,16 +204,16 @@ class LossWatch(TrainerCallback):
 def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
     """Return the callbacks that only some configs ask for."""
     output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
-    found: list[TrainerCallback] = []
+    callbacks: list[TrainerCallback] = []
     if training.save_first_step or (dynamic and dynamic.enabled):
         trigger = output / dynamic.trigger_file_path if dynamic and dynamic.enabled else None
-        found.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
+        callbacks.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
     if training.profiler_steps and world.is_main:
         file = output / "profiler_trace.json"
-        found.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
+        callbacks.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
     if training.gc_collect_steps:
-        found.append(Collect(training.gc_collect_steps))
-    return found
+        callbacks.append(Collect(training.gc_collect_steps))
+    return callbacks
 
 
 class ExtraSaves(TrainerCallback):

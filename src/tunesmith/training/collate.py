@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
@@ -19,11 +19,16 @@ from tunesmith.data.splits import Splits
 from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, Example
 from tunesmith.sections import DataSection
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from tunesmith.modeling.causal_lm import CausalLM
+
 
 class Sequences(torch.utils.data.Dataset[list[Example]]):
     """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
 
-    def __init__(self, prepared: Any, *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
+    def __init__(self, prepared: "Dataset", *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
         """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels.
 
         Args:
@@ -51,7 +56,7 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         return [document for sample in samples for document in sample.documents]
 
 
-def training_sequences(prepared: Any, data: DataSection) -> Sequences:
+def training_sequences(prepared: "Dataset", data: DataSection) -> Sequences:
     """Return the training set as sequences."""
     in_order = data.sample_packing_sequentially or data.curriculum_sampling
     return Sequences(prepared, packed=data.sample_packing, sequence_len=data.sequence_len, in_order=in_order)
@@ -71,7 +76,7 @@ def held_out_sequences(splits: Splits, data: DataSection) -> Sequences | dict[st
     return Sequences(splits.held_out, packed=packed, sequence_len=length)
 
 
-def _lengths(prepared: Any) -> list[int]:
+def _lengths(prepared: "Dataset") -> list[int]:
     """Read the number of tokens of each sample without turning tokens into Python objects."""
     import pyarrow.compute
 
@@ -83,7 +88,7 @@ def _lengths(prepared: Any) -> list[int]:
     return lengths
 
 
-def takes_logits_to_keep(model: Any) -> bool:
+def takes_logits_to_keep(model: "CausalLM") -> bool:
     """Return whether the model's `forward` can leave out the logits of positions that train nothing."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "logits_to_keep" in inspect.signature(base.forward).parameters
@@ -106,7 +111,7 @@ class FlatCollator:
         documents = [document for sequence in sequences for document in sequence]
         lengths = [len(document.input_ids) for document in documents]
         input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
-        positions = torch.tensor([[place for length in lengths for place in range(length)]])
+        positions = torch.tensor([[position for length in lengths for position in range(length)]])
         targets = torch.tensor([[label for document in documents for label in [*document.labels[1:], MASKED]]])
         batch: dict[str, Any] = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
         if self.document_borders:
@@ -145,11 +150,11 @@ def _between(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
     borders = batch["cu_seq_lens_q"]
     part = batch | {key: batch[key][:, start:end] for key in ("input_ids", "position_ids")}
     part["cu_seq_lens_q"] = borders[(borders >= start) & (borders <= end)] - start
-    here = slice(start, end)
+    selection = slice(start, end)
     if "logits_to_keep" in batch:
-        here = (batch["logits_to_keep"] >= start) & (batch["logits_to_keep"] < end)
-        part["logits_to_keep"] = batch["logits_to_keep"][here] - start
-    return part | {key: batch[key][:, here] for key in ("labels", "shift_labels")}
+        selection = (batch["logits_to_keep"] >= start) & (batch["logits_to_keep"] < end)
+        part["logits_to_keep"] = batch["logits_to_keep"][selection] - start
+    return part | {key: batch[key][:, selection] for key in ("labels", "shift_labels")}
 
 
 def _rounded(piece: dict[str, Any]) -> dict[str, Any]:

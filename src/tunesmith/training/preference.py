@@ -81,7 +81,11 @@ class PreferenceTrainer(TokenMeanTrainer):
         return [inputs]
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Return the loss of a batch, and keep its sums for `log`."""
         loss, sums = self._compare(model, inputs)
@@ -112,7 +116,7 @@ class PreferenceTrainer(TokenMeanTrainer):
             self.sums = []
         super().log(logs, start_time)
 
-    def _compare(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
+    def _compare(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
         """Return the loss of a batch, and its sums as in `measure`."""
         completions, is_chosen = self._complete(model, inputs), inputs["is_chosen"]
         chosen, rejected = completions.select(is_chosen), completions.select(~is_chosen)
@@ -134,7 +138,7 @@ class PreferenceTrainer(TokenMeanTrainer):
         logp = completions.log_ratio if self.reference else completions.mean_logp
         return self.objective.beta(self.section) * logp.detach()
 
-    def _estimate_kl(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def _estimate_kl(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         """Return the KL divergence from the reference, on prompts with completions of other rows, if there are any."""
         kl = torch.zeros((), device=inputs["is_chosen"].device)
         if not self.objective.estimates_kl:
@@ -145,7 +149,7 @@ class PreferenceTrainer(TokenMeanTrainer):
         reduced: torch.Tensor = self.accelerator.reduce(kl, reduction="mean")
         return reduced.clamp(min=0)
 
-    def _complete(self, model: Any, inputs: dict[str, Any]) -> Completions:
+    def _complete(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Completions:
         """Return the log-probabilities of a batch, by the model and by the reference."""
         logp, weight = _compute_logp(model, inputs, weighted=self.is_weighted)
         reference_logp = torch.zeros_like(logp)

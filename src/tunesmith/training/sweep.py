@@ -44,20 +44,20 @@ def standings(trials: list[Trial]) -> list[str]:
     Raises:
         RunError: the folder of a trial holds a run with other settings.
     """
-    found, faults = [], []
+    standing, problems = [], []
     for trial in trials:
         record = RunRecord(trial.output / "run")
         if not (about := record.about()):
-            found.append(AGAIN if record.folder.exists() else NEW)
+            standing.append(AGAIN if record.folder.exists() else NEW)
             continue
         before = yaml.safe_load(record.config_file.read_text())
         if changes := changed_settings(before, without_secrets(trial.config.values)):
-            faults.append(f"{trial.output} holds a trial with other settings: {', '.join(changes)}")
-        going_on = RESUME if whole_checkpoints(trial.output) else AGAIN
-        found.append(FINISHED if about["status"] == FINISHED else going_on)
-    if faults:
-        raise RunError("\n".join([*faults, "undo the change, or set another --output-dir"]))
-    return found
+            problems.append(f"{trial.output} holds a trial with other settings: {', '.join(changes)}")
+        unfinished = RESUME if whole_checkpoints(trial.output) else AGAIN
+        standing.append(FINISHED if about["status"] == FINISHED else unfinished)
+    if problems:
+        raise RunError("\n".join([*problems, "undo the change, or set another --output-dir"]))
+    return standing
 
 
 def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
@@ -77,19 +77,19 @@ def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
 def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
     reasons: dict[str, str] = {}
     text = ""
-    for number, (trial, todo) in enumerate(zip(trials, standings(trials), strict=True), 1):
-        note(f"\ntrial {number}/{len(trials)}: {trial.name} ({todo})")
-        if todo != FINISHED:
-            ended = _in_a_process(trial, train_one, resume=todo == RESUME, overwrite=todo == AGAIN)
-            if isinstance(ended, int):
-                if ended != INTERRUPTED:
+    for number, (trial, standing) in enumerate(zip(trials, standings(trials), strict=True), 1):
+        note(f"\ntrial {number}/{len(trials)}: {trial.name} ({standing})")
+        if standing != FINISHED:
+            outcome = _in_a_process(trial, train_one, resume=standing == RESUME, overwrite=standing == AGAIN)
+            if isinstance(outcome, int):
+                if outcome != INTERRUPTED:
                     reasons[trial.name] = "failed: a fault of Tunesmith; its traceback was printed"
                 write_table(trials, reasons, output)
                 note("the sweep is stopped; the same command goes on with it")
-                return ended
-            if ended != FINISHED:
-                reasons[trial.name] = f"failed: {ended}"
-                note(f"trial {number}/{len(trials)} failed: {ended}")
+                return outcome
+            if outcome != FINISHED:
+                reasons[trial.name] = f"failed: {outcome}"
+                note(f"trial {number}/{len(trials)} failed: {outcome}")
         text = write_table(trials, reasons, output)
     print(f"\n{text}\nalso in {output / 'sweep.md'} and sweep.jsonl")
     if reasons:
@@ -201,6 +201,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     text = f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

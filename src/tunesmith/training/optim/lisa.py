@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import ConfigError
@@ -12,14 +13,14 @@ from tunesmith.sections import AdapterSection
 class Lisa(TrainerCallback):
     """Freezes all blocks of the model but some, chosen by the seed and the step, so that a resumed run goes on."""
 
-    def __init__(self, model: Any, section: AdapterSection) -> None:
+    def __init__(self, model: torch.nn.Module, section: AdapterSection) -> None:
         assert section.lisa_n_layers
         assert section.lisa_step_interval
         path = section.lisa_layers_attribute
-        found = dict(model.named_modules())
-        if path not in found:
+        modules = dict(model.named_modules())
+        if path not in modules:
             raise ConfigError(f"`lisa_layers_attribute: {path}`: {type(model).__name__} has no such layer")
-        self.layers = found[path]
+        self.layers = modules[path]
         self.count, self.interval = section.lisa_n_layers, section.lisa_step_interval
         if self.count > len(self.layers):
             raise ConfigError(f"`lisa_n_layers: {self.count}`: the model has {len(self.layers)} blocks")

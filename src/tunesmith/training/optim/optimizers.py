@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -25,6 +26,8 @@ from tunesmith.training.arguments import Decision, Schedule, optimization
 from tunesmith.training.optim.schedules import make_schedule
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from tunesmith.modeling.causal_lm import CausalLM
 
 
@@ -34,19 +37,19 @@ def choose_optimizer(name: str, hardware: Hardware) -> tuple[str, str]:
     Raises:
         ConfigError: its package is missing, and no other optimizer gives the same result.
     """
-    found = RENAMED_OPTIMIZERS.get(name, name)
-    why = "" if found == name else f"the present name of {name}"
-    if hardware.kind != "cuda" and found in WITHOUT_GPU:
-        found, why = WITHOUT_GPU[found], f"{name} needs a GPU; the same method, in full precision or without pages"
-    package = OPTIMIZERS[found]
+    chosen = RENAMED_OPTIMIZERS.get(name, name)
+    reason = "" if chosen == name else f"the present name of {name}"
+    if hardware.kind != "cuda" and chosen in WITHOUT_GPU:
+        chosen, reason = WITHOUT_GPU[chosen], f"{name} needs a GPU; the same method, in full precision or without pages"
+    package = OPTIMIZERS[chosen]
     if not _has(package, hardware):
-        if package not in ("bitsandbytes", "torch_xla", "torch_npu") or "adamw" not in found:
+        if package not in ("bitsandbytes", "torch_xla", "torch_npu") or "adamw" not in chosen:
             pip = "'tunesmith[qlora]'" if package == "bitsandbytes" else package
             raise ConfigError(
                 f"`optimizer: {name}` needs {package}: pip install {pip}, or set `optimizer: adamw_torch`"
             )
         return "adamw_torch", f"{name} needs {package}; the same method, in full precision"
-    return found, why
+    return chosen, reason
 
 
 def _has(package: str, hardware: Hardware) -> bool:
@@ -60,9 +63,9 @@ def _has(package: str, hardware: Hardware) -> bool:
 
 def _adam(training: TrainingSection) -> dict[str, Any]:
     """Return AdamW's settings that the file sets; what it leaves open is left to the library's own defaults."""
-    given = training.model_fields_set
-    betas = {"betas": (training.adam_beta1, training.adam_beta2)} if given & {"adam_beta1", "adam_beta2"} else {}
-    return betas | ({"eps": training.adam_epsilon} if "adam_epsilon" in given else {})
+    fields = training.model_fields_set
+    betas = {"betas": (training.adam_beta1, training.adam_beta2)} if fields & {"adam_beta1", "adam_beta2"} else {}
+    return betas | ({"eps": training.adam_epsilon} if "adam_epsilon" in fields else {})
 
 
 def _came(training: TrainingSection) -> dict[str, Any]:
@@ -81,20 +84,22 @@ OWN: dict[str, tuple[str, str, Callable[[TrainingSection], dict[str, Any]]]] = {
 """Optimizer that transformers does not have -> module, class in it, and its arguments."""
 
 
-def optimizer_class(training: TrainingSection, arguments: TrainingArguments, model: Any) -> tuple[Any, dict[str, Any]]:
+def optimizer_class(
+    training: TrainingSection, arguments: TrainingArguments, model: "PreTrainedModel"
+) -> tuple[Any, dict[str, Any]]:
     """Return the class of the optimizer (or what makes it) and its arguments, with those that transformers forgets."""
-    given = optimizer_options(training.optim_args)
+    options = optimizer_options(training.optim_args)
     if training.optimizer in OWN:
         module, name, settings = OWN[training.optimizer]
-        made = getattr(importlib.import_module(module), name)
-        return made, {"lr": training.learning_rate, **settings(training), **given}
-    made, kept = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+        make = getattr(importlib.import_module(module), name)
+        return make, {"lr": training.learning_rate, **settings(training), **options}
+    make, arguments_of_class = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
     if arguments.optim.startswith(("galore_adamw", "apollo_")):
-        kept |= {"betas": (training.adam_beta1, training.adam_beta2), "eps": training.adam_epsilon}
-        kept |= {"weight_decay": training.weight_decay}
+        arguments_of_class |= {"betas": (training.adam_beta1, training.adam_beta2), "eps": training.adam_epsilon}
+        arguments_of_class |= {"weight_decay": training.weight_decay}
     if OPTIMIZERS[arguments.optim] in ("", "bitsandbytes") and "ademamix" not in arguments.optim:
-        kept |= given
-    return made, kept
+        arguments_of_class |= options
+    return make, arguments_of_class
 
 
 class _Settings(TrainingArguments):
@@ -110,26 +115,26 @@ def for_this_machine(training: TrainingSection, hardware: Hardware) -> tuple[Tra
     Raises:
         ConfigError: the optimizer is not to be had, or one of the two does not take its arguments.
     """
-    name, why = choose_optimizer(training.optimizer, hardware)
+    name, reason = choose_optimizer(training.optimizer, hardware)
     training = training.model_copy(update={"optimizer": name})
     arguments = _Settings(training.output_dir, **optimization(training, Schedule(100, 100, 1)))
     sizes = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_attention_heads=1, num_hidden_layers=1)
     model = LlamaForCausalLM(sizes)
     keys = f"`optimizer: {training.optimizer}` and `optim_args: {training.optim_args}`"
     try:
-        made, settings = optimizer_class(training, arguments, model)
-        if is_optimizer_factory(made):
-            optimizer = made()(model, **settings)
+        make, settings = optimizer_class(training, arguments, model)
+        if is_optimizer_factory(make):
+            optimizer = make()(model, **settings)
         else:
-            optimizer = made(settings.pop("params", list(model.parameters())), **settings)
+            optimizer = make(settings.pop("params", list(model.parameters())), **settings)
         keys = f"`lr_scheduler: {training.lr_scheduler}` and `lr_scheduler_kwargs: {training.lr_scheduler_kwargs}`"
         make_schedule(training, optimizer, 10, 100)
     except (ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"{keys} do not go together: {error}") from error
-    return training, [Decision("optimizer", name, why)] if why else []
+    return training, [Decision("optimizer", name, reason)] if reason else []
 
 
-def rates(training: TrainingSection, model: Any) -> dict[Any, float]:
+def rates(training: TrainingSection, model: "CausalLM") -> dict[torch.nn.Parameter, float]:
     """Return trained weight -> its learning rate, for those that have another one than `learning_rate`.
 
     Raises:
@@ -137,40 +142,44 @@ def rates(training: TrainingSection, model: Any) -> dict[Any, float]:
     """
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if training.loraplus_lr_ratio is not None:
-        far = training.learning_rate * training.loraplus_lr_ratio
-        found = {weight: far for name, weight in trained.items() if "lora_B" in name or weight.ndim == 1}
-        inside = [weight for name, weight in trained.items() if "lora_embedding_" in name]
-        return found | dict.fromkeys(inside, training.loraplus_lr_embedding)
-    found = {}
-    wanted = [
-        (
-            f"lr_groups: {group.name}",
-            [w for name, w in trained.items() if any(part in name for part in group.modules)],
-            group.lr,
-        )
-        for group in training.lr_groups
-    ]
+        return _loraplus_rates(training, trained, training.learning_rate * training.loraplus_lr_ratio)
+    by_weight: dict[torch.nn.Parameter, float] = {}
+    for group in reversed(training.lr_groups):  # the first that fits counts
+        weights = [weight for name, weight in trained.items() if any(part in name for part in group.modules)]
+        by_weight |= _rates_by_key(f"lr_groups: {group.name}", weights, group.lr)
     if rate := training.embedding_lr or training.learning_rate * (training.embedding_lr_scale or 0):
         embeddings = set(embedding_weights(model))
-        wanted.insert(0, ("embedding_lr", [weight for weight in trained.values() if weight in embeddings], rate))
-    for key, weights, rate in reversed(wanted):  # the first that fits counts
-        if not weights:
-            raise ConfigError(f"`{key}` sets the learning rate of weights of which none is trained; remove it")
-        found |= dict.fromkeys(weights, rate)
-    return found
+        weights = [weight for weight in trained.values() if weight in embeddings]
+        by_weight |= _rates_by_key("embedding_lr", weights, rate)
+    return by_weight
 
 
-def embedding_weights(model: Any) -> Iterator[Any]:
+def _loraplus_rates(
+    training: TrainingSection, trained: dict[str, torch.nn.Parameter], rate: float
+) -> dict[torch.nn.Parameter, float]:
+    """Return the rates of LoRA+ (2402.12354): `rate` for B matrices, and the one of adapters of embeddings."""
+    by_weight = {weight: rate for name, weight in trained.items() if "lora_B" in name or weight.ndim == 1}
+    embeddings = [weight for name, weight in trained.items() if "lora_embedding_" in name]
+    return by_weight | dict.fromkeys(embeddings, training.loraplus_lr_embedding)
+
+
+def _rates_by_key(key: str, weights: list[torch.nn.Parameter], rate: float) -> dict[torch.nn.Parameter, float]:
+    if not weights:
+        raise ConfigError(f"`{key}` sets the learning rate of weights of which none is trained; remove it")
+    return dict.fromkeys(weights, rate)
+
+
+def embedding_weights(model: "CausalLM") -> Iterator[torch.nn.Parameter]:
     """Yield the weights of the embeddings and of the head, with adapters on them."""
     for module in (model.get_input_embeddings(), model.get_output_embeddings()):
         if module is not None:
             yield from module.parameters()
 
 
-def spread(optimizer: torch.optim.Optimizer, by_weight: dict[Any, float]) -> None:
+def spread(optimizer: torch.optim.Optimizer, by_weight: dict[torch.nn.Parameter, float]) -> None:
     """Split the optimizer's groups of weights by learning rate."""
     for group in list(optimizer.param_groups):
-        by_rate: dict[float, list[Any]] = {}
+        by_rate: dict[float, list[torch.nn.Parameter]] = {}
         for weight in group["params"]:
             by_rate.setdefault(by_weight.get(weight, group["lr"]), []).append(weight)
         if set(by_rate) - {group["lr"]}:
@@ -201,17 +210,17 @@ class Methods(Trainer):
         if training and training.optimizer.startswith("schedule_free"):
             self.add_callback(Averaged())
 
-    def create_optimizer(self, model: Any = None) -> Any:
+    def create_optimizer(self, model: "CausalLM | None" = None) -> torch.optim.Optimizer:
         """Return the optimizer of the config, with its groups of weights."""
         if self.optimizer is not None or self.training is None:
             return super().create_optimizer(model)
         model = self.model if model is None else model
         self.optimizer_cls_and_kwargs = optimizer_class(self.training, self.args, model)
-        made = super().create_optimizer(model)
-        spread(made, rates(self.training, model))
-        return made
+        created = super().create_optimizer(model)
+        spread(created, rates(self.training, model))
+        return created
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """Return the learning rate schedule of the config."""
         if self.lr_scheduler is None and self.training is not None:
             warmup = self.args.get_warmup_steps(num_training_steps)

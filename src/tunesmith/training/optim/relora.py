@@ -52,7 +52,7 @@ class ReLora(TrainerCallback):
             self._collect(TRAINED)
             self.model.delete_adapter(KEPT)
 
-    def _layers(self) -> list[Any]:
+    def _layers(self) -> list[LoraLayer]:
         return [module for module in self.model.modules() if isinstance(module, LoraLayer)]
 
     def _activate(self) -> None:
@@ -88,14 +88,18 @@ class ReLora(TrainerCallback):
             value.view(-1)[size.flatten().argsort()[:zeroed]] = 0
 
 
-def _factors(layer: Any, name: str) -> tuple[Any, Any]:
+def _factors(layer: LoraLayer, name: str) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
     """Return the two matrices of an adapter in a layer, of shapes (rank, in) and (out, rank)."""
     if name in layer.lora_A:
-        return layer.lora_A[name].weight, layer.lora_B[name].weight
-    return layer.lora_embedding_A[name], layer.lora_embedding_B[name]
+        down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    else:
+        down, up = layer.lora_embedding_A[name], layer.lora_embedding_B[name]
+    assert isinstance(down, torch.nn.Parameter)
+    assert isinstance(up, torch.nn.Parameter)
+    return down, up
 
 
-def _sum(layer: Any, parts: list[str]) -> tuple[Any, Any]:
+def _sum(layer: LoraLayer, parts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the matrices of one adapter that adds what all `parts` add, each with its scale."""
     pairs = [_factors(layer, part) for part in parts]
     downs = [pair[0].data * layer.scaling[part] for pair, part in zip(pairs, parts, strict=True)]
