@@ -183,9 +183,6 @@ STILL_OVER = {
     "data/formats/chat.py:_border",
     "data/prepare.py:_build",
     "data/tokenizer.py:load_tokenizer",
-    "evals/judge.py:_judge_missing",
-    "evals/text.py:_summary_lines",
-    "generation/chat_client.py:_post",
     "synth/generate.py:_validate",
     "synth/prompts.py:common_schema",
 }

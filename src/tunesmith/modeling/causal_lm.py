@@ -1,6 +1,7 @@
 """The type of a causal LM. For type checkers only: a module that names it imports it under `TYPE_CHECKING`."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 from torch import nn
 from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
@@ -20,6 +21,10 @@ class CausalLM(PreTrainedModel, GenerationMixin):
 
     def get_output_embeddings(self) -> nn.Linear:
         """Return the LM head."""
+        raise NotImplementedError
+
+    def to(self, *args: Any, **kwargs: Any) -> "CausalLM":  # type: ignore[override]  # a decorator hides its type
+        """Move or cast the model, as `torch.nn.Module.to`."""
         raise NotImplementedError
 
     def disable_adapter(self) -> AbstractContextManager[None]:
