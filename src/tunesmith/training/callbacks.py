@@ -27,7 +27,9 @@ class Reporter(TrainerCallback):
         self.record = record
         self.bar: tqdm[Any] | None = None
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Start the clock and the bar."""
         self.record.update({"steps": state.max_steps})
         self.started = self.last_time = self.step_ended = time.monotonic()
@@ -37,7 +39,7 @@ class Reporter(TrainerCallback):
             total=state.max_steps, initial=state.global_step, desc="training", unit=" step", disable=None, leave=False
         )
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Advance the bar."""
         self.step_ended = time.monotonic()
         if self.bar is not None:
@@ -65,7 +67,7 @@ class Reporter(TrainerCallback):
             # Evaluating is not part of the training speed.
             self.last_time += time.monotonic() - max(self.step_ended, self.last_time)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
@@ -154,7 +156,7 @@ class CleanStop(TrainerCallback):
             print("\nstopping: saving a checkpoint after this step (Ctrl-C again stops at once)", file=sys.stderr)
         self.requested = True
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save and stop if a signal came to any process; all must stop at the same step."""
         self.requested = _in_any_process(self.requested, args)
         if self.requested and state.global_step < state.max_steps:
@@ -162,7 +164,7 @@ class CleanStop(TrainerCallback):
             control.should_training_stop = True
             control.should_evaluate = False
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Do not evaluate: transformers ends the epoch where the run is stopped, but the run that goes on does not."""
         if self.requested and state.global_step < state.max_steps:
             control.should_evaluate = False
@@ -222,7 +224,7 @@ class ExtraSaves(TrainerCallback):
     def __init__(self, first: bool, trigger: Path | None, interval: int) -> None:
         self.first, self.trigger, self.interval = first, trigger, interval
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save if it is time to."""
         if self.first and state.global_step == 1:
             control.should_save = True
@@ -239,13 +241,13 @@ class Profile(TrainerCallback):
         self.file, self.start, self.end = file, start, start + steps
         self.profiler: torch.profiler.profile | None = None
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Begin with the first of the steps, which are counted from 0."""
         if state.global_step == self.start:
             self.profiler = torch.profiler.profile(record_shapes=True, profile_memory=True)
             self.profiler.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Write the trace after the last of the steps."""
         if self.profiler and state.global_step in (self.end, state.max_steps):
             self.profiler.stop()
@@ -259,7 +261,7 @@ class Collect(TrainerCallback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Collect if it is time to."""
         if state.global_step % self.steps == 0:
             gc.collect()

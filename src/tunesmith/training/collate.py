@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from tunesmith.modeling.causal_lm import CausalLM
 
 
+Batch = dict[str, Any]
+"""Inputs of a model's `forward`, by name: tensors, flags, and what the loss needs."""
+
+
 class Sequences(torch.utils.data.Dataset[list[Example]]):
     """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
 
@@ -106,14 +110,14 @@ class FlatCollator:
     document_borders: bool = False
     keep_logits: bool = True
 
-    def __call__(self, sequences: Sequence[list[Example]]) -> dict[str, Any]:
+    def __call__(self, sequences: Sequence[list[Example]]) -> Batch:
         """Return the inputs of the model's `forward`; ids, positions and labels of shape (1, tokens)."""
         documents = [document for sequence in sequences for document in sequence]
         lengths = [len(document.input_ids) for document in documents]
         input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
         positions = torch.tensor([[position for length in lengths for position in range(length)]])
         targets = torch.tensor([[label for document in documents for label in [*document.labels[1:], MASKED]]])
-        batch: dict[str, Any] = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
+        batch: Batch = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
         if self.document_borders:
             batch["cu_seq_lens_q"] = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         if self.keep_logits:
@@ -128,7 +132,7 @@ ROUND = 32
 """Tokens of a piece, and trained positions of it, are filled up to a multiple of this."""
 
 
-def pieces(batch: dict[str, Any]) -> list[dict[str, Any]]:
+def pieces(batch: Batch) -> list[Batch]:
     """Return a flat batch in pieces of whole documents, of at most `PIECE` tokens unless one alone is longer.
 
     The gradients of the pieces add up to those of the batch. Each is filled up to a round number of tokens by a
@@ -145,7 +149,7 @@ def pieces(batch: dict[str, Any]) -> list[dict[str, Any]]:
     return [_rounded(_between(batch, start, end)) for start, end in pairwise([*cuts, borders[-1]])]
 
 
-def _between(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+def _between(batch: Batch, start: int, end: int) -> Batch:
     """Return the tokens from `start` to `end`, at which documents begin."""
     borders = batch["cu_seq_lens_q"]
     part = batch | {key: batch[key][:, start:end] for key in ("input_ids", "position_ids")}
@@ -157,7 +161,7 @@ def _between(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
     return part | {key: batch[key][:, selection] for key in ("labels", "shift_labels")}
 
 
-def _rounded(piece: dict[str, Any]) -> dict[str, Any]:
+def _rounded(piece: Batch) -> Batch:
     """Return a piece with a document at its end that rounds it up; its positions begin at 0, its labels are masked."""
     tokens = piece["input_ids"].shape[1]
     more = -tokens % ROUND

@@ -97,13 +97,13 @@ def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
     return 0
 
 
-def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
+def _in_a_process(trial: Trial, train_one: TrainOne, **options: bool) -> str | int:
     """Return "finished", why the trial failed, or the exit code with which the sweep must stop too."""
     context = multiprocessing.get_context("spawn")
-    told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(train_one, trial.config, how, tell))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(train_one, trial.config, options, sender))
     process.start()
-    tell.close()
+    sender.close()
     stop_signals: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -114,28 +114,28 @@ def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
 
     with handle_stop_signals(pass_on):
         try:
-            ended = told.recv()
+            outcome = receiver.recv()
         except EOFError:
-            ended = None
+            outcome = None
         process.join()
     if stop_signals:
         return INTERRUPTED
-    if ended is None and (process.exitcode or 0) < 0:
+    if outcome is None and (process.exitcode or 0) < 0:
         return f"its process was ended by {signal.Signals(-(process.exitcode or 0)).name}; was there no memory left?"
-    return 1 if ended is None else str(ended)
+    return 1 if outcome is None else str(outcome)
 
 
-def _work(train_one: TrainOne, config: Config, how: dict[str, bool], tell: Connection) -> None:
+def _work(train_one: TrainOne, config: Config, options: dict[str, bool], sender: Connection) -> None:
     """Train one trial, in its process, and tell how it ended."""
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        tell.send(FINISHED if train_one(config, **how) else INTERRUPTED)
+        sender.send(FINISHED if train_one(config, **options) else INTERRUPTED)
     except UserError as error:
-        tell.send(str(error))
+        sender.send(str(error))
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; the next trial may well have room
             raise
-        tell.send("the GPU has no memory left; lower `micro_batch_size` or `sequence_len`")
+        sender.send("the GPU has no memory left; lower `micro_batch_size` or `sequence_len`")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -11,7 +11,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tunesmith.data.types import MASKED
 from tunesmith.sections import TrainingSection
-from tunesmith.training.collate import Sequences, pieces
+from tunesmith.training.collate import Batch, Sequences, pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
 from tunesmith.training.optim.optimizers import Methods
 
@@ -81,7 +81,7 @@ class TokenMeanTrainer(Methods):
         return context
 
     def training_step(
-        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+        self, model: torch.nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
         """Add up the gradients of a batch, a piece of it at a time, and return its loss."""
         parts = self.parts(inputs)
@@ -91,7 +91,7 @@ class TokenMeanTrainer(Methods):
                 loss += super().training_step(model, part, num_items_in_batch)
         return loss
 
-    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def parts(self, inputs: Batch) -> list[Batch]:
         """Return a batch in pieces whose gradients add up."""
         return pieces(inputs)
 
@@ -120,7 +120,7 @@ class TokenMeanTrainer(Methods):
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def measure(self, inputs: dict[str, Any]) -> list[float]:
+    def measure(self, inputs: Batch) -> list[float]:
         """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""
         sums = [0.0, 0.0]
         for part in self.parts(inputs):

@@ -1,7 +1,6 @@
 """LISA (arXiv 2403.17919): full fine-tuning of a few blocks at a time, chosen anew at intervals."""
 
 import random
-from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -25,12 +24,14 @@ class Lisa(TrainerCallback):
         if self.count > len(self.layers):
             raise ConfigError(f"`lisa_n_layers: {self.count}`: the model has {len(self.layers)} blocks")
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Refuse processes that would wait for the gradients of frozen blocks."""
         if args.world_size > 1 and not args.ddp_find_unused_parameters:
             raise ConfigError("`lisa_n_layers` in several processes needs `ddp_find_unused_parameters: true`")
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Choose the blocks of this interval."""
         interval = state.global_step // self.interval
         chosen = random.Random(f"{args.seed} {interval}").sample(range(len(self.layers)), self.count)

@@ -27,12 +27,14 @@ class ReLora(TrainerCallback):
         usual = 0.999 if self.method == "reset" else 0.9
         self.ratio = usual if section.relora_prune_ratio is None else section.relora_prune_ratio
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Take up what a checkpoint kept."""
         if KEPT in self.model.peft_config:
             self._activate()
 
-    def on_step_begin(self, args: Any, state: TrainerState, control: Any, optimizer: Any = None, **_: Any) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, optimizer: Any = None, **_: object) -> None:
         """Restart, if it is time."""
         if state.global_step == 0 or state.global_step % self.every:
             return
@@ -46,7 +48,7 @@ class ReLora(TrainerCallback):
                 if parameter.requires_grad:
                     self.thin(optimizer.state.get(parameter, {}))
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Make one adapter of all parts, to be saved."""
         if KEPT in self.model.peft_config:
             self._collect(TRAINED)

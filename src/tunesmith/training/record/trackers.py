@@ -169,7 +169,9 @@ class ConfigAttached(TrainerCallback):
     def __init__(self, names: list[str], values: dict[str, Any]) -> None:
         self.names, self.values = names, values
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Hand over the config."""
         text = yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
         for name in self.names:
