@@ -43,15 +43,15 @@ def encode(
         ConfigError: a key or its value is at fault.
         DataError: the row does not fit the type, or nothing in it would be trained.
     """
-    keys, asked = dict(config or {}), dict(dataset or {})
-    given = {key: value for key, value in asked.items() if value is not None}
+    keys, options = dict(config or {}), dict(dataset or {})
+    dataset_keys = {key: value for key, value in options.items() if value is not None}
     streams = keys.pop("pretraining_dataset", None)
     if streams:
-        given |= {"text_column": streams[0].get("text_column") or "text"}
-    asked_of_any = {"base_model": "none", "learning_rate": 1.0, "micro_batch_size": 2}
-    checked = load_values({**asked_of_any, **keys, "datasets": [{"path": "row", **given}]}, "config", {})
+        dataset_keys |= {"text_column": streams[0].get("text_column") or "text"}
+    defaults = {"base_model": "none", "learning_rate": 1.0, "micro_batch_size": 2}
+    checked = load_values({**defaults, **keys, "datasets": [{"path": "row", **dataset_keys}]}, "config", {})
     section = checked.data.datasets[0]
-    if asked.get("train_on_eos", "turn") is None:  # a null that is meant, in Axolotl's older way of masking
+    if options.get("train_on_eos", "turn") is None:  # a null that is meant, in Axolotl's older way of masking
         section = section.model_copy(update={"train_on_eos": None})
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer, **vocabulary_changes(checked.model))

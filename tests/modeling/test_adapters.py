@@ -149,7 +149,7 @@ def test_a_saved_adapter_is_loaded_frozen_or_to_be_trained(small_model, saved_ad
 
 
 def test_a_saved_adapter_can_be_trained_on(small_model, saved_adapter):
-    model = load_adapter(small_model, str(saved_adapter), trained="bfloat16")
+    model = load_adapter(small_model, str(saved_adapter), dtype="bfloat16")
     assert {parameter.dtype for parameter in trained(model).values()} == {torch.bfloat16}
     assert all("lora_" in name for name in trained(model))
 

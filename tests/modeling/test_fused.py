@@ -141,7 +141,7 @@ def test_what_is_saved_is_loaded_by_peft_alone_and_by_us(tmp_path):
     fused.save_pretrained(tmp_path)
     logits = fused(IDS).logits
     torch.testing.assert_close(load_adapter(deepcopy(model), str(tmp_path))(IDS).logits, logits)
-    again = load_adapter(deepcopy(model), str(tmp_path), trained="float32", fused=True)
+    again = load_adapter(deepcopy(model), str(tmp_path), dtype="float32", fused=True)
     assert any(isinstance(module, FusedLoraLinear) for module in again.modules())
     torch.testing.assert_close(again(IDS).logits, logits)
     with fused.disable_adapter():

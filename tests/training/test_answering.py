@@ -179,12 +179,14 @@ def test_the_share_that_passes_is_logged_and_training_does_not_notice(judged_con
 def test_the_rate_is_what_the_assertions_say_of_the_answers(judged_config, tokenizer):
     config = load(str(judged_config(during_training=4)))
     splits = prepare_splits(config, tokenizer)
-    judged = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none")), is_main=True).judged
-    assert len(judged.asked) == 4
+    answers = answers_during_training(config, splits, tokenizer, "sdpa", RunRecord(Path("none")), is_main=True)
+    assertions = answers.assertions
+    assert len(assertions.prompts) == 4
     assert all(
-        row["messages"][-1]["content"] == item.expected for row, item in zip(judged.rows, judged.asked, strict=True)
+        row["messages"][-1]["content"] == prompt.expected
+        for row, prompt in zip(assertions.rows, assertions.prompts, strict=True)
     )
-    assert judged.pass_rate(["short", "short", "a" * 30, "short"]) == 0.75
+    assert assertions.pass_rate(["short", "short", "a" * 30, "short"]) == 0.75
 
 
 def test_assertions_that_do_not_load_end_the_run_before_it_starts(judged_config, capsys):

@@ -223,8 +223,8 @@ def test_the_lines_say_margin_and_accuracy(pref_config, tmp_path, capsys):
     assert main([str(pref_config(tmp_path, val_set_size=4, max_steps=2))]) == 0
     printed = capsys.readouterr().out
     assert "step 1/2  loss 0.6931  reward accuracy 0.000  reward margin 0.000  lr " in printed
-    assert "held-out loss 0." in printed
-    assert "  reward margin 0." in printed.split("held-out")[1]
+    assert "eval loss 0." in printed
+    assert "  reward margin 0." in printed.split("eval loss")[1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tunesmith.checks.caret import show_parting
 from tunesmith.checks.catalogue import HITS, finding
@@ -148,7 +148,7 @@ class _Proof:
         """Compare training with inference, and with the tokenizer that was saved to `folder`."""
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-        loaders = {"saved tokenizer": PreTrainedTokenizerFast, "AutoTokenizer": AutoTokenizer}
+        loaders: dict[str, Any] = {"saved tokenizer": PreTrainedTokenizerFast, "AutoTokenizer": AutoTokenizer}
         saved = {name: loader.from_pretrained(str(folder)) for name, loader in loaders.items()}
         for prompt in prompts:
             if prompt.fed is not None:

@@ -40,11 +40,13 @@ def from_sentencepiece(folder: Path, settings: dict[str, Any]) -> Any:
     """
     from tokenizers import pre_tokenizers
     from transformers import PreTrainedTokenizerFast
-    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+    from transformers.utils.import_utils import is_protobuf_available, is_sentencepiece_available
 
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise ModelError(f"{folder} has only a tokenizer.model; to read it: pip install 'tunesmith[sentencepiece]'")
-    begin = {} if "add_bos_token" in settings else {"add_bos_token": True}  # what LlamaTokenizer took it for
+    begin: dict[str, Any] = (
+        {} if "add_bos_token" in settings else {"add_bos_token": True}
+    )  # what LlamaTokenizer took it for
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **begin)
     backend = tokenizer.backend_tokenizer
     prefixes = backend.pre_tokenizer is not None and backend.pre_tokenizer.pre_tokenize_str("x")[0][0] == "▁x"

@@ -70,13 +70,13 @@ def read_texts(file: str) -> Iterator[tuple[str, dict[str, str]]]:
         yield f"{file}:{row.number}", {key: _as_text(value) for key, value in row.values.items()}
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _read_report(file: Path) -> Any:
+def _read_report(file: Path) -> dict[str, Any] | None:
     """Return the report of `tunesmith evaluate`, or None for a file of rows."""
     if file.suffix != ".json":
         return None
@@ -87,7 +87,7 @@ def _read_report(file: Path) -> Any:
     return content if isinstance(content, dict) and "rows" in content and "summary" in content else None
 
 
-def _items_of_report(report: Any, file: str) -> Iterator[Item]:
+def _items_of_report(report: dict[str, Any], file: str) -> Iterator[Item]:
     try:
         for row in report["rows"]:
             for variant, answer in row["answers"].items():

@@ -140,7 +140,7 @@ def _judge_missing(
     known = {judgment.key: judgment for judgment in _read(output)}
     _write(output, known.values())  # removes a partial line that a killed run may have left
     missing = [number for number, key in enumerate(keys) if key not in known]
-    stopped: UserError | None = None
+    stop_error: UserError | None = None
     with (
         output.open("a", encoding="utf-8") as stream,
         progress("judging", total=len(missing), unit="answers") as advance,
@@ -153,23 +153,28 @@ def _judge_missing(
                 stream.flush()
                 advance(1)
         except UserError as error:  # raised by the command, once it has shown what there is
-            stopped = error
+            stop_error = error
     judgments = [
         known[key]._replace(id=item.id, variant=item.variant)
         for key, item in zip(keys, items, strict=True)
         if key in known
     ]
-    if stopped is None:  # else judgments by another rubric may be all there is, and stay
+    if stop_error is None:  # else judgments by another rubric may be all there is, and stay
         _write(output, judgments)
+    return judgments, _report_unusable(judgments, stop_error)
+
+
+def _report_unusable(judgments: Sequence[Judgment], stop_error: UserError | None) -> UserError | None:
+    """Print how many judgments have no verdict; return the error of the run, which it is if none has one."""
     unusable = [judgment for judgment in judgments if judgment.outcome == NO_VERDICT]
-    if unusable:
-        first = unusable[0]
-        reason = f"no verdict on {len(unusable)} of {len(judgments)} answers; on {first.id} because {first.critique}"
-        if len(unusable) < len(judgments):
-            note(reason)
-        else:
-            stopped = stopped or RunError(reason)
-    return judgments, stopped
+    if not unusable:
+        return stop_error
+    first = unusable[0]
+    reason = f"no verdict on {len(unusable)} of {len(judgments)} answers; on {first.id} because {first.critique}"
+    if len(unusable) == len(judgments):
+        return stop_error or RunError(reason)
+    note(reason)
+    return stop_error
 
 
 def to_judgment(key: str, item: Item, result: Reply | Refused) -> Judgment:

@@ -81,7 +81,7 @@ def _find_measure(name: str, source: str) -> Measure:
     return lambda row, answer, reference: NAMED[name](answer, reference)
 
 
-def _call_by_names(name: str, function: Callable[..., Any]) -> Measure:
+def _call_by_names(name: str, function: Callable[..., object]) -> Measure:
     """Return a measure that calls a user's function with the arguments that its parameters name."""
     parameters = inspect.signature(function).parameters
 

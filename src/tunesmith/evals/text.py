@@ -14,28 +14,35 @@ def format_summary(report: Report) -> str:
 
 
 def _summary_lines(report: Report, *, all_assertions: bool) -> list[list[str]]:
-    variants, count = list(report.losses), len(report.rows)
-    lines = [["", *variants], *_loss_lines(report)]
-    if not count:
+    lines = [["", *report.losses], *_loss_lines(report)]
+    if not report.rows:
         return lines
+    return [*lines, *_assertion_lines(report, all_assertions=all_assertions), *_metric_lines(report)]
+
+
+def _assertion_lines(report: Report, *, all_assertions: bool) -> Iterator[list[str]]:
+    """Yield the pass rates: of all assertions together, and of each one that is shown."""
+    variants, count = list(report.losses), len(report.rows)
     if report.assertions:
         rates = (_format_rate(report.pass_rate(variant), count) for variant in variants)
-        lines.append([f"pass all assertions, of {count}", *rates])
+        yield [f"pass all assertions, of {count}", *rates]
     failures = {variant: report.failures(variant) for variant in variants}
     for name in report.assertions:
         if all_assertions or any(failures[variant][name] for variant in variants):
             rates = (_format_rate(wilson(count - failures[variant][name], count), count) for variant in variants)
-            lines.append([f"  {name}", *rates])
+            yield [f"  {name}", *rates]
+
+
+def _metric_lines(report: Report) -> Iterator[list[str]]:
+    """Yield a line for each metric: how many answers have it, or its mean."""
+    count = len(report.rows)
     for name in report.metrics:
-        scores = [report.scores(variant, name) for variant in variants]
+        columns = [report.scores(variant, name) for variant in report.losses]
         title = "exact match" if name == "exact" else name
-        if all(isinstance(score, bool) for column in scores for score in column):
-            lines.append(
-                [f"{title}, of {count}", *(_format_rate(summarize_scores(column), count) for column in scores)]
-            )
+        if all(isinstance(score, bool) for column in columns for score in column):
+            yield [f"{title}, of {count}", *(_format_rate(summarize_scores(column), count) for column in columns)]
         else:
-            lines.append([f"{title}, mean", *(_format_mean(summarize_scores(column)) for column in scores)])
-    return lines
+            yield [f"{title}, mean", *(_format_mean(summarize_scores(column)) for column in columns)]
 
 
 def _loss_lines(report: Report) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """Exporter `merged`: the adapter merged into its base, a safetensors model with tokenizer and chat template."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers.trainer_utils import align_special_tokens
 
 from tunesmith.checks.manifest import changed_prompts, save_manifest, served_as_trained
+from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.files import write_folder, write_json, write_text
 from tunesmith.log import note
@@ -17,6 +18,9 @@ from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.precision import Format
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2, and def f(x): return x"
 """Text on which the merged model is compared with the adapter."""
@@ -57,7 +61,7 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
     )
 
 
-def _write(merged: Any, tokenizer: Any, config: Config, manifest: dict[str, Any], folder: Path) -> None:
+def _write(merged: "CausalLM", tokenizer: Tokenizer, config: Config, manifest: dict[str, Any], folder: Path) -> None:
     """Fill `folder` by renaming a finished one; a failure leaves nothing behind."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with write_folder(folder) as unfinished:
@@ -67,7 +71,7 @@ def _write(merged: Any, tokenizer: Any, config: Config, manifest: dict[str, Any]
         save_manifest(manifest, unfinished / "run")
 
 
-def _trained_prompts(config: Config, tokenizer: Any, adapter: str) -> dict[str, Any]:
+def _trained_prompts(config: Config, tokenizer: Tokenizer, adapter: str) -> dict[str, Any]:
     """Give the tokenizer the trained chat template, and return the prompt manifest.
 
     Other tools serve the exported model without a check of its prompts, so a changed prompt is an error here.
@@ -91,9 +95,10 @@ def _trained_prompts(config: Config, tokenizer: Any, adapter: str) -> dict[str, 
     return manifest
 
 
-def _logits(model: Any, ids: Any) -> Any:
+def _logits(model: "CausalLM", ids: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
-        return model(ids.to(model.device)).logits.float()
+        logits: torch.Tensor = model(ids.to(model.device)).logits
+    return logits.float()
 
 
 def _save_record(config: Config, folder: Path) -> None:

@@ -62,14 +62,14 @@ class Budget:
         """
         with self._lock:
             limits = self._section
-            reached = ""
+            limit = ""
             if limits.max_requests is not None and self.spent.requests >= limits.max_requests:
-                reached = f"max_requests: {limits.max_requests}"
+                limit = f"max_requests: {limits.max_requests}"
             if limits.max_cost is not None and self.spent.cost >= limits.max_cost:
-                reached = f"max_cost: {limits.max_cost:g}"
-            if reached:
+                limit = f"max_cost: {limits.max_cost:g}"
+            if limit:
                 raise Stopped(
-                    f"`{reached}` is reached",
+                    f"`{limit}` is reached",
                     "All replies are kept: the same command goes on from here, with as much again",
                 )
             self.spent = self.spent._replace(requests=self.spent.requests + 1)

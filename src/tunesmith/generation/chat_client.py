@@ -32,13 +32,22 @@ _DROPPED = {"max_tokens": "max_completion_tokens", "temperature": "", "seed": ""
 """Field that a server may refuse, which it names -> what is sent instead."""
 
 
-class _Trouble(NamedTuple):
-    """Why an exchange gave nothing; whether it may heal, and when the server wants to be asked again, in seconds."""
+class _Failure(NamedTuple):
+    """Why an exchange gave no completion; whether to try again, and after how many seconds, if the server says so."""
 
     reason: str
-    heals: bool = True
+    is_retryable: bool = True
     wait: float | None = None
     unreachable: bool = False
+
+
+class _Response(NamedTuple):
+    """An HTTP response: its status code and phrase, its text, and its `Retry-After` header."""
+
+    status: int
+    phrase: str
+    text: str
+    retry_after: str
 
 
 class ChatClient:
@@ -83,64 +92,81 @@ class ChatClient:
 
     def _one(self, request: Request, stop: Event) -> Completion | Refused:
         attempt = 0
-        while isinstance(found := self._post(request, stop), _Trouble):
-            if not found.heals or attempt == self._section.retries:
-                return self._give_up(found)
+        while isinstance(result := self._post(request, stop), _Failure):
+            if not result.is_retryable or attempt == self._section.retries:
+                return self._give_up(result)
             seconds = min(30, 2**attempt) * random.uniform(0.5, 1)
-            if found.wait is not None:
-                self._pace.pause(found.wait, found.reason)
+            if result.wait is not None:
+                self._pace.pause(result.wait, result.reason)
                 seconds = random.uniform(0, 0.5)  # so that not all come back at once
             stop.wait(seconds)
             attempt += 1
         self._answered, self._given_up = True, 0
-        return found
+        return result
 
-    def _give_up(self, trouble: _Trouble) -> Refused:
-        if trouble.unreachable:
-            here = self._section.base_url
-            raise Stopped(f"no server answers at {here}: {trouble.reason}; is `base_url` right, and does it run?")
-        if trouble.heals or not self._answered:  # a row may be refused for its own sake, by a server that works
+    def _give_up(self, failure: _Failure) -> Refused:
+        if failure.unreachable:
+            url = self._section.base_url
+            raise Stopped(f"no server answers at {url}: {failure.reason}; is `base_url` right, and does it run?")
+        if failure.is_retryable or not self._answered:  # a row may be refused for its own sake, by a server that works
             self._given_up += 1
         if self._given_up >= IN_A_ROW:
-            raise Stopped(f"{IN_A_ROW} requests in a row failed, the last with: {trouble.reason}", KEPT)
-        return Refused(trouble.reason)
+            raise Stopped(f"{IN_A_ROW} requests in a row failed, the last with: {failure.reason}", KEPT)
+        return Refused(failure.reason)
 
-    def _post(self, request: Request, stop: Event) -> Completion | _Trouble:
+    def _post(self, request: Request, stop: Event) -> Completion | _Failure:
         """Return what one exchange gives."""
         if request.prompt and request.prompt.text is None and "prompt" in self._dropped:
-            return _Trouble("the server takes no token ids, and no text becomes those of the prompt", heals=False)
+            return _Failure(
+                "the server takes no token ids, and no text becomes those of the prompt", is_retryable=False
+            )
         self._pace.wait(stop)
         self._budget.begin()
+        url = f"{self._section.base_url}/{'completions' if request.prompt else 'chat/completions'}"
+        body = self._body(request)
+        response = self._send(url, body)
+        if isinstance(response, _Failure):
+            return response
+        if response.status == 200:
+            return _checked_completion(response.text, request, is_text=isinstance(body.get("prompt"), str))
+        if self._drops_refused_field(response, body):
+            return self._post(request, stop)
+        return self._refusal(url, response)
+
+    def _send(self, url: str, body: dict[str, Any]) -> _Response | _Failure:
+        """Return the response of the server, without the key, which some servers repeat when they refuse it."""
         late = f"no whole reply within `timeout: {self._section.timeout:g}` seconds"
         end = time.monotonic() + self._section.timeout
-        url = f"{self._section.base_url}/{'completions' if request.prompt else 'chat/completions'}"
-        body, content = self._body(request), b""
+        content = b""
         try:
             with self._http.stream("POST", url, json=body) as response:
                 for piece in response.iter_bytes():
                     content += piece
                     if time.monotonic() > end:  # the timeout of the library is for each piece
-                        return _Trouble(late)
+                        return _Failure(late)
         except httpx2.TimeoutException:
-            return _Trouble(late)
+            return _Failure(late)
         except httpx2.RequestError as error:
             reason = f"{type(error).__name__}: {error}"
-            return _Trouble(reason, unreachable=isinstance(error, httpx2.ConnectError))
+            return _Failure(reason, unreachable=isinstance(error, httpx2.ConnectError))
         text = content.decode(errors="replace")
-        if self._key:  # some servers repeat it when they refuse it
+        if self._key:
             text = text.replace(self._key, "(the key)")
-        if response.status_code == 200:
-            return _checked_completion(text, request, is_text=isinstance(body.get("prompt"), str))
-        message, field = _error(text)
-        if response.status_code == 400 and field in _DROPPED and field in body:
+        retry_after = response.headers.get("Retry-After", "")
+        return _Response(response.status_code, response.reason_phrase, text, retry_after)
+
+    def _drops_refused_field(self, response: _Response, body: dict[str, Any]) -> bool:
+        """Stop sending a field that the server refuses, if another request is possible; return whether it is."""
+        field = _error(response.text)[1]
+        if response.status == 400 and field in _DROPPED and field in body:
             instead = _DROPPED[field]
             self._drop(field, f"`{field}`: " + (f"`{instead}` is sent in its place" if instead else "it is left out"))
-            return self._post(request, stop)
-        said = f"{url} answers {response.status_code} {response.reason_phrase}: {message}"
-        if response.status_code in (400, 422) and isinstance(body.get("prompt"), list) and _wants_text(text):
+            return True
+        has_token_ids = isinstance(body.get("prompt"), list)
+        if response.status in (400, 422) and has_token_ids and _wants_text(response.text):
             self._drop("prompt", "token ids: prompts are sent as text, which its tokenizer has to read as ours does")
-            return self._post(request, stop)
-        return self._refusal(response.status_code, said, text, response.headers.get("Retry-After", ""))
+            return True
+        return False
 
     def _body(self, request: Request) -> dict[str, Any]:
         fields: dict[str, Any] = {
@@ -157,34 +183,41 @@ class ChatClient:
             penalties = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
             fields |= {"prompt": request.prompt.ids, "stop_token_ids": request.prompt.ends, **penalties}
         if request.schema is not None:
-            form = {"name": "reply", "schema": request.schema, "strict": True}
-            fields["response_format"] = {"type": "json_schema", "json_schema": form}
+            format_settings = {"name": "reply", "schema": request.schema, "strict": True}
+            fields["response_format"] = {"type": "json_schema", "json_schema": format_settings}
         for name, instead in _DROPPED.items():
             if name in self._dropped and name in fields:
                 value = fields.pop(name)
                 fields |= {instead: value} if instead else {}
         return fields
 
-    def _drop(self, field: str, told: str) -> None:
+    def _drop(self, field: str, text: str) -> None:
         """Do without a field that the server does not take, from now on."""
         if field not in self._dropped:
             self._dropped.add(field)
-            note(f"the server does not take {told}")
+            note(f"the server does not take {text}")
 
-    def _refusal(self, status: int, said: str, text: str, retry_after: str) -> _Trouble:
-        """Return what comes of an answer that is an error."""
+    def _refusal(self, url: str, response: _Response) -> _Failure:
+        """Return the failure for a response that is an error.
+
+        Raises:
+            ConfigError: the server refuses the key, or does not know the model.
+            Stopped: there is no money left for requests.
+        """
+        status = response.status
+        message = f"{url} answers {status} {response.phrase}: {_error(response.text)[0]}"
         if status == 401 or (status == 403 and not self._answered):
             name = self._section.api_key_env
-            cure = f"is the key in {name} right?" if name else "set `api_key_env` to the variable that holds the key"
-            raise ConfigError(f"{said}; {cure}")
+            fix = f"is the key in {name} right?" if name else "set `api_key_env` to the variable that holds the key"
+            raise ConfigError(f"{message}; {fix}")
         if status in (404, 405) or 300 <= status < 400:
             raise ConfigError(
-                f"{said}; is `model: {self._section.model}` right, and `base_url`? It often ends with /v1"
+                f"{message}; is `model: {self._section.model}` right, and `base_url`? It often ends with /v1"
             )
-        if status == 402 or "insufficient_quota" in text:
-            raise Stopped(said, KEPT)
-        heals = status in _PASSES or status >= 500
-        return _Trouble(said, heals, _retry_after(retry_after) if heals else None)
+        if status == 402 or "insufficient_quota" in response.text:
+            raise Stopped(message, KEPT)
+        is_retryable = status in _PASSES or status >= 500
+        return _Failure(message, is_retryable, _retry_after(response.retry_after) if is_retryable else None)
 
 
 class _Pace:
@@ -214,23 +247,23 @@ class _Pace:
             self._next = max(self._next, until)
 
 
-def _checked_completion(text: str, request: Request, *, is_text: bool) -> Completion | _Trouble:
+def _checked_completion(text: str, request: Request, *, is_text: bool) -> Completion | _Failure:
     """Return a completion; if the prompt was sent as text, the server must have read as many tokens as trained."""
     completion = _completion(text, request)
-    trained = len(request.prompt.ids) if request.prompt else 0
-    if is_text and isinstance(completion, Completion) and completion.prompt_tokens != trained:
-        reason = f"the server reads {completion.prompt_tokens} tokens where {trained} were trained"
-        return _Trouble(f"{reason}: it has another tokenizer, or puts a template around the text", heals=False)
+    num_tokens = len(request.prompt.ids) if request.prompt else 0
+    if is_text and isinstance(completion, Completion) and completion.prompt_tokens != num_tokens:
+        reason = f"the server reads {completion.prompt_tokens} tokens where {num_tokens} were trained"
+        return _Failure(f"{reason}: it has another tokenizer, or puts a template around the text", is_retryable=False)
     return completion
 
 
-def _completion(text: str, request: Request) -> Completion | _Trouble:
+def _completion(text: str, request: Request) -> Completion | _Failure:
     """Return what a completion holds. Tokens that the server does not count are guessed from the letters."""
     try:
-        found = json.loads(text)
-        choice = found["choices"][0]
+        reply = json.loads(text)
+        choice = reply["choices"][0]
         content = (choice["text"] if request.prompt else choice["message"]["content"]) or ""
-        usage = found.get("usage") or {}
+        usage = reply.get("usage") or {}
         guess = (
             len(request.prompt.ids) if request.prompt else sum(len(turn["content"]) for turn in request.messages) // 3
         )
@@ -238,7 +271,7 @@ def _completion(text: str, request: Request) -> Completion | _Trouble:
         received = usage.get("completion_tokens") or len(content) // 3
         return Completion(whole(str(content)), int(sent), int(received), choice.get("finish_reason") == "length")
     except (ValueError, LookupError, TypeError, AttributeError):
-        return _Trouble(f"the server's answer is no completion: {' '.join(text[:200].split()) or 'it is empty'}")
+        return _Failure(f"the server's answer is no completion: {' '.join(text[:200].split()) or 'it is empty'}")
 
 
 def _wants_text(refusal: str) -> bool:

@@ -88,52 +88,52 @@ class Endpoint:
             ConfigError: the server refuses the key, or does not know the model.
             Stopped: a limit is reached, or the server is of no use; what was in flight is yielded before.
         """
-        here = self._section.base_url is None
-        batches = in_batches(enumerate(requests), self._section.concurrency if here else 1)
+        is_local = self._section.base_url is None
+        batches = in_batches(enumerate(requests), self._section.concurrency if is_local else 1)
         stop = Event()
 
-        def settle(batch: list[tuple[int, Request]]) -> list[tuple[int, Reply | Refused]]:
-            numbers, asked = zip(*batch, strict=True)
-            return list(zip(numbers, self._settle(asked, stop), strict=True))
+        def answer_batch(batch: list[tuple[int, Request]]) -> list[tuple[int, Reply | Refused]]:
+            numbers, batch_requests = zip(*batch, strict=True)
+            return list(zip(numbers, self._settle(batch_requests, stop), strict=True))
 
-        for found in _unordered(settle, batches, 1 if here else self._section.concurrency, stop):
-            yield from found
+        for results in _unordered(answer_batch, batches, 1 if is_local else self._section.concurrency, stop):
+            yield from results
 
     def _settle(self, requests: Sequence[Request], stop: Event) -> list[Reply | Refused]:
         """Return what becomes of each request: ask, look at the form, and ask again where it is wrong."""
-        settled: dict[int, Reply | Refused] = {}
-        asked = dict(enumerate(requests))
-        used = dict.fromkeys(asked, Reply("", 0, 0, cached=True))
+        results: dict[int, Reply | Refused] = {}
+        pending = dict(enumerate(requests))
+        used = dict.fromkeys(pending, Reply("", 0, 0, cached=True))
         for attempt in range(self._section.retries + 1):
-            answers = self._exchange(list(asked.values()), stop)
-            for number, (answer, cached) in zip(list(asked), answers, strict=True):
+            answers = self._exchange(list(pending.values()), stop)
+            for number, (answer, cached) in zip(list(pending), answers, strict=True):
                 if isinstance(answer, Refused):
-                    settled[number] = answer
-                    del asked[number]
+                    results[number] = answer
+                    del pending[number]
                     continue
                 total = used[number] = _add(used[number], answer, cached)
                 schema = requests[number].schema
-                found = fit(answer.text, schema) if schema is not None else None
-                if found is None or not found.fault:
-                    settled[number] = total._replace(text=found.text if found else answer.text)
-                    del asked[number]
+                value = fit(answer.text, schema) if schema is not None else None
+                if value is None or not value.fault:
+                    results[number] = total._replace(text=value.text if value else answer.text)
+                    del pending[number]
                     continue
-                cut = f" (it was cut off at `max_tokens: {requests[number].max_tokens}`)" if answer.cut else ""
-                settled[number] = Refused(
-                    f"no reply of {attempt + 1} has the form that is asked for: {found.fault}{cut}"
+                note = f" (it was cut off at `max_tokens: {requests[number].max_tokens}`)" if answer.cut else ""
+                results[number] = Refused(
+                    f"no reply of {attempt + 1} has the form that is asked for: {value.fault}{note}"
                 )
-                asked[number] = _once_more(requests[number], answer.text, found.fault + cut, attempt + 1)
-            if not asked:
+                pending[number] = _once_more(requests[number], answer.text, value.fault + note, attempt + 1)
+            if not pending:
                 break
-        return [settled[number] for number in range(len(requests))]
+        return [results[number] for number in range(len(requests))]
 
     def _exchange(self, requests: list[Request], stop: Event) -> list[tuple[Completion | Refused, bool]]:
         """Return the reply to each request, and whether it was there; what is new is kept before this returns."""
         keys = [self.key(request) for request in requests]
         with self._alone(set(keys)):
-            kept = {key: self._replies.get(key) for key in keys}
-            new = {key: request for key, request in zip(keys, requests, strict=True) if kept[key] is None}
-            answers: dict[str, Completion | Refused] = {key: item for key, item in kept.items() if item is not None}
+            stored = {key: self._replies.get(key) for key in keys}
+            new = {key: request for key, request in zip(keys, requests, strict=True) if stored[key] is None}
+            answers: dict[str, Completion | Refused] = {key: item for key, item in stored.items() if item is not None}
             for key, answer in zip(new, self._complete(list(new.values()), stop), strict=True):
                 answers[key] = answer
                 if isinstance(answer, Completion):
@@ -165,11 +165,11 @@ def _add(total: Reply, answer: Completion, cached: bool) -> Reply:
 
 def _once_more(request: Request, text: str, fault: str, attempt: int) -> Request:
     """Return the request with what came of it, and what is wrong with that."""
-    again = (
+    feedback = (
         f"This does not have the form that I asked for: {fault}. Reply again with one JSON value and nothing else. "
         f"It must fit this JSON schema: {json.dumps(request.schema)}"
     )
-    turns = [{"role": "assistant", "content": text[:4000] or "(nothing)"}, {"role": "user", "content": again}]
+    turns = [{"role": "assistant", "content": text[:4000] or "(nothing)"}, {"role": "user", "content": feedback}]
     return request._replace(messages=[*request.messages, *turns], seed=request.seed + attempt)
 
 

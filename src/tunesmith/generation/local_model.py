@@ -66,14 +66,14 @@ class LocalModel:
         longest = (settings.get("max_position_embeddings") or sys.maxsize) - first.max_tokens
         prompts = [session.prompt(request.messages) for request in requests]
         accepted: list[list[int]] = []
-        stopped: Stopped | None = None
+        limit_error: Stopped | None = None
         for prompt in prompts:
             if len(prompt) > longest:
                 continue
             try:
                 self._budget.begin()
             except Stopped as error:  # raised after the completions within the limit
-                stopped = error
+                limit_error = error
                 break
             accepted.append(prompt)
         texts = iter(self._generate(accepted, first) if accepted else ())
@@ -83,8 +83,8 @@ class LocalModel:
             elif (text := next(texts, None)) is not None:
                 length = len(session.tokenizer(text, add_special_tokens=False).input_ids)
                 yield Completion(text, len(prompt), length, length >= first.max_tokens)
-            elif stopped:
-                raise stopped
+            elif limit_error:
+                raise limit_error
 
     def _generate(self, prompts: list[list[int]], request: Request) -> list[str]:
         session = self._session

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 from threading import Lock
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tunesmith.data.question import Turn, continues_text, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
@@ -17,6 +18,9 @@ from tunesmith.generation.session import GenerationSession
 from tunesmith.modeling.generate import ModelVariant, Sampling, stream
 from tunesmith.pages.page import asset
 from tunesmith.sections import Dataset
+
+if TYPE_CHECKING:
+    import gradio
 
 Updates = dict[Any, Any]
 """Component -> its new value."""
@@ -147,20 +151,20 @@ def render_tokens(ids: Sequence[int], tokenizer: Tokenizer, name: str) -> str:
 class _Widgets(NamedTuple):
     """The components that events read or write."""
 
-    conversation: Any
-    chats: list[Any]
-    box: Any
-    send: Any
-    stop: Any
-    retry: Any
-    clear: Any
-    system: Any
-    numbers: list[Any]
-    show_tokens: Any
-    tokens: list[Any]
+    conversation: "gradio.State"
+    chats: list["gradio.Chatbot"]
+    box: "gradio.Textbox"
+    send: "gradio.Button"
+    stop: "gradio.Button"
+    retry: "gradio.Button"
+    clear: "gradio.Button"
+    system: "gradio.Textbox"
+    numbers: list["gradio.Number"]
+    show_tokens: "gradio.Button"
+    tokens: list["gradio.HTML"]
 
 
-def build_page(session: GenerationSession, *, title: str, sampling: Sampling) -> Any:
+def build_page(session: GenerationSession, *, title: str, sampling: Sampling) -> "gradio.Blocks":
     """Return the page as `gradio.Blocks`; one column for each variant.
 
     Args:
@@ -173,6 +177,7 @@ def build_page(session: GenerationSession, *, title: str, sampling: Sampling) ->
     """
     gr = _gradio()
     page_chat = PageChat(session)
+    page: gradio.Blocks
     with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_heading(title, session.variants, session.spec.dataset), padding=False)
         widgets = _layout(gr, session.variants, session.spec.dataset, session.system, sampling)
@@ -181,7 +186,9 @@ def build_page(session: GenerationSession, *, title: str, sampling: Sampling) ->
     return page
 
 
-def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool = False, block: bool = True) -> str:
+def serve(
+    page: "gradio.Blocks", *, host: str = "127.0.0.1", port: int | None, share: bool = False, block: bool = True
+) -> str:
     """Serve the page and return its address; with `block`, only after Ctrl-C.
 
     Args:
@@ -223,7 +230,7 @@ def serve(page: Any, *, host: str = "127.0.0.1", port: int | None, share: bool =
     return str(address)
 
 
-def _gradio() -> Any:
+def _gradio() -> ModuleType:
     try:
         import gradio
     except ImportError:
@@ -240,7 +247,7 @@ def _heading(title: str, variants: Sequence[ModelVariant], dataset: Dataset) -> 
 
 
 def _layout(
-    gr: Any, variants: Sequence[ModelVariant], dataset: Dataset, system: str | None, sampling: Sampling
+    gr: ModuleType, variants: Sequence[ModelVariant], dataset: Dataset, system: str | None, sampling: Sampling
 ) -> _Widgets:
     """Create the components from top to bottom."""
     words = "Text to continue" if continues_text(dataset) else "Your question"
@@ -270,9 +277,9 @@ def _layout(
     return _Widgets(conversation, chats, box, send, stop, retry, clear, system_box, numbers, show_tokens, tokens)
 
 
-def _chat(gr: Any, variant: ModelVariant) -> Any:
+def _chat(gr: ModuleType, variant: ModelVariant) -> "gradio.Chatbot":
     """Return a variant's column. It shows the plain text that the model wrote."""
-    return gr.Chatbot(
+    chat: gradio.Chatbot = gr.Chatbot(
         label=variant.name,
         height="48vh",
         elem_classes="variant",
@@ -282,17 +289,19 @@ def _chat(gr: Any, variant: ModelVariant) -> Any:
         latex_delimiters=[],
         group_consecutive_messages=False,
     )
+    return chat
 
 
-def _number(gr: Any, setting: Setting, value: float) -> Any:
-    return gr.Number(value, label=setting.label, info=setting.info, step=setting.step, min_width=170)
+def _number(gr: ModuleType, setting: Setting, value: float) -> "gradio.Number":
+    number: gradio.Number = gr.Number(value, label=setting.label, info=setting.info, step=setting.step, min_width=170)
+    return number
 
 
 @dataclass(frozen=True)
 class _AnswerEvents:
     """What Send, Stop and Retry do. Each handler yields updates of components."""
 
-    gr: Any
+    gr: ModuleType
     widgets: _Widgets
     page_chat: PageChat
 
@@ -336,7 +345,7 @@ class _AnswerEvents:
         yield from self.answer(conversation[:-1], question, undo, system, numbers)
 
 
-def _wire_answers(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
+def _wire_answers(gr: ModuleType, widgets: _Widgets, page_chat: PageChat) -> None:
     """Connect Send, Stop, Retry and Clear."""
     events = _AnswerEvents(gr, widgets, page_chat)
     inputs = [widgets.conversation, widgets.box, widgets.system, *widgets.numbers]
@@ -355,7 +364,7 @@ def _wire_answers(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
     widgets.clear.click(lambda: empty, None, [*outputs, *widgets.tokens], **quick)
 
 
-def _wire_tokens(gr: Any, widgets: _Widgets, page_chat: PageChat) -> None:
+def _wire_tokens(gr: ModuleType, widgets: _Widgets, page_chat: PageChat) -> None:
     """Connect the view of the prompt's tokens."""
     variants = page_chat.session.variants
 

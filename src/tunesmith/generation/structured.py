@@ -47,7 +47,7 @@ def fit(text: str, schema: dict[str, Any]) -> Fit:
     return Fit("", fault)
 
 
-def _values(text: str) -> Iterator[Any]:
+def _values(text: str) -> Iterator[object]:
     """Yield the JSON values in a text: the complete text, the content of fences, and what starts with a bracket."""
     for part in (text, *_FENCE.findall(text)):
         try:

@@ -1,7 +1,7 @@
 """Loads the model variants that answer: the tuned model of a config, and its base."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import ModelError
 from tunesmith.hardware import Hardware
@@ -10,6 +10,9 @@ from tunesmith.modeling.generate import ModelVariant
 from tunesmith.modeling.load import load_base_model, trained_model
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.sections import Config, ModelSection
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 
 def load_variants(config: Config, hardware: Hardware, *, tuned: bool = True, base: bool = False) -> list[ModelVariant]:
@@ -61,7 +64,7 @@ def find_trained_folder(config: Config) -> str:
     return folder
 
 
-def _prepare(model: Any, hardware: Hardware) -> Any:
+def _prepare(model: "CausalLM", hardware: Hardware) -> "CausalLM":
     """Switch dropout off, and move a model to the accelerator if it is still on the CPU."""
     model.eval()
     return model if hardware.kind == "cpu" or model.device.type != "cpu" else model.to(hardware.kind)

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
@@ -12,11 +12,17 @@ from tunesmith.hardware import detect
 from tunesmith.modeling.precision import Format
 from tunesmith.sections import AdapterSection
 
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftConfig, PeftModel
+    from torch import nn
+
+    from tunesmith.modeling.causal_lm import CausalLM
+
 KEPT = "kept"
 """Folder in a checkpoint of ReLoRA with what was learnt before the last restart; peft's name of that adapter."""
 
 
-def lora_config(section: AdapterSection) -> Any:
+def lora_config(section: AdapterSection) -> "LoraConfig":
     """Return peft's config of a LoRA adapter."""
     from peft import LoftQConfig, LoraConfig
 
@@ -27,11 +33,13 @@ def lora_config(section: AdapterSection) -> Any:
             "LoftQ is computed on an NVIDIA GPU only, and the adapter that begins otherwise is another one; set "
             "`peft_init_lora_weights: true` and no `peft.loftq_config`, or run it there"
         )
+    assert section.lora_r is not None
+    alpha = section.lora_alpha if section.lora_alpha is not None else 2 * section.lora_r
     parameters = section.lora_target_parameters
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=section.lora_r,
-        lora_alpha=section.lora_alpha if section.lora_alpha is not None else 2 * (section.lora_r or 0),
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft computes with floats too
         lora_dropout=section.lora_dropout,
         target_modules="all-linear" if section.lora_target_linear else section.lora_target_modules,
         modules_to_save=section.lora_modules_to_save,
@@ -50,12 +58,12 @@ def lora_config(section: AdapterSection) -> Any:
     )
 
 
-ADAPTERS: dict[str, Callable[[AdapterSection], Any]] = {"lora": lora_config, "qlora": lora_config}
+ADAPTERS: dict[str, Callable[[AdapterSection], "PeftConfig"]] = {"lora": lora_config, "qlora": lora_config}
 """Value of `adapter` -> its peft config."""
 
 
-def new_adapter(model: Any, section: AdapterSection, trained: Format, *, fused: bool = False) -> Any:
-    """Return `model` with a fresh adapter, whose weights are in the format `trained`; in `fused` layers if asked for.
+def new_adapter(model: "CausalLM", section: AdapterSection, dtype: Format, *, fused: bool = False) -> "CausalLM":
+    """Return `model` with a fresh adapter, whose weights are in `dtype`; in `fused` layers if asked for.
 
     Raises:
         ConfigError: a name in `lora_target_modules`, `lora_target_parameters` or `lora_modules_to_save` fits nothing,
@@ -64,39 +72,49 @@ def new_adapter(model: Any, section: AdapterSection, trained: Format, *, fused: 
     from peft import get_peft_model
 
     assert section.adapter is not None
-    make, asked = ADAPTERS[section.adapter], section
-    _check_names("lora_target_modules", section.lora_target_modules, model)
-    _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
-    parameters = section.lora_target_parameters
-    _check_names("lora_target_parameters", [parameters] if isinstance(parameters, str) else parameters, model)
-    _check_patterns("lora_rank_pattern", section.lora_rank_pattern, model)
-    _check_patterns("lora_alpha_pattern", section.lora_alpha_pattern, model)
-    _check_numbers(section, model)
-    if section.lora_target_linear and (section.lora_target_modules or section.peft_layers_to_transform):
-        both = sorted({*_linear_names(model), *(section.lora_target_modules or [])})
-        section = section.model_copy(update={"lora_target_linear": False, "lora_target_modules": both})
-    if section.peft_ensure_weight_tying is None:
-        ties = model.config.get_text_config().tie_word_embeddings and len(section.lora_modules_to_save or []) > 1
-        section = section.model_copy(update={"peft_ensure_weight_tying": ties})
+    _check_section(section, model)
     try:
-        settings = make(section)
+        settings = ADAPTERS[section.adapter](_complete_section(section, model))
         if fused:
             _take_fused_layers(settings, model)
-        return in_format(get_peft_model(model, settings), trained)
+        return in_format(cast("CausalLM", get_peft_model(model, settings)), dtype)
     except ImportError as error:
         raise ConfigError(f"LoftQ rounds by k-means of another package: pip install scipy ({error})") from error
     except ValueError as error:
         if "target module" not in str(error).lower():
             raise
         keys = ("lora_target_modules", "lora_target_linear", "lora_target_parameters", "peft_layers_pattern")
-        said = " and ".join(f"`{key}: {shown(value)}`" for key in keys if (value := getattr(asked, key)))
+        targets = " and ".join(f"`{key}: {shown(value)}`" for key in keys if (value := getattr(section, key)))
         raise ConfigError(
-            f"{said} names no layer that LoRA can adapt; "
+            f"{targets} names no layer that LoRA can adapt; "
             f"the model's linear layers are {', '.join(sorted(_linear_names(model)))}"
         ) from error
 
 
-def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
+def _complete_section(section: AdapterSection, model: "CausalLM") -> AdapterSection:
+    """Return the section with the values that depend on the model: all target layers, and tied weights."""
+    changes: dict[str, Any] = {}
+    if section.lora_target_linear and (section.lora_target_modules or section.peft_layers_to_transform):
+        targets = sorted({*_linear_names(model), *(section.lora_target_modules or [])})
+        changes |= {"lora_target_linear": False, "lora_target_modules": targets}
+    if section.peft_ensure_weight_tying is None:
+        ties = model.config.get_text_config().tie_word_embeddings and len(section.lora_modules_to_save or []) > 1
+        changes["peft_ensure_weight_tying"] = ties
+    return section.model_copy(update=changes)
+
+
+def _check_section(section: AdapterSection, model: "CausalLM") -> None:
+    """Refuse names, patterns and numbers that fit nothing in the model."""
+    parameters = section.lora_target_parameters
+    _check_names("lora_target_modules", section.lora_target_modules, model)
+    _check_names("lora_modules_to_save", section.lora_modules_to_save, model)
+    _check_names("lora_target_parameters", [parameters] if isinstance(parameters, str) else parameters, model)
+    _check_patterns("lora_rank_pattern", section.lora_rank_pattern, model)
+    _check_patterns("lora_alpha_pattern", section.lora_alpha_pattern, model)
+    _check_numbers(section, model)
+
+
+def _check_names(key: str, names: list[str] | str | None, model: "CausalLM") -> None:
     """Refuse a name that fits nothing; peft passes over it as long as another one fits."""
     bare = key == "lora_target_parameters"
     layers = [name for name, _ in (model.named_parameters() if bare else model.named_modules())]
@@ -111,7 +129,7 @@ def _check_names(key: str, names: list[str] | str | None, model: Any) -> None:
             )
 
 
-def _check_patterns(key: str, patterns: Collection[str], model: Any) -> None:
+def _check_patterns(key: str, patterns: Collection[str], model: "CausalLM") -> None:
     """Refuse an expression that fits no layer; peft only warns."""
     names = [name for name, _ in model.named_modules()]
     for pattern in patterns:
@@ -127,7 +145,7 @@ def _check_patterns(key: str, patterns: Collection[str], model: Any) -> None:
             )
 
 
-def _check_numbers(section: AdapterSection, model: Any) -> None:
+def _check_numbers(section: AdapterSection, model: "CausalLM") -> None:
     """Refuse blocks and tokens that the model does not have."""
     blocks = model.config.get_text_config().num_hidden_layers
     if section.peft_layers_to_transform and max(section.peft_layers_to_transform) >= blocks:
@@ -135,8 +153,8 @@ def _check_numbers(section: AdapterSection, model: Any) -> None:
             f"`peft_layers_to_transform: {shown(section.peft_layers_to_transform)}`: the model has {blocks} blocks, 0 "
             f"to {blocks - 1}"
         )
-    given = section.peft_trainable_token_indices or []
-    by_layer = given if isinstance(given, dict) else {"": given}
+    indices = section.peft_trainable_token_indices or []
+    by_layer = indices if isinstance(indices, dict) else {"": indices}
     _check_names("peft_trainable_token_indices", [name for name in by_layer if name], model)
     rows = model.get_input_embeddings().weight.shape[0]
     for token in sorted({token for tokens in by_layer.values() for token in tokens}):
@@ -144,44 +162,46 @@ def _check_numbers(section: AdapterSection, model: Any) -> None:
             raise ConfigError(f"`peft_trainable_token_indices`: there is no token {token}; the model has {rows}")
 
 
-def in_format(model: Any, trained: Format) -> Any:
+def in_format(model: "CausalLM", dtype: Format) -> "CausalLM":
     """Put what is trained into one format; peft leaves `modules_to_save` in that of the frozen weights."""
     import torch
 
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(getattr(torch, trained))
+            parameter.data = parameter.data.to(getattr(torch, dtype))
     return model
 
 
-def _linear_names(model: Any) -> set[str]:
+def _linear_names(model: "CausalLM") -> set[str]:
     """The names of linear layers, without the head."""
     head = model.get_output_embeddings()
     layers = [name for name, module in model.named_modules() if _is_linear(module) and module is not head]
     return {name.rsplit(".", 1)[-1] for name in layers}
 
 
-def _is_linear(module: Any) -> bool:
+def _is_linear(module: "nn.Module") -> bool:
     return type(module).__name__.startswith("Linear")
 
 
-def _take_fused_layers(settings: Any, model: Any) -> None:
+def _take_fused_layers(settings: "PeftConfig", model: "CausalLM") -> None:
     """Let peft make its LoRA layers in our class, which is for layers that are not quantised."""
+    from peft import LoraConfig
     from torch import nn
 
     from tunesmith.modeling.fused import FusedLoraLinear
 
-    if not model.config.to_dict().get("quantization_config"):
+    if isinstance(settings, LoraConfig) and not model.config.to_dict().get("quantization_config"):
         settings._register_custom_module({nn.Linear: FusedLoraLinear})  # documented by peft, whatever its name
 
 
-def load_adapter(model: Any, folder: str, *, trained: Format | None = None, fused: bool = False) -> Any:
-    """Return `model` with the adapter saved in `folder`; to be trained on in the format `trained`, if that is given.
+def load_adapter(model: "CausalLM", folder: str, *, dtype: Format | None = None, fused: bool = False) -> "CausalLM":
+    """Return `model` with the adapter saved in `folder`; to be trained further in `dtype`, if it is set.
 
     Raises:
         ModelError: there is none, or it belongs to another model.
     """
     from peft import PeftConfig, PeftModel
+    from peft.tuners.tuners_utils import BaseTuner
     from safetensors import SafetensorError
 
     config = Path(folder) / "adapter_config.json"
@@ -190,36 +210,38 @@ def load_adapter(model: Any, folder: str, *, trained: Format | None = None, fuse
     if not any((config.parent / name).is_file() for name in ("adapter_model.safetensors", "adapter_model.bin")):
         raise ModelError(f"{folder} holds no adapter weights (no adapter_model.safetensors)")
     try:
-        made_for = json.loads(config.read_text()).get("base_model_name_or_path")
+        base_name = json.loads(config.read_text()).get("base_model_name_or_path")
     except ValueError as error:
         raise ModelError(f"{config} is damaged: {error}") from error
     try:
         settings = PeftConfig.from_pretrained(folder)
         if fused:
             _take_fused_layers(settings, model)
-        loaded = PeftModel.from_pretrained(model, folder, is_trainable=trained is not None, config=settings)
+        loaded = PeftModel.from_pretrained(model, folder, is_trainable=dtype is not None, config=settings)
         _check_layers(loaded, folder)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         if isinstance(error, RuntimeError) and "size mismatch" not in str(error):
             raise  # a device that is out of memory, for example, says nothing of the adapter
         reason = next((line.strip() for line in str(error).split("\n") if "size mismatch" in line), str(error))
         raise ModelError(
-            f"the adapter in {folder} does not fit the base model: it was made for {made_for}. {reason:.300}"
+            f"the adapter in {folder} does not fit the base model: it was made for {base_name}. {reason:.300}"
         ) from error
     if (config.parent / KEPT).is_dir():
         loaded.load_adapter(str(config.parent / KEPT), KEPT)
-        loaded.base_model.set_adapter(["default", KEPT], inference_mode=trained is None)
+        assert isinstance(loaded.base_model, BaseTuner)
+        loaded.base_model.set_adapter(["default", KEPT], inference_mode=dtype is None)
         loaded.set_requires_grad(KEPT, False)
-    return in_format(loaded, trained) if trained else loaded
+    adapted = cast("CausalLM", loaded)
+    return in_format(adapted, dtype) if dtype else adapted
 
 
-def _check_layers(model: Any, folder: str) -> None:
+def _check_layers(model: "PeftModel", folder: str) -> None:
     """Refuse an adapter of a deeper or shallower model; peft leaves out what has no counterpart."""
     from peft import get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
     saved = load_peft_weights(folder, device="cpu")
-    taken = get_peft_model_state_dict(model, save_embedding_layers=False)
-    differing = sorted(key for key in saved.keys() ^ taken.keys() if "lora_" in key)
+    loaded = get_peft_model_state_dict(model, save_embedding_layers=False)
+    differing = sorted(key for key in saved.keys() ^ loaded.keys() if "lora_" in key)
     if differing:
         raise ValueError(f"{len(differing)} weights are only in one of the two, such as {differing[0]}")

@@ -22,7 +22,7 @@ ROUND = 32
 
 
 def document_attention(
-    module: Any,
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -57,9 +57,9 @@ def document_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if dropout:
         return _with_dropout(query, key, value, borders, dropout, scale, sliding_window), None
-    form = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
     # Positions in fp32 make fp32 of queries and keys.
-    query, key, value = (states.to(form) for states in (query, key, value))
+    query, key, value = (states.to(dtype) for states in (query, key, value))
     with torch.autocast("cpu", enabled=False):
         arguments = query[0], key[0], value[0], borders, scale, sliding_window
         result: torch.Tensor = _DocumentAttention.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -110,8 +110,8 @@ class _Block(NamedTuple):
     @property
     def queries(self) -> slice:
         """The queries in the row, and what rounds them up."""
-        begin = self.start + self.first
-        return slice(begin, min(begin + _up(self.last - self.first, ROUND), self.tokens))
+        start = self.start + self.first
+        return slice(start, min(start + _up(self.last - self.first, ROUND), self.tokens))
 
     @property
     def counted(self) -> slice:
@@ -122,8 +122,8 @@ class _Block(NamedTuple):
     def keys(self) -> slice:
         """The keys in the row that a query sees, and what rounds them up."""
         oldest = 0 if self.window is None else max(0, self.first - self.window + 1)
-        begin = self.start + oldest // BLOCK * BLOCK
-        return slice(begin, min(begin + _up(self.start + self.last - begin, 2 * ROUND), self.tokens))
+        start = self.start + oldest // BLOCK * BLOCK
+        return slice(start, min(start + _up(self.start + self.last - start, 2 * ROUND), self.tokens))
 
     def hide(self, scores: torch.Tensor, later: torch.Tensor) -> None:
         """Add -inf in place to `scores` (groups, queries, heads, keys) where a query does not see a key."""
@@ -214,8 +214,8 @@ class _DocumentAttention(torch.autograd.Function):
             d_value[:, block.keys].add_(_transposed_sums(shares, grad[:, block.queries]))
             d_key[:, block.keys].add_(_transposed_sums(d_scores, query[:, block.queries]))
             d_query[:, block.counted] = _sums(d_scores, key[:, block.keys])[:, : block.last - block.first]
-        as_given = torch.mul(d_query.transpose(0, 1), scale, out=query.new_empty(tokens, groups, heads, size))
-        return as_given.flatten(1, 2).transpose(0, 1), d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
+        grad_query = torch.mul(d_query.transpose(0, 1), scale, out=query.new_empty(tokens, groups, heads, size))
+        return grad_query.flatten(1, 2).transpose(0, 1), d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
 
 
 def _wide(states: torch.Tensor) -> torch.dtype:

@@ -4,32 +4,35 @@ Every load of a base model passes here, so that an adapter finds the rows that i
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError
 from tunesmith.sections import AdapterSection, ModelSection
 
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
-def fit_embeddings(model: Any, section: ModelSection, tokenizer: Tokenizer) -> None:
+
+def fit_embeddings(model: "CausalLM", section: ModelSection, tokenizer: Tokenizer) -> None:
     """Give the model's embeddings as many rows as the tokenizer has tokens, if they have too few.
 
     New rows are the same at every load: what is not trained of them, an adapter does not save.
     """
     import torch
 
-    wanted = -(-len(tokenizer) // 32) * 32 if section.resize_token_embeddings_to_32x else len(tokenizer)
+    num_tokens = -(-len(tokenizer) // 32) * 32 if section.resize_token_embeddings_to_32x else len(tokenizer)
     rows = model.get_input_embeddings().num_embeddings
-    if rows < wanted or (rows > wanted and section.shrink_embeddings):
+    if rows < num_tokens or (rows > num_tokens and section.shrink_embeddings):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model.resize_token_embeddings(wanted, mean_resizing=section.mean_resizing_embeddings)
-    fixed = section.fix_untrained_tokens
-    if fixed is not None:
-        _set_to_mean(model, [fixed] if isinstance(fixed, int) else fixed)
+            model.resize_token_embeddings(num_tokens, mean_resizing=section.mean_resizing_embeddings)
+    untrained = section.fix_untrained_tokens
+    if untrained is not None:
+        _set_to_mean(model, [untrained] if isinstance(untrained, int) else untrained)
 
 
-def _set_to_mean(model: Any, ids: list[int]) -> None:
+def _set_to_mean(model: "CausalLM", ids: list[int]) -> None:
     """Let the rows of some tokens be the mean of all others, in the embeddings and the head."""
     import torch
 
@@ -41,7 +44,7 @@ def _set_to_mean(model: Any, ids: list[int]) -> None:
         layer.weight.data[ids] = layer.weight.data[others.to(layer.weight.device)].mean(0)
 
 
-def check_new_tokens(model: Any, section: AdapterSection, new: Mapping[str, int]) -> None:
+def check_new_tokens(model: "CausalLM", section: AdapterSection, new: Mapping[str, int]) -> None:
     """Refuse an adapter beside which the embeddings of new tokens would stay as they are: random.
 
     Raises:

@@ -192,18 +192,18 @@ def fuse(model: nn.Module) -> Counter[str]:
 
     A layer fits if a fused one computes the same from random numbers; what has another form is left as it is.
     """
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             for kind, make in (("norms", _fused_norm), ("feed-forward layers", _fused_mlp)):
                 if (fused := make(child)) is not None:
                     parent.add_module(name, fused.train(child.training))
-                    found[kind] += 1
+                    counts[kind] += 1
     for module in model.modules():
         if isinstance(module, LoraLayer):
             is_fused = isinstance(module, FusedLoraLinear) and module.is_plain()
-            found["LoRA layers" if is_fused else LEFT] += 1
-    return found
+            counts["LoRA layers" if is_fused else LEFT] += 1
+    return counts
 
 
 def _fused_norm(module: nn.Module) -> nn.Module | None:
@@ -235,6 +235,6 @@ def _same(fused: nn.Module, module: nn.Module, width: int) -> bool:
     weight = next(module.parameters())
     states = torch.randn(1, 4, width, generator=torch.Generator().manual_seed(0)).to(weight.dtype)
     was_training = module.training
-    expected, found = module.eval()(states), fused.eval()(states)
+    expected, actual = module.eval()(states), fused.eval()(states)
     module.train(was_training)
-    return expected.dtype == found.dtype and bool((expected - found).norm() <= 0.02 * expected.norm())
+    return expected.dtype == actual.dtype and bool((expected - actual).norm() <= 0.02 * expected.norm())

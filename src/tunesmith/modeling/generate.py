@@ -5,13 +5,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import DynamicCache, GenerationConfig, GenerationMixin, TextIteratorStreamer
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 CACHE = "cache" if "cache" in signature(GenerationMixin.prepare_inputs_for_generation).parameters else "past_key_values"
 """The argument of this version of transformers for the KV cache."""
@@ -38,15 +41,15 @@ class ModelVariant:
     """The tuned model, or its base: a model of its own, or the same weights with the adapter disabled."""
 
     name: str
-    model: Any
+    model: "CausalLM"
     adapter_off: bool = False
 
-    def activate(self) -> AbstractContextManager[Any]:
+    def activate(self) -> AbstractContextManager[None]:
         """Return the context in which `model` computes as this variant."""
         return self.model.disable_adapter() if self.adapter_off else nullcontext()
 
 
-def find_stop_tokens(model: Any | None, tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
+def find_stop_tokens(model: "CausalLM | None", tokenizer: Tokenizer, template: ChatTemplate | None) -> list[int]:
     """Return the stop tokens: EOS of the tokenizer and of the model, and the template's end-of-turn token.
 
     A served model, for which `model` is None, stops at its own EOS anyway.
@@ -104,7 +107,7 @@ def generate(
 
 
 def _complete_batch(
-    model: Any, ids: torch.Tensor, mask: torch.Tensor, sampling: Sampling, ends: list[int], pad: int
+    model: "CausalLM", ids: torch.Tensor, mask: torch.Tensor, sampling: Sampling, ends: list[int], pad: int
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield rows of a batch with their new tokens as they finish; finished rows are dropped from the batch.
 
@@ -112,7 +115,7 @@ def _complete_batch(
     linear attention, they are generated again after the first stage, without further stages.
     """
     width, rows = ids.shape[1], list(range(len(ids)))
-    cache: Any = None
+    cache: DynamicCache | None = None
     while rows:
         length = sampling.max_new_tokens - (ids.shape[1] - width)
         if cache is not None or ids.shape[1] == width:
@@ -139,14 +142,15 @@ def _complete_batch(
                 cache.batch_select_indices(chosen)
 
 
-def _divisible(cache: Any) -> Any:
+def _divisible(cache: object) -> DynamicCache | None:
     """Return a cache if rows can be removed from it, else None."""
-    is_plain = isinstance(cache, DynamicCache) and all(type(layer) in PLAIN_LAYERS for layer in cache.layers)
-    return cache if is_plain else None
+    if isinstance(cache, DynamicCache) and all(type(layer) in PLAIN_LAYERS for layer in cache.layers):
+        return cache
+    return None
 
 
 @contextmanager
-def _contiguous_last_states(model: Any) -> Iterator[None]:
+def _contiguous_last_states(model: "CausalLM") -> Iterator[None]:
     """Make the last hidden states of a batch contiguous before the LM head.
 
     transformers passes a slice of all states, for which torch on a CPU copies the head's weights for each row: for 16

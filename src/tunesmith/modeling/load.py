@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith import hub
 from tunesmith.config.yaml_source import shown
@@ -17,8 +17,14 @@ from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import ModelSection
 from tunesmith.sections.model import EXPERTS, NOT_IN_TRANSFORMERS
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+    from transformers.utils.quantization_config import QuantizationConfigMixin
 
-def load_base_model(section: ModelSection, dtype: Format, *, attention: str | None = None) -> Any:
+    from tunesmith.modeling.causal_lm import CausalLM
+
+
+def load_base_model(section: ModelSection, dtype: Format, *, attention: str | None = None) -> "CausalLM":
     """Return the base model of a config, on the CPU or, if quantised, on its device.
 
     Args:
@@ -39,23 +45,23 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
     name = local_base_model(section.base_model)
     if attention == DOCUMENTS:
         register_document_attention()
-    where = {
+    source = {
         "revision": section.revision_of_model,
         "trust_remote_code": section.trust_remote_code,
         "local_files_only": Path(name).is_dir() or not hub.is_reachable(),
     }
-    form = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     loader = _named(section.type_of_model, "type_of_model")
     try:
-        config = _model_config(section, name, where)
+        config = _model_config(section, name, source)
         _check_class(section, loader, config)
         if section.reinit_weights:
-            model = _named("AutoModelForCausalLM", "type_of_model").from_config(config, **form)
+            model: CausalLM = _named("AutoModelForCausalLM", "type_of_model").from_config(config, **options)
         else:
             if section.experts_implementation in EXPERTS:
-                form["experts_implementation"] = section.experts_implementation
-            arguments = form | {"quantization_config": _quantisation(section)} | section.overrides_of_model_kwargs
-            model, info = loader.from_pretrained(name, config=config, output_loading_info=True, **where, **arguments)
+                options["experts_implementation"] = section.experts_implementation
+            arguments = options | {"quantization_config": _quantisation(section)} | section.overrides_of_model_kwargs
+            model, info = loader.from_pretrained(name, config=config, output_loading_info=True, **source, **arguments)
             _check_weights(section, model, info)
     except (ConfigError, ModelError):
         raise
@@ -87,22 +93,22 @@ def _named(name: str, key: str) -> Any:
     return getattr(transformers, name)
 
 
-def _model_config(section: ModelSection, name: str, where: dict[str, Any]) -> Any:
+def _model_config(section: ModelSection, name: str, source: dict[str, Any]) -> "PreTrainedConfig":
     """Return the model's config, with the settings that the user's config changes."""
-    key, said = "base_model", section.base_model
-    if section.base_model_config and section.base_model_config != said:
-        key, said = "base_model_config", section.base_model_config
-        name = local_base_model(said)
-        where = where | {"revision": None, "local_files_only": Path(name).is_dir() or not hub.is_reachable()}
-    made = _named(section.cls_model_config or "AutoConfig", "cls_model_config")
+    key, name_in_config = "base_model", section.base_model
+    if section.base_model_config and section.base_model_config != name_in_config:
+        key, name_in_config = "base_model_config", section.base_model_config
+        name = local_base_model(name_in_config)
+        source = source | {"revision": None, "local_files_only": Path(name).is_dir() or not hub.is_reachable()}
+    config_class = _named(section.cls_model_config or "AutoConfig", "cls_model_config")
     try:
         if section.cls_model_config:
-            _check_config_class(made, section, name, where)
-        config = made.from_pretrained(name, **where)
+            _check_config_class(config_class, section, name, source)
+        config: PreTrainedConfig = config_class.from_pretrained(name, **source)
     except ConfigError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(_reason(key, said, name, error, section)) from error
+        raise ModelError(_reason(key, name_in_config, name, error, section)) from error
     _override(config, section.overrides_of_model_config)
     if section.model_quantization_config_kwargs.get("dequantize") and "quantization_config" not in config.to_dict():
         raise ConfigError(
@@ -112,33 +118,36 @@ def _model_config(section: ModelSection, name: str, where: dict[str, Any]) -> An
     return config
 
 
-def _check_config_class(made: Any, section: ModelSection, name: str, where: dict[str, Any]) -> None:
+def _check_config_class(
+    config_class: "type[PreTrainedConfig]", section: ModelSection, name: str, source: dict[str, Any]
+) -> None:
     """Refuse a class for another kind of model; that of a part of the model, such as its text model, is fine."""
     from transformers import PreTrainedConfig
 
-    raw = PreTrainedConfig.get_config_dict(name, **where)[0]
+    raw = PreTrainedConfig.get_config_dict(name, **source)[0]
     kinds = [part["model_type"] for part in (raw, *raw.values()) if isinstance(part, dict) and "model_type" in part]
-    if kinds and made.model_type not in kinds:
+    if kinds and config_class.model_type not in kinds:
         raise ConfigError(
-            f"`cls_model_config: {section.cls_model_config}` is for models of type {made.model_type}, and "
+            f"`cls_model_config: {section.cls_model_config}` is for models of type {config_class.model_type}, and "
             f"`base_model: {section.base_model}` is {kinds[0]}; remove `cls_model_config`"
         )
 
 
-def _check_class(section: ModelSection, loader: Any, config: Any) -> None:
+def _check_class(section: ModelSection, loader: type, config: "PreTrainedConfig") -> None:
     """Refuse a class of models that is not made for the config; it would take some of the weights, or none."""
     from transformers import PreTrainedModel
 
-    if not issubclass(loader, PreTrainedModel) or isinstance(config, loader.config_class):
+    config_class = loader.config_class if issubclass(loader, PreTrainedModel) else None
+    if config_class is None or isinstance(config, config_class):
         return
     own = (config.architectures or ["AutoModelForCausalLM"])[0]
     raise ConfigError(
-        f"`type_of_model: {section.type_of_model}` is for models of type {loader.config_class.model_type}, and "
+        f"`type_of_model: {section.type_of_model}` is for models of type {config_class.model_type}, and "
         f"`base_model: {section.base_model}` is {config.model_type}; remove `type_of_model`, or set it to {own}"
     )
 
 
-def _check_weights(section: ModelSection, model: Any, info: dict[str, Any]) -> None:
+def _check_weights(section: ModelSection, model: "CausalLM", info: dict[str, Any]) -> None:
     """Refuse a checkpoint without all weights of the model: those that are missing would begin at random."""
     missing = sorted(info["missing_keys"])
     if missing:
@@ -149,7 +158,7 @@ def _check_weights(section: ModelSection, model: Any, info: dict[str, Any]) -> N
         )
 
 
-def _override(config: Any, changes: dict[str, Any]) -> None:
+def _override(config: "PreTrainedConfig", changes: dict[str, Any]) -> None:
     """Set attributes of a model's config; a block changes only what it names."""
     from transformers import PreTrainedConfig
 
@@ -169,34 +178,35 @@ def _override(config: Any, changes: dict[str, Any]) -> None:
             setattr(config, key, value)
 
 
-def _reason(key: str, said: str, folder: str, error: Exception, section: ModelSection) -> str:
+def _reason(key: str, name_in_config: str, folder: str, error: Exception, section: ModelSection) -> str:
     """Return why a model or its config does not load; the keys that have a hand in it are named."""
     import torch
 
     if isinstance(error, torch.cuda.OutOfMemoryError):
         advice = "set `load_in_4bit: true`, or choose a smaller model"
-        return f"`{key}: {said}` needs more memory than the device has free; {advice}"
+        return f"`{key}: {name_in_config}` needs more memory than the device has free; {advice}"
     text = str(error).strip().split("\n")[0]
-    with_ = ""
+    settings_text = ""
     if key == "base_model":
         others = {
             "type_of_model": section.type_of_model,
             "overrides_of_model_kwargs": section.overrides_of_model_kwargs,
         }
         named = [f"`{name}: {shown(value)}`" for name, value in others.items() if name in section.model_fields_set]
-        with_ = f" with {' and '.join(named)}" if named else ""
+        settings_text = f" with {' and '.join(named)}" if named else ""
     if Path(folder).is_dir():
-        return f"`{key}: {said}` is a folder, but does not load as a model{with_}: {text}"
-    if said.startswith((".", "/", "~")):
-        return f"`{key}: {said}`: no such folder"
-    return f"`{key}: {said}` is no folder here, and {hub.why_not(error)}"
+        return f"`{key}: {name_in_config}` is a folder, but does not load as a model{settings_text}: {text}"
+    if name_in_config.startswith((".", "/", "~")):
+        return f"`{key}: {name_in_config}`: no such folder"
+    return f"`{key}: {name_in_config}` is no folder here, and {hub.why_not(error)}"
 
 
-def _quantisation(section: ModelSection) -> Any:
+def _quantisation(section: ModelSection) -> "QuantizationConfigMixin | None":
     """Return the bitsandbytes settings, or None: nf4 with double quantisation, as in the QLoRA paper (2305.14314)."""
     if section.model_quantization_config:
-        made = _named(section.model_quantization_config, "model_quantization_config")
-        return made(**section.model_quantization_config_kwargs)
+        quantization_class = _named(section.model_quantization_config, "model_quantization_config")
+        quantization: QuantizationConfigMixin = quantization_class(**section.model_quantization_config_kwargs)
+        return quantization
     if not (section.load_in_4bit or section.load_in_8bit):
         return None
     import torch
@@ -217,17 +227,17 @@ def _quantisation(section: ModelSection) -> Any:
 
 def training_attention(section: ModelSection, hardware: Hardware) -> tuple[str, str]:
     """Return the attention code for training, and why. What is not to be had is replaced by what computes the same."""
-    wanted = section.attn_implementation
-    if wanted == "eager":
-        return wanted, "as set"
+    name = section.attn_implementation
+    if name == "eager":
+        return name, "as set"
     if hardware.kind == "cpu":
-        instead = f" in place of {wanted}, which needs a GPU; the same result" if wanted not in ("sdpa", None) else ""
+        instead = f" in place of {name}, which needs a GPU; the same result" if name not in ("sdpa", None) else ""
         return DOCUMENTS, f"each document by itself{instead}"
-    if wanted is None:
+    if name is None:
         return ("flash_attention_2", "flash_attn is installed") if hardware.flash_attention else ("sdpa", "the default")
-    package = "kernels" if "/" in wanted else "flash_attn" if wanted.startswith("flash_attention") else ""
+    package = "kernels" if "/" in name else "flash_attn" if name.startswith("flash_attention") else ""
     if package and not (hardware.flash_attention if package == "flash_attn" else find_spec(package)):
-        return "sdpa", f"in place of {wanted}, which needs pip install {package.replace('_', '-')}; the same result"
-    if wanted in NOT_IN_TRANSFORMERS:
-        return "sdpa", f"in place of {wanted}, which is not in transformers; the same result"
-    return wanted, "as set"
+        return "sdpa", f"in place of {name}, which needs pip install {package.replace('_', '-')}; the same result"
+    if name in NOT_IN_TRANSFORMERS:
+        return "sdpa", f"in place of {name}, which is not in transformers; the same result"
+    return name, "as set"

@@ -35,16 +35,16 @@ class Precision:
 
 def choose_precision(model: ModelSection, hardware: Hardware) -> Precision:
     """Return the number formats for a run on this machine."""
-    wanted = None if model.tf32 == "auto" or hardware.kind != "cuda" else model.tf32
-    return replace(_formats(model, hardware), tf32=wanted)
+    tf32 = None if model.tf32 == "auto" or hardware.kind != "cuda" else model.tf32
+    return replace(_formats(model, hardware), tf32=tf32)
 
 
 def _formats(model: ModelSection, hardware: Hardware) -> Precision:
     if model.fp16 or model.float16:
-        asked = "fp16: true" if model.fp16 else "float16: true"
+        setting = "fp16: true" if model.fp16 else "float16: true"
         if hardware.kind == "cpu":
-            return Precision("float32", "float32", "float32", f"{asked} needs a GPU; fp32 in its place rounds less")
-        return Precision("float16", "float16", "float32" if model.fp16 else "float16", asked)
+            return Precision("float32", "float32", "float32", f"{setting} needs a GPU; fp32 in its place rounds less")
+        return Precision("float16", "float16", "float32" if model.fp16 else "float16", setting)
     if model.bf16 == "full":
         return Precision("bfloat16", "bfloat16", "bfloat16", "bf16: full")
     if model.bf16 is True:
@@ -52,5 +52,5 @@ def _formats(model: ModelSection, hardware: Hardware) -> Precision:
         return Precision("bfloat16", "bfloat16", "float32", "bf16: true" + slow)
     if model.bf16 == "auto" and hardware.bf16:
         return Precision("bfloat16", "bfloat16", "float32", f"bf16: auto, and this {hardware.kind} computes in it")
-    why = "bf16: false" if model.bf16 is False else f"bf16: auto, and this {hardware.kind} has no bf16"
-    return Precision("float32", "float32", "float32", why)
+    reason = "bf16: false" if model.bf16 is False else f"bf16: auto, and this {hardware.kind} has no bf16"
+    return Precision("float32", "float32", "float32", reason)

@@ -23,9 +23,9 @@ def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
     """
     special = section.special_tokens
     names = [*section.tokens, *special.additional_special_tokens, special.bos_token, special.eos_token]
-    wanted = [name for name in names if name]
-    known = _load(section).get_vocab() if wanted else {}
-    return {name: tokenizer.convert_tokens_to_ids(name) for name in wanted if name not in known}
+    texts = [name for name in names if name]
+    known = _load(section).get_vocab() if texts else {}
+    return {name: tokenizer.convert_tokens_to_ids(name) for name in texts if name not in known}
 
 
 def _load(section: ModelSection, **changes: Any) -> Tokenizer:

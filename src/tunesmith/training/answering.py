@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -24,23 +24,30 @@ from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
+if TYPE_CHECKING:
+    from datasets import Dataset
 
-class Asked(NamedTuple):
-    """A prompt in tokens, and the answer that the sample has."""
+    from tunesmith.modeling.causal_lm import CausalLM
+
+
+class EvalPrompt(NamedTuple):
+    """The token ids of a prompt from the eval set, and the reference answer."""
 
     input_ids: list[int]
     expected: str
 
 
-def split(example: Example, ratio: float, tokenizer: Tokenizer) -> Asked:
+def split(example: Example, ratio: float, tokenizer: Tokenizer) -> EvalPrompt:
     """Return what comes before the last trained span, and that span; where all is trained, a share of it is asked."""
-    end = max((place for place, label in enumerate(example.labels) if label != MASKED), default=0) + 1
+    end = max((position for position, label in enumerate(example.labels) if label != MASKED), default=0) + 1
     start = end
     while start and example.labels[start - 1] != MASKED:
         start -= 1
     if start <= 1:  # nothing, or the begin token alone
         start = max(1, int(end * ratio))
-    return Asked(example.input_ids[:start], tokenizer.decode(example.input_ids[start:end], skip_special_tokens=True))
+    return EvalPrompt(
+        example.input_ids[:start], tokenizer.decode(example.input_ids[start:end], skip_special_tokens=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -51,19 +58,21 @@ class Assertions:
         path: their file.
         source: the config's file.
         seconds: how long one call may take.
-        asked: the prompts.
+        prompts: the prompts.
         rows: the row of each.
     """
 
     path: str
     source: str
     seconds: float
-    asked: list[Asked]
+    prompts: list[EvalPrompt]
     rows: list[dict[str, Any]]
 
     def pass_rate(self, answers: Sequence[str]) -> float:
         """Return the share of answers that pass all assertions."""
-        cases = [Case(row, text, item.expected) for row, text, item in zip(self.rows, answers, self.asked, strict=True)]
+        cases = [
+            Case(row, text, item.expected) for row, text, item in zip(self.rows, answers, self.prompts, strict=True)
+        ]
         with open_assertions(self.path, self.source, self.seconds) as runner:
             return sum(all(verdict.ok for verdict in verdicts) for verdicts in runner(cases)) / len(cases)
 
@@ -80,38 +89,40 @@ class Answers:
         attention: the model's attention code in training.
         record: where the answers go.
         is_main: whether this process writes them.
-        judged: the prompts whose answers the assertions judge, if that is asked for.
+        assertions: the assertions to run on answers, with their prompts; None if the config sets none.
     """
 
     section: EvaluationSection
-    held_out: Any
+    held_out: "Dataset"
     tokenizer: Tokenizer
     template: ChatTemplate | None
     attention: str
     record: RunRecord
     is_main: bool
-    judged: "Assertions | None" = None
+    assertions: Assertions | None = None
 
-    def __call__(self, model: Any, step: int) -> dict[str, float]:
+    def __call__(self, model: "CausalLM", step: int) -> dict[str, float]:
         """Write answers down if asked for, and return the scores that are asked for. Training goes on as without."""
         section = self.section
         devices = [model.device] if model.device.type == "cuda" else []
         with torch.random.fork_rng(devices), self._generating(model):
             if section.generate_samples:
-                asked = self._asked(section.num_generation_samples)
-                self._show(step, asked, self._answers(model, asked, sampling(section)))
-            found = {}
-            if self.judged:
+                prompts = self._prompts(section.num_generation_samples)
+                self._show(step, prompts, self._answers(model, prompts, sampling(section)))
+            metrics = {}
+            if self.assertions:
                 length = Sampling(section.evaluation.max_new_tokens)
-                found = {"pass_rate": self.judged.pass_rate(self._answers(model, self.judged.asked, length))}
+                metrics = {
+                    "pass_rate": self.assertions.pass_rate(self._answers(model, self.assertions.prompts, length))
+                }
             if not section.do_causal_lm_eval:
-                return found
-            asked = self._asked(section.evaluation.max_rows)
-            answers = self._answers(model, asked, Sampling(section.generation_max_new_tokens or 128))
-        return found | scores(section.eval_causal_lm_metrics, answers, [item.expected for item in asked])
+                return metrics
+            prompts = self._prompts(section.evaluation.max_rows)
+            answers = self._answers(model, prompts, Sampling(section.generation_max_new_tokens or 128))
+        return metrics | scores(section.eval_causal_lm_metrics, answers, [item.expected for item in prompts])
 
     @contextmanager
-    def _generating(self, model: Any) -> Iterator[None]:
+    def _generating(self, model: "CausalLM") -> Iterator[None]:
         """Document attention knows no cache."""
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         if self.attention != DOCUMENTS:
@@ -123,7 +134,7 @@ class Answers:
         finally:
             base.set_attn_implementation(DOCUMENTS)
 
-    def _asked(self, count: int | None) -> list[Asked]:
+    def _prompts(self, count: int | None) -> list[EvalPrompt]:
         """Return prompts, the same ones each time, from all over the held-out samples."""
         total = len(self.held_out)
         count = min(count or total, total)
@@ -131,16 +142,16 @@ class Answers:
         rows = self.held_out.select_columns(columns).select([index * total // count for index in range(count)])
         return [split(Example(**row), self.section.generation_prompt_ratio, self.tokenizer) for row in rows]
 
-    def _answers(self, model: Any, asked: list[Asked], sampling: Sampling) -> list[str]:
+    def _answers(self, model: "CausalLM", prompts: list[EvalPrompt], sampling: Sampling) -> list[str]:
         ends = find_stop_tokens(model, self.tokenizer, self.template)
-        prompts = [item.input_ids for item in asked]
+        ids = [item.input_ids for item in prompts]
         size = self.section.evaluation.batch_size
-        return generate(ModelVariant("trained", model), prompts, self.tokenizer, sampling, ends=ends, batch_size=size)
+        return generate(ModelVariant("trained", model), ids, self.tokenizer, sampling, ends=ends, batch_size=size)
 
-    def _show(self, step: int, asked: list[Asked], answers: list[str]) -> None:
+    def _show(self, step: int, prompts: list[EvalPrompt], answers: list[str]) -> None:
         if not self.is_main:
             return
-        for item, answer in zip(asked, answers, strict=True):
+        for item, answer in zip(prompts, answers, strict=True):
             prompt = self.tokenizer.decode(item.input_ids)
             self.record.add_sample({"step": step, "prompt": prompt, "answer": answer, "expected": item.expected})
             lines = (("prompt", prompt[-200:]), ("answer", answer), ("expected", item.expected))
@@ -178,8 +189,8 @@ def answers_during_training(
         ConfigError: a metric needs a package that is not installed.
     """
     section = config.evaluation
-    wanted = section.generate_samples or section.do_causal_lm_eval or section.evaluation.during_training
-    if not wanted or splits.held_out is None or config.data.rl:
+    needs_answers = section.generate_samples or section.do_causal_lm_eval or section.evaluation.during_training
+    if not needs_answers or splits.held_out is None or config.data.rl:
         return None
     if (
         section.do_causal_lm_eval
@@ -189,11 +200,11 @@ def answers_during_training(
         raise ConfigError("`eval_causal_lm_metrics` needs sacrebleu: pip install 'tunesmith[metrics]'")
     datasets = config.data.test_datasets or config.data.datasets
     spec = format_specs(datasets, config.data, config.model, tokenizer, config.source)[0]
-    judged = _judged(config, splits, tokenizer)
-    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record, is_main, judged)
+    assertions = _open_assertions(config, splits, tokenizer)
+    return Answers(section, splits.held_out, tokenizer, spec.template, attention, record, is_main, assertions)
 
 
-def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions | None:
+def _open_assertions(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions | None:
     """Return the assertions with `evaluation.during_training` prompts, from all over the held-out rows.
 
     Raises:
@@ -206,11 +217,11 @@ def _judged(config: Config, splits: Splits, tokenizer: Tokenizer) -> Assertions 
         section.assertions, config.source, workers=1
     ):  # what is wrong with them is known before the first step
         pass
-    found = list(held_out_questions(config, splits.held_out, tokenizer))
-    if not found:
+    questions = list(held_out_questions(config, splits.held_out, tokenizer))
+    if not questions:
         raise ConfigError("`evaluation.during_training`: no held-out row has a prompt; remove it")
-    count = min(section.during_training, len(found))
-    chosen = [found[index * len(found) // count] for index in range(count)]
-    asked = [Asked(item.question.input_ids, item.question.reference) for item in chosen]
-    rows = [item.row.values for item in chosen]
-    return Assertions(section.assertions, config.source, section.assertion_seconds, asked, rows)
+    count = min(section.during_training, len(questions))
+    subset = [questions[index * len(questions) // count] for index in range(count)]
+    prompts = [EvalPrompt(item.question.input_ids, item.question.reference) for item in subset]
+    rows = [item.row.values for item in subset]
+    return Assertions(section.assertions, config.source, section.assertion_seconds, prompts, rows)

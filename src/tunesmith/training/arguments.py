@@ -19,7 +19,7 @@ class Decision(NamedTuple):
 
     key: str
     value: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def accumulation(training: TrainingSection) -> int:
 def warmup_steps(training: TrainingSection, steps: int) -> int:
     """Return the steps over which the learning rate rises; by default 3% of the run, at most 100."""
     if training.warmup_steps is not None:
-        is_share = isinstance(training.warmup_steps, float)
-        return math.ceil(training.warmup_steps * steps) if is_share else int(training.warmup_steps)
+        is_fraction = isinstance(training.warmup_steps, float)
+        return math.ceil(training.warmup_steps * steps) if is_fraction else int(training.warmup_steps)
     if training.warmup_ratio is not None:
         return math.ceil(training.warmup_ratio * steps)
     return min(100, math.ceil(0.03 * steps))
@@ -186,8 +186,8 @@ def _loading(training: TrainingSection) -> dict[str, Any]:
     }
 
 
-def _optimizer_arguments(given: dict[str, Any] | str | None) -> str | None:
+def _optimizer_arguments(options: dict[str, Any] | str | None) -> str | None:
     """Return `optim_args` in the form of transformers: "key=value,key=value"."""
-    if isinstance(given, dict):
-        return ",".join(f"{key}={value}" for key, value in given.items() if not isinstance(value, list))
-    return given
+    if isinstance(options, dict):
+        return ",".join(f"{key}={value}" for key, value in options.items() if not isinstance(value, list))
+    return options

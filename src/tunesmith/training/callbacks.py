@@ -27,23 +27,32 @@ class Reporter(TrainerCallback):
         self.record = record
         self.bar: tqdm[Any] | None = None
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Start the clock and the bar."""
         self.record.update({"steps": state.max_steps})
-        self.begun = self.last_time = self.step_ended = time.monotonic()
+        self.started = self.last_time = self.step_ended = time.monotonic()
         self.first_step = state.global_step
         self.last_tokens = state.num_input_tokens_seen
         self.bar = tqdm(
             total=state.max_steps, initial=state.global_step, desc="training", unit=" step", disable=None, leave=False
         )
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Advance the bar."""
         self.step_ended = time.monotonic()
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Print the line of a step or of an evaluation."""
         logs = logs or {}
         if "loss" in logs:
@@ -52,13 +61,13 @@ class Reporter(TrainerCallback):
             self.record.add_metrics({"step": state.global_step, **logs})
             perplexity = f"  perplexity {logs['eval_perplexity']:.3f}" if "eval_perplexity" in logs else ""
             self._print(
-                f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  held-out loss "
+                f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  eval loss "
                 f"{logs['eval_loss']:.4f}{perplexity}{_rewards(logs, 'eval_')}{_by_set(logs)}{_scores(logs)}"
             )
             # Evaluating is not part of the training speed.
             self.last_time += time.monotonic() - max(self.step_ended, self.last_time)
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Take the bar away."""
         if self.bar is not None:
             self.bar.close()
@@ -68,7 +77,7 @@ class Reporter(TrainerCallback):
         tokens = state.num_input_tokens_seen - self.last_tokens
         speed = tokens / max(now - self.last_time, 1e-9)
         done = state.global_step - self.first_step
-        left = (now - self.begun) / max(done, 1) * (state.max_steps - state.global_step)
+        seconds_left = (now - self.started) / max(done, 1) * (state.max_steps - state.global_step)
         self.last_time, self.last_tokens = now, state.num_input_tokens_seen
         # Trackers come after this and get what is left and what is added here.
         for key in ("num_input_tokens_seen", "train_runtime", "train_tokens_per_second"):
@@ -82,7 +91,7 @@ class Reporter(TrainerCallback):
         self._print(
             f"step {state.global_step:>{len(str(state.max_steps))}}/{state.max_steps}  loss {logs['loss']:.4f}"
             f"{_rewards(logs)}  lr {logs.get('learning_rate', 0):.2e}  {speed:,.0f} tokens/s  "
-            f"{peak_memory() / 2**30:.1f} GiB  {duration(left)} left"
+            f"{peak_memory() / 2**30:.1f} GiB  {duration(seconds_left)} left"
         )
 
     def _print(self, line: str) -> None:
@@ -147,7 +156,7 @@ class CleanStop(TrainerCallback):
             print("\nstopping: saving a checkpoint after this step (Ctrl-C again stops at once)", file=sys.stderr)
         self.requested = True
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save and stop if a signal came to any process; all must stop at the same step."""
         self.requested = _in_any_process(self.requested, args)
         if self.requested and state.global_step < state.max_steps:
@@ -155,7 +164,7 @@ class CleanStop(TrainerCallback):
             control.should_training_stop = True
             control.should_evaluate = False
 
-    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Do not evaluate: transformers ends the epoch where the run is stopped, but the run that goes on does not."""
         if self.requested and state.global_step < state.max_steps:
             control.should_evaluate = False
@@ -169,7 +178,14 @@ class LossWatch(TrainerCallback):
         self.patience = patience or 3
         self.broken = 0
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Look at the loss that was just logged."""
         loss = (logs or {}).get("loss")
         if loss is None:
@@ -190,16 +206,16 @@ class LossWatch(TrainerCallback):
 def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
     """Return the callbacks that only some configs ask for."""
     output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
-    found: list[TrainerCallback] = []
+    callbacks: list[TrainerCallback] = []
     if training.save_first_step or (dynamic and dynamic.enabled):
         trigger = output / dynamic.trigger_file_path if dynamic and dynamic.enabled else None
-        found.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
+        callbacks.append(ExtraSaves(training.save_first_step, trigger, dynamic.check_interval if dynamic else 1))
     if training.profiler_steps and world.is_main:
         file = output / "profiler_trace.json"
-        found.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
+        callbacks.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
     if training.gc_collect_steps:
-        found.append(Collect(training.gc_collect_steps))
-    return found
+        callbacks.append(Collect(training.gc_collect_steps))
+    return callbacks
 
 
 class ExtraSaves(TrainerCallback):
@@ -208,7 +224,7 @@ class ExtraSaves(TrainerCallback):
     def __init__(self, first: bool, trigger: Path | None, interval: int) -> None:
         self.first, self.trigger, self.interval = first, trigger, interval
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Save if it is time to."""
         if self.first and state.global_step == 1:
             control.should_save = True
@@ -225,13 +241,13 @@ class Profile(TrainerCallback):
         self.file, self.start, self.end = file, start, start + steps
         self.profiler: torch.profiler.profile | None = None
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Begin with the first of the steps, which are counted from 0."""
         if state.global_step == self.start:
             self.profiler = torch.profiler.profile(record_shapes=True, profile_memory=True)
             self.profiler.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Write the trace after the last of the steps."""
         if self.profiler and state.global_step in (self.end, state.max_steps):
             self.profiler.stop()
@@ -245,7 +261,7 @@ class Collect(TrainerCallback):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Collect if it is time to."""
         if state.global_step % self.steps == 0:
             gc.collect()

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import pad
@@ -19,11 +19,20 @@ from tunesmith.data.splits import Splits
 from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, Example
 from tunesmith.sections import DataSection
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from tunesmith.modeling.causal_lm import CausalLM
+
+
+Batch = dict[str, Any]
+"""Inputs of a model's `forward`, by name: tensors, flags, and what the loss needs."""
+
 
 class Sequences(torch.utils.data.Dataset[list[Example]]):
     """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
 
-    def __init__(self, prepared: Any, *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
+    def __init__(self, prepared: "Dataset", *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
         """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels.
 
         Args:
@@ -51,7 +60,7 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         return [document for sample in samples for document in sample.documents]
 
 
-def training_sequences(prepared: Any, data: DataSection) -> Sequences:
+def training_sequences(prepared: "Dataset", data: DataSection) -> Sequences:
     """Return the training set as sequences."""
     in_order = data.sample_packing_sequentially or data.curriculum_sampling
     return Sequences(prepared, packed=data.sample_packing, sequence_len=data.sequence_len, in_order=in_order)
@@ -71,7 +80,7 @@ def held_out_sequences(splits: Splits, data: DataSection) -> Sequences | dict[st
     return Sequences(splits.held_out, packed=packed, sequence_len=length)
 
 
-def _lengths(prepared: Any) -> list[int]:
+def _lengths(prepared: "Dataset") -> list[int]:
     """Read the number of tokens of each sample without turning tokens into Python objects."""
     import pyarrow.compute
 
@@ -83,7 +92,7 @@ def _lengths(prepared: Any) -> list[int]:
     return lengths
 
 
-def takes_logits_to_keep(model: Any) -> bool:
+def takes_logits_to_keep(model: "CausalLM") -> bool:
     """Return whether the model's `forward` can leave out the logits of positions that train nothing."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     return "logits_to_keep" in inspect.signature(base.forward).parameters
@@ -101,14 +110,14 @@ class FlatCollator:
     document_borders: bool = False
     keep_logits: bool = True
 
-    def __call__(self, sequences: Sequence[list[Example]]) -> dict[str, Any]:
+    def __call__(self, sequences: Sequence[list[Example]]) -> Batch:
         """Return the inputs of the model's `forward`; ids, positions and labels of shape (1, tokens)."""
         documents = [document for sequence in sequences for document in sequence]
         lengths = [len(document.input_ids) for document in documents]
         input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
-        positions = torch.tensor([[place for length in lengths for place in range(length)]])
+        positions = torch.tensor([[position for length in lengths for position in range(length)]])
         targets = torch.tensor([[label for document in documents for label in [*document.labels[1:], MASKED]]])
-        batch: dict[str, Any] = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
+        batch: Batch = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
         if self.document_borders:
             batch["cu_seq_lens_q"] = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         if self.keep_logits:
@@ -123,7 +132,7 @@ ROUND = 32
 """Tokens of a piece, and trained positions of it, are filled up to a multiple of this."""
 
 
-def pieces(batch: dict[str, Any]) -> list[dict[str, Any]]:
+def pieces(batch: Batch) -> list[Batch]:
     """Return a flat batch in pieces of whole documents, of at most `PIECE` tokens unless one alone is longer.
 
     The gradients of the pieces add up to those of the batch. Each is filled up to a round number of tokens by a
@@ -140,19 +149,19 @@ def pieces(batch: dict[str, Any]) -> list[dict[str, Any]]:
     return [_rounded(_between(batch, start, end)) for start, end in pairwise([*cuts, borders[-1]])]
 
 
-def _between(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+def _between(batch: Batch, start: int, end: int) -> Batch:
     """Return the tokens from `start` to `end`, at which documents begin."""
     borders = batch["cu_seq_lens_q"]
     part = batch | {key: batch[key][:, start:end] for key in ("input_ids", "position_ids")}
     part["cu_seq_lens_q"] = borders[(borders >= start) & (borders <= end)] - start
-    here = slice(start, end)
+    selection = slice(start, end)
     if "logits_to_keep" in batch:
-        here = (batch["logits_to_keep"] >= start) & (batch["logits_to_keep"] < end)
-        part["logits_to_keep"] = batch["logits_to_keep"][here] - start
-    return part | {key: batch[key][:, here] for key in ("labels", "shift_labels")}
+        selection = (batch["logits_to_keep"] >= start) & (batch["logits_to_keep"] < end)
+        part["logits_to_keep"] = batch["logits_to_keep"][selection] - start
+    return part | {key: batch[key][:, selection] for key in ("labels", "shift_labels")}
 
 
-def _rounded(piece: dict[str, Any]) -> dict[str, Any]:
+def _rounded(piece: Batch) -> Batch:
     """Return a piece with a document at its end that rounds it up; its positions begin at 0, its labels are masked."""
     tokens = piece["input_ids"].shape[1]
     more = -tokens % ROUND

@@ -1,16 +1,25 @@
 """The loss of logits at trained positions: the mean over tokens, or weighted by how unsure the model is."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
 from tunesmith.data.types import MASKED
 
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
+
 AT_ONCE = 1 << 20
 """Logits that are in fp32 at once: 4 MiB, which stay in the cache."""
 
 
-def adds_to_loss(model: Any) -> bool:
+class ModelOutput(Protocol):
+    """What a causal LM returns."""
+
+    logits: torch.Tensor
+
+
+def adds_to_loss(model: "CausalLM") -> bool:
     """Return whether the model's `forward` adds something to the loss: a mixture of experts, for their balance."""
     return bool(model.config.to_dict().get("output_router_logits"))
 
@@ -18,7 +27,9 @@ def adds_to_loss(model: Any) -> bool:
 class TokenLoss:
     """Cross-entropy whose gradient is computed with it, so that only a few rows of logits are in fp32."""
 
-    def __call__(self, outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    def __call__(
+        self, outputs: ModelOutput, targets: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """Return the sum over trained tokens divided by the number of those of the whole step."""
         items = (targets != MASKED).sum() if num_items_in_batch is None else num_items_in_batch
         logits = outputs.logits.flatten(0, 1)
@@ -30,7 +41,7 @@ class _CrossEntropy(torch.autograd.Function):
     """Sum of -log softmax(logits)[target] over the targets that are not masked, divided by `items`."""
 
     @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor, items: Any) -> torch.Tensor:
+    def forward(ctx: Any, logits: torch.Tensor, targets: torch.Tensor, items: torch.Tensor | int) -> torch.Tensor:
         gradient = torch.empty_like(logits)
         weight = ((targets != MASKED) / items)[:, None]
         targets = targets.clamp(min=0)[:, None]
@@ -63,7 +74,9 @@ class EntropyWeighted:
         """Set the exponent, and over how many tokens the entropy goes."""
         self.alpha, self.k = alpha, k
 
-    def __call__(self, outputs: Any, targets: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    def __call__(
+        self, outputs: ModelOutput, targets: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """Return the sum of the weighted losses divided by the number of trained tokens."""
         trained = targets != MASKED
         logits = outputs.logits[trained].float()

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from tunesmith.data.types import MASKED, Example
 from tunesmith.objectives.objective import Completions, Objective
 from tunesmith.sections import PreferenceSection
-from tunesmith.training.collate import FlatCollator
+from tunesmith.training.collate import Batch, FlatCollator
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
@@ -25,14 +25,14 @@ class CompletionCollator:
     flat: FlatCollator
     mismatched: bool
 
-    def __call__(self, rows: Sequence[list[Example]]) -> dict[str, Any]:
+    def __call__(self, rows: Sequence[list[Example]]) -> Batch:
         """Return the inputs of `forward`, and `is_chosen` and `num_tokens` of each completion."""
         batch = self._collate([document for row in rows for document in row])
         if self.mismatched and len(rows) > 1:
             batch["mismatched"] = self._collate(_mismatch([row[0] for row in rows]))
         return batch
 
-    def _collate(self, documents: list[Example]) -> dict[str, Any]:
+    def _collate(self, documents: list[Example]) -> Batch:
         batch = self.flat([documents])
         del batch["labels"]  # the model would compute another loss
         batch["is_chosen"] = torch.tensor([bool(document.label) for document in documents])
@@ -60,6 +60,8 @@ class PreferenceTrainer(TokenMeanTrainer):
     adapter otherwise.
     """
 
+    objective: Objective
+
     def __init__(self, *args: Any, objective: Objective, section: PreferenceSection, **kwargs: Any) -> None:
         """Take the objective and its settings besides what a Trainer takes."""
         collator = CompletionCollator(kwargs.pop("data_collator"), mismatched=objective.estimates_kl)
@@ -74,19 +76,23 @@ class PreferenceTrainer(TokenMeanTrainer):
         self.reference = {name: weight.detach().clone() for name, weight in named if weight.requires_grad}
         self.sums: list[list[float]] = []
 
-    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def parts(self, inputs: Batch) -> list[Batch]:
         """Return the batch whole: its answers are compared with each other."""
         return [inputs]
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Return the loss of a batch, and keep its sums for `log`."""
         loss, sums = self._compare(model, inputs)
         self.sums.append(sums)
         return loss
 
-    def measure(self, inputs: dict[str, Any]) -> list[float]:
+    def measure(self, inputs: Batch) -> list[float]:
         """Return the sums of a batch: loss, rows, correct rows, then rewards and number of chosen and of rejected."""
         return self._compare(self.model, inputs)[1]
 
@@ -110,7 +116,7 @@ class PreferenceTrainer(TokenMeanTrainer):
             self.sums = []
         super().log(logs, start_time)
 
-    def _compare(self, model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, list[float]]:
+    def _compare(self, model: torch.nn.Module, inputs: Batch) -> tuple[torch.Tensor, list[float]]:
         """Return the loss of a batch, and its sums as in `measure`."""
         completions, is_chosen = self._complete(model, inputs), inputs["is_chosen"]
         chosen, rejected = completions.select(is_chosen), completions.select(~is_chosen)
@@ -132,7 +138,7 @@ class PreferenceTrainer(TokenMeanTrainer):
         logp = completions.log_ratio if self.reference else completions.mean_logp
         return self.objective.beta(self.section) * logp.detach()
 
-    def _estimate_kl(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    def _estimate_kl(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """Return the KL divergence from the reference, on prompts with completions of other rows, if there are any."""
         kl = torch.zeros((), device=inputs["is_chosen"].device)
         if not self.objective.estimates_kl:
@@ -143,7 +149,7 @@ class PreferenceTrainer(TokenMeanTrainer):
         reduced: torch.Tensor = self.accelerator.reduce(kl, reduction="mean")
         return reduced.clamp(min=0)
 
-    def _complete(self, model: Any, inputs: dict[str, Any]) -> Completions:
+    def _complete(self, model: torch.nn.Module, inputs: Batch) -> Completions:
         """Return the log-probabilities of a batch, by the model and by the reference."""
         logp, weight = _compute_logp(model, inputs, weighted=self.is_weighted)
         reference_logp = torch.zeros_like(logp)
@@ -164,7 +170,7 @@ OWN_INPUTS = ("shift_labels", "is_chosen", "num_tokens", "mismatched")
 
 
 def _compute_logp(
-    model: Callable[..., Any], batch: dict[str, Any], *, weighted: bool = False
+    model: Callable[..., Any], batch: Batch, *, weighted: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the log-probability of each completion, and its weight in WPO (2406.11827)."""
     inputs = {key: value for key, value in batch.items() if key not in OWN_INPUTS}

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 import yaml
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
 
@@ -54,6 +55,9 @@ from tunesmith.training.runtime.kernels import fuse_layers, spare_checkpointing
 from tunesmith.training.runtime.launch import check_launch, check_world
 from tunesmith.training.trainer import TokenMeanTrainer
 from tunesmith.world import World, detect_world
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     )
 
 
-def _faster_layers(model: Any, config: Config, plan: Plan) -> tuple[TrainingSection, list[Decision]]:
+def _faster_layers(model: "CausalLM", config: Config, plan: Plan) -> tuple[TrainingSection, list[Decision]]:
     """Put faster layers into the model, and return the section without what they make needless, and what was done."""
     training, decisions = plan.training, [fuse_layers(model, config.model, plan.hardware)]
     if config.model.fused_layers and not plan.objective.loss:
@@ -188,13 +192,13 @@ def _set_callbacks(
         trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
 
 
-def _parameters(model: Any) -> str:
+def _parameters(model: torch.nn.Module) -> str:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())
     return f"{trained:,} of {total:,} weights"
 
 
-def _checkpoint_bytes(model: Any) -> int:
+def _checkpoint_bytes(model: torch.nn.Module) -> int:
     """Trained weights and AdamW's two states."""
     return 3 * sum(int(p.numel()) * int(p.element_size()) for p in model.parameters() if p.requires_grad)
 
@@ -209,7 +213,7 @@ def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -
 def _print_decisions(*decisions: Decision) -> None:
     width = max(len(item.key) for item in decisions)
     for item in decisions:
-        note(f"{item.key:<{width}}  {item.value}  ({item.why})")
+        note(f"{item.key:<{width}}  {item.value}  ({item.reason})")
 
 
 def _open_record(

@@ -44,20 +44,20 @@ def standings(trials: list[Trial]) -> list[str]:
     Raises:
         RunError: the folder of a trial holds a run with other settings.
     """
-    found, faults = [], []
+    standing, problems = [], []
     for trial in trials:
         record = RunRecord(trial.output / "run")
         if not (about := record.about()):
-            found.append(AGAIN if record.folder.exists() else NEW)
+            standing.append(AGAIN if record.folder.exists() else NEW)
             continue
         before = yaml.safe_load(record.config_file.read_text())
         if changes := changed_settings(before, without_secrets(trial.config.values)):
-            faults.append(f"{trial.output} holds a trial with other settings: {', '.join(changes)}")
-        going_on = RESUME if whole_checkpoints(trial.output) else AGAIN
-        found.append(FINISHED if about["status"] == FINISHED else going_on)
-    if faults:
-        raise RunError("\n".join([*faults, "undo the change, or set another --output-dir"]))
-    return found
+            problems.append(f"{trial.output} holds a trial with other settings: {', '.join(changes)}")
+        unfinished = RESUME if whole_checkpoints(trial.output) else AGAIN
+        standing.append(FINISHED if about["status"] == FINISHED else unfinished)
+    if problems:
+        raise RunError("\n".join([*problems, "undo the change, or set another --output-dir"]))
+    return standing
 
 
 def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
@@ -77,19 +77,19 @@ def run_sweep(trials: list[Trial], train_one: TrainOne) -> int:
 def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
     reasons: dict[str, str] = {}
     text = ""
-    for number, (trial, todo) in enumerate(zip(trials, standings(trials), strict=True), 1):
-        note(f"\ntrial {number}/{len(trials)}: {trial.name} ({todo})")
-        if todo != FINISHED:
-            ended = _in_a_process(trial, train_one, resume=todo == RESUME, overwrite=todo == AGAIN)
-            if isinstance(ended, int):
-                if ended != INTERRUPTED:
+    for number, (trial, standing) in enumerate(zip(trials, standings(trials), strict=True), 1):
+        note(f"\ntrial {number}/{len(trials)}: {trial.name} ({standing})")
+        if standing != FINISHED:
+            outcome = _in_a_process(trial, train_one, resume=standing == RESUME, overwrite=standing == AGAIN)
+            if isinstance(outcome, int):
+                if outcome != INTERRUPTED:
                     reasons[trial.name] = "failed: a fault of Tunesmith; its traceback was printed"
                 write_table(trials, reasons, output)
                 note("the sweep is stopped; the same command goes on with it")
-                return ended
-            if ended != FINISHED:
-                reasons[trial.name] = f"failed: {ended}"
-                note(f"trial {number}/{len(trials)} failed: {ended}")
+                return outcome
+            if outcome != FINISHED:
+                reasons[trial.name] = f"failed: {outcome}"
+                note(f"trial {number}/{len(trials)} failed: {outcome}")
         text = write_table(trials, reasons, output)
     print(f"\n{text}\nalso in {output / 'sweep.md'} and sweep.jsonl")
     if reasons:
@@ -97,13 +97,13 @@ def _run_all(trials: list[Trial], train_one: TrainOne, output: Path) -> int:
     return 0
 
 
-def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
+def _in_a_process(trial: Trial, train_one: TrainOne, **options: bool) -> str | int:
     """Return "finished", why the trial failed, or the exit code with which the sweep must stop too."""
     context = multiprocessing.get_context("spawn")
-    told, tell = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(train_one, trial.config, how, tell))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(train_one, trial.config, options, sender))
     process.start()
-    tell.close()
+    sender.close()
     stop_signals: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -114,28 +114,28 @@ def _in_a_process(trial: Trial, train_one: TrainOne, **how: bool) -> str | int:
 
     with handle_stop_signals(pass_on):
         try:
-            ended = told.recv()
+            outcome = receiver.recv()
         except EOFError:
-            ended = None
+            outcome = None
         process.join()
     if stop_signals:
         return INTERRUPTED
-    if ended is None and (process.exitcode or 0) < 0:
+    if outcome is None and (process.exitcode or 0) < 0:
         return f"its process was ended by {signal.Signals(-(process.exitcode or 0)).name}; was there no memory left?"
-    return 1 if ended is None else str(ended)
+    return 1 if outcome is None else str(outcome)
 
 
-def _work(train_one: TrainOne, config: Config, how: dict[str, bool], tell: Connection) -> None:
+def _work(train_one: TrainOne, config: Config, options: dict[str, bool], sender: Connection) -> None:
     """Train one trial, in its process, and tell how it ended."""
     Thread(target=_end_with_parent, daemon=True).start()
     try:
-        tell.send(FINISHED if train_one(config, **how) else INTERRUPTED)
+        sender.send(FINISHED if train_one(config, **options) else INTERRUPTED)
     except UserError as error:
-        tell.send(str(error))
+        sender.send(str(error))
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's; the next trial may well have room
             raise
-        tell.send("the GPU has no memory left; lower `micro_batch_size` or `sequence_len`")
+        sender.send("the GPU has no memory left; lower `micro_batch_size` or `sequence_len`")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 
@@ -201,6 +201,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     text = f"{value:.5g}" if isinstance(value, float) else "" if value is None else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

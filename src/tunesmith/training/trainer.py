@@ -3,16 +3,20 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from transformers import TrainerControl
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from tunesmith.data.types import MASKED
 from tunesmith.sections import TrainingSection
-from tunesmith.training.collate import pieces
+from tunesmith.training.collate import Batch, Sequences, pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
 from tunesmith.training.optim.optimizers import Methods
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 
 class ByLength(torch.utils.data.Sampler[int]):
@@ -37,11 +41,13 @@ class ByLength(torch.utils.data.Sampler[int]):
 class TokenMeanTrainer(Methods):
     """A Trainer whose `eval_loss` is the sum over trained tokens divided by their number."""
 
+    train_dataset: Sequences
+
     def __init__(
         self,
         *args: Any,
         training: TrainingSection | None = None,
-        answers: Callable[[Any, int], dict[str, float]] | None = None,
+        answers: Callable[["CausalLM", int], dict[str, float]] | None = None,
         own_loss: bool = False,
         autocast: bool = False,
         **kwargs: Any,
@@ -58,7 +64,9 @@ class TokenMeanTrainer(Methods):
             kwargs["compute_loss_func"] = TokenLoss()
         super().__init__(*args, training=training, **kwargs)
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+    def _get_train_sampler(
+        self, train_dataset: torch.utils.data.Dataset[Any] | None = None
+    ) -> torch.utils.data.Sampler[Any] | None:
         """Return the order of the sequences: that of transformers, or by length."""
         if not self.training or not self.training.group_by_length:
             return super()._get_train_sampler(train_dataset)
@@ -72,7 +80,9 @@ class TokenMeanTrainer(Methods):
             context.enter_context(torch.autocast("cpu", torch.bfloat16))
         return context
 
-    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(
+        self, model: torch.nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """Add up the gradients of a batch, a piece of it at a time, and return its loss."""
         parts = self.parts(inputs)
         loss = torch.zeros((), device=self.args.device)
@@ -81,33 +91,36 @@ class TokenMeanTrainer(Methods):
                 loss += super().training_step(model, part, num_items_in_batch)
         return loss
 
-    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    def parts(self, inputs: Batch) -> list[Batch]:
         """Return a batch in pieces whose gradients add up."""
         return pieces(inputs)
 
     def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+        self,
+        eval_dataset: torch.utils.data.Dataset[Any] | dict[str, torch.utils.data.Dataset[Any]] | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Return what `named` says of the evaluation set; of several, by name, each loss too."""
-        given = eval_dataset if eval_dataset is not None else self.eval_dataset
-        sets = given if isinstance(given, dict) else {"": given}
+        datasets = eval_dataset if eval_dataset is not None else self.eval_dataset
+        sets: dict[str, Any] = datasets if isinstance(datasets, dict) else {"": datasets}
         sums = {name: self._summed(part) for name, part in sets.items()}
-        whole = self.named([sum(values) for values in zip(*sums.values(), strict=True)])
-        metrics = {f"{metric_key_prefix}_{key}": value for key, value in whole.items()}
+        totals = self.named([sum(values) for values in zip(*sums.values(), strict=True)])
+        metrics = {f"{metric_key_prefix}_{key}": value for key, value in totals.items()}
         for name, values in sums.items():
             if name:
                 metrics[f"{metric_key_prefix}_{name}_loss"] = self.named(values)["loss"]
         if self.answers:
             self.model.eval()
             with self.compute_loss_context_manager():
-                found = self.answers(self.model, self.state.global_step)
+                scores = self.answers(self.model, self.state.global_step)
             self.model.train()
-            metrics |= {f"{metric_key_prefix}_{name}": score for name, score in found.items()}
+            metrics |= {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
         self.log(metrics)
-        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def measure(self, inputs: dict[str, Any]) -> list[float]:
+    def measure(self, inputs: Batch) -> list[float]:
         """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""
         sums = [0.0, 0.0]
         for part in self.parts(inputs):
@@ -120,30 +133,30 @@ class TokenMeanTrainer(Methods):
         mean = sums[0] / max(sums[1], 1)
         return {"loss": mean, "perplexity": math.exp(min(mean, 700)), "tokens": sums[1]}
 
-    def _summed(self, dataset: Any) -> list[float]:
+    def _summed(self, dataset: Sequences) -> list[float]:
         """Return what `measure` gives, summed up over a set and all processes."""
         batches = self._batches(dataset)
-        mine = batches[self.args.process_index :: self.args.world_size]
+        own_batches = batches[self.args.process_index :: self.args.world_size]
         # Every process runs as many batches; one that has too few repeats a batch and does not count it.
         rounds = math.ceil(len(batches) / self.args.world_size)
-        found = []
+        rows = []
         self.model.eval()
         for index in range(rounds):
-            counts = index < len(mine)
-            inputs = self._prepare_inputs(self.data_collator(mine[index] if counts else batches[0]))
+            counts = index < len(own_batches)
+            inputs = self._prepare_inputs(self.data_collator(own_batches[index] if counts else batches[0]))
             with torch.no_grad(), self.compute_loss_context_manager():
-                measured = self.measure(inputs)
-            found.append(measured if counts else [0.0] * len(measured))
+                row = self.measure(inputs)
+            rows.append(row if counts else [0.0] * len(row))
         self.model.train()
-        return self.total(found)
+        return self.total(rows)
 
     def total(self, rows: list[list[float]]) -> list[float]:
         """Return the sums of columns over the rows of all processes."""
         device = self.args.device if self.args.device.type != "mps" else "cpu"
-        mine = torch.tensor(rows, dtype=torch.float64, device=device).sum(dim=0)
-        return [float(value) for value in self.accelerator.reduce(mine, reduction="sum").tolist()]
+        sums = torch.tensor(rows, dtype=torch.float64, device=device).sum(dim=0)
+        return [float(value) for value in self.accelerator.reduce(sums, reduction="sum").tolist()]
 
-    def _batches(self, dataset: Any) -> list[list[Any]]:
+    def _batches(self, dataset: Sequences) -> list[list[Any]]:
         """The evaluation set in batches of sequences, in order."""
         size = self.args.per_device_eval_batch_size
         return [

@@ -157,4 +157,4 @@ def test_the_card_names_a_base_model_of_the_hub_and_the_losses(tmp_path):
     about = {"library_name": "transformers", "tags": ["tunesmith"], "base_model": "meta-llama/Llama-3.2-1B"}
     assert yaml.safe_load(card.split("---\n")[1]) == about
     assert "# bees\n" in card
-    assert "Last training loss: 2.0000.\nLast held-out loss: 1.5000." in card
+    assert "Last training loss: 2.0000.\nLast eval loss: 1.5000." in card

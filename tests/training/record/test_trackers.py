@@ -165,7 +165,7 @@ def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch
     monkeypatch.setenv(f"{name.upper()}_API_KEY", "x" * 40)
     chosen = choose_trackers(TrackingSection.model_validate({f"{name}_project": "bees"}), tmp_path, World())
     assert [(item.key, item.value) for item in chosen.decisions] == [(name, "offline")]
-    assert chosen.decisions[0].why.startswith(f"{NOBODY} does not answer; `{name} sync`")
+    assert chosen.decisions[0].reason.startswith(f"{NOBODY} does not answer; `{name} sync`")
 
 
 def test_mlflow_without_its_server_is_left_out(tmp_path):

@@ -108,7 +108,7 @@ def test_both_forms_of_fsdp_become_version_2(decide):
         "state_dict_type": "SHARDED_STATE_DICT",
         "activation_checkpointing": True,
     }
-    assert told.why == "as set"
+    assert told.reason == "as set"
 
 
 def test_what_is_split_and_the_version_reach_the_library(decide):
@@ -117,7 +117,7 @@ def test_what_is_split_and_the_version_reach_the_library(decide):
     def plugin_of(block):
         arguments, (told,) = decide(GPUS, 2, fsdp_config=block)
         made = TrainingArguments(use_cpu=True, fsdp=arguments["fsdp"], fsdp_config=arguments["fsdp_config"])
-        return made.fsdp_plugin_args, told.why
+        return made.fsdp_plugin_args, told.reason
 
     plugin, why = plugin_of(by_size)
     assert why == "as set"

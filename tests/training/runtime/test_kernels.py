@@ -74,13 +74,13 @@ def test_where_they_are_not_to_be_had_it_is_said(hardware, plugins):
     arguments, (decision,) = asked(hardware, plugins=plugins, liger_rope=True)
     assert arguments == {}
     assert decision.value == "plain code"
-    assert decision.why.endswith("needs an NVIDIA GPU and liger-kernel; speed and memory only, the same result")
+    assert decision.reason.endswith("needs an NVIDIA GPU and liger-kernel; speed and memory only, the same result")
 
 
 def test_kernels_for_experts_are_replaced_and_it_is_said():
     arguments, (decision,) = asked(CPU, experts_implementation="scattermoe")
     assert arguments == {}
-    assert decision.why == "in place of scattermoe, a kernel for some GPUs; the same result"
+    assert decision.reason == "in place of scattermoe, a kernel for some GPUs; the same result"
 
 
 def test_flags_without_their_plugin_do_nothing():
@@ -93,7 +93,7 @@ def test_compilation_is_for_gpus_and_rows_of_one_length():
     for hardware, value, reason in ((CPU, True, "on a cpu it gains nothing"), (GPU, "auto", "rows differ in length")):
         arguments, (decision,) = asked(hardware, torch_compile=value)
         assert arguments == {}
-        assert reason in decision.why
+        assert reason in decision.reason
 
 
 TOKENS = 1000
@@ -116,7 +116,7 @@ def test_checkpointing_is_spared_where_a_cpu_has_the_memory(hardware, spared):
     training, decisions = spare_checkpointing(MODEL, given, TOKENS, hardware)
     assert training == given.model_copy(update={"gradient_checkpointing": not spared})
     assert [(item.key, item.value) for item in decisions] == [("gradient_checkpointing", "off")] * spared
-    assert all(item.why.startswith("what it saves, at most 0.0 GiB, fits; the same result") for item in decisions)
+    assert all(item.reason.startswith("what it saves, at most 0.0 GiB, fits; the same result") for item in decisions)
 
 
 def test_without_checkpointing_there_is_nothing_to_spare():

@@ -1,11 +1,14 @@
 """Muon for the matrices inside the model, AdamW for the rest, as one optimizer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tunesmith.training.optim.optimizers import embedding_weights
+
+if TYPE_CHECKING:
+    from tunesmith.modeling.causal_lm import CausalLM
 
 
 def make_muon() -> Callable[..., "MuonAndAdamW"]:
@@ -14,13 +17,19 @@ def make_muon() -> Callable[..., "MuonAndAdamW"]:
 
 
 def _of_model(
-    model: Any, *, lr: float, weight_decay: float, betas: Any = (0.95, 0.95), eps: float = 1e-8, **muon: Any
+    model: "CausalLM",
+    *,
+    lr: float,
+    weight_decay: float,
+    betas: tuple[float, float] = (0.95, 0.95),
+    eps: float = 1e-8,
+    **muon: Any,
 ) -> "MuonAndAdamW":
     outside = set(embedding_weights(model))
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    matrices = [weight for weight in trained if weight.ndim == 2 and weight not in outside]
-    tables = [weight for weight in trained if weight.ndim > 2 or weight in outside]
-    vectors = [weight for weight in trained if weight.ndim < 2 and weight not in outside]
+    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    matrices = [weight for weight in parameters if weight.ndim == 2 and weight not in outside]
+    tables = [weight for weight in parameters if weight.ndim > 2 or weight in outside]
+    vectors = [weight for weight in parameters if weight.ndim < 2 and weight not in outside]
     return MuonAndAdamW(
         # Scaled to the size of AdamW's steps, so that one learning rate suits both.
         torch.optim.Muon([{"params": matrices}], lr, weight_decay, adjust_lr_fn="match_rms_adamw", **muon),

@@ -27,12 +27,14 @@ class ReLora(TrainerCallback):
         usual = 0.999 if self.method == "reset" else 0.9
         self.ratio = usual if section.relora_prune_ratio is None else section.relora_prune_ratio
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Take up what a checkpoint kept."""
         if KEPT in self.model.peft_config:
             self._activate()
 
-    def on_step_begin(self, args: Any, state: TrainerState, control: Any, optimizer: Any = None, **_: Any) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: Any, optimizer: Any = None, **_: object) -> None:
         """Restart, if it is time."""
         if state.global_step == 0 or state.global_step % self.every:
             return
@@ -46,13 +48,13 @@ class ReLora(TrainerCallback):
                 if parameter.requires_grad:
                     self.thin(optimizer.state.get(parameter, {}))
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Make one adapter of all parts, to be saved."""
         if KEPT in self.model.peft_config:
             self._collect(TRAINED)
             self.model.delete_adapter(KEPT)
 
-    def _layers(self) -> list[Any]:
+    def _layers(self) -> list[LoraLayer]:
         return [module for module in self.model.modules() if isinstance(module, LoraLayer)]
 
     def _activate(self) -> None:
@@ -88,14 +90,18 @@ class ReLora(TrainerCallback):
             value.view(-1)[size.flatten().argsort()[:zeroed]] = 0
 
 
-def _factors(layer: Any, name: str) -> tuple[Any, Any]:
+def _factors(layer: LoraLayer, name: str) -> tuple[torch.nn.Parameter, torch.nn.Parameter]:
     """Return the two matrices of an adapter in a layer, of shapes (rank, in) and (out, rank)."""
     if name in layer.lora_A:
-        return layer.lora_A[name].weight, layer.lora_B[name].weight
-    return layer.lora_embedding_A[name], layer.lora_embedding_B[name]
+        down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    else:
+        down, up = layer.lora_embedding_A[name], layer.lora_embedding_B[name]
+    assert isinstance(down, torch.nn.Parameter)
+    assert isinstance(up, torch.nn.Parameter)
+    return down, up
 
 
-def _sum(layer: Any, parts: list[str]) -> tuple[Any, Any]:
+def _sum(layer: LoraLayer, parts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the matrices of one adapter that adds what all `parts` add, each with its scale."""
     pairs = [_factors(layer, part) for part in parts]
     downs = [pair[0].data * layer.scaling[part] for pair, part in zip(pairs, parts, strict=True)]

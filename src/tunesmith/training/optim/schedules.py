@@ -27,23 +27,23 @@ def transformers_schedule(training: TrainingSection) -> tuple[str, dict[str, Any
     return (name, arguments) if name in set(SchedulerType) else ("constant", {})
 
 
-def make_schedule(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> Any:
+def make_schedule(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> LRScheduler:
     """Return the learning rate schedule of a run of `steps` steps, of which `warmup` rise."""
-    made: Any
+    schedule: LambdaLR
     if training.lr_scheduler == "one_cycle":
         return _one_cycle(training, optimizer, warmup, steps)
     if training.lr_scheduler == "rex":
-        made = LambdaLR(
+        schedule = LambdaLR(
             optimizer, _rex(training.cosine_min_lr_ratio or 0.0, warmup, steps, **training.lr_scheduler_kwargs)
         )
     elif training.lr_quadratic_warmup or training.cosine_constant_lr_ratio:
-        made = LambdaLR(optimizer, _cosine(training, warmup, steps, **training.lr_scheduler_kwargs))
+        schedule = LambdaLR(optimizer, _cosine(training, warmup, steps, **training.lr_scheduler_kwargs))
     else:
         name, arguments = transformers_schedule(training)
-        made = get_scheduler(name, optimizer, warmup, steps, arguments)
+        schedule = get_scheduler(name, optimizer, warmup, steps, arguments)
     if training.jagged_restart_steps:
-        return LambdaLR(optimizer, [_jagged(training, factor) for factor in made.lr_lambdas])
-    return made
+        return LambdaLR(optimizer, [_jagged(training, factor) for factor in schedule.lr_lambdas])
+    return schedule
 
 
 def _one_cycle(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> LRScheduler:
@@ -65,8 +65,8 @@ def _rex(low: float, warmup: int, steps: int) -> Factor:
         done = step + 1
         if done <= warmup:
             return done / warmup
-        left = max(0.0, (steps - done) / max(1, steps - warmup))
-        return low + (1 - low) * left / (0.1 + 0.9 * left)
+        remaining = max(0.0, (steps - done) / max(1, steps - warmup))
+        return low + (1 - low) * remaining / (0.1 + 0.9 * remaining)
 
     return factor
 
@@ -91,13 +91,13 @@ def _jagged(training: TrainingSection, inner: Factor) -> Factor:
     fall, low = training.jagged_restart_anneal_steps or 1, training.cosine_min_lr_ratio or 0.001
 
     def factor(step: int) -> float:
-        place = step % every
+        position = step % every
         if step < every - fall:
-            share = 1.0
-        elif place < rise:
-            share = place / rise
+            fraction = 1.0
+        elif position < rise:
+            fraction = position / rise
         else:
-            share = min(1.0, (every - place) / fall)
-        return inner(step) * (low + (1 - low) * share)
+            fraction = min(1.0, (every - position) / fall)
+        return inner(step) * (low + (1 - low) * fraction)
 
     return factor

@@ -20,8 +20,8 @@ def step_of(checkpoint: Path) -> int:
 
 def whole_checkpoints(output_dir: Path) -> list[Path]:
     """Return the checkpoints that were saved to the end, oldest first. A kill in the middle leaves one that is not."""
-    found = [item for item in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", item.name)]
-    return sorted((item for item in found if _is_whole(item)), key=step_of)
+    folders = [item for item in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", item.name)]
+    return sorted((item for item in folders if _is_whole(item)), key=step_of)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -89,9 +89,9 @@ def model_card(values: dict[str, Any], record: RunRecord) -> str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", base) and not base.startswith("builtin/") and not Path(base).exists():
         about["base_model"] = base
     lines = [f"Trained from `{base}` with Tunesmith {__version__}."]
-    for key, text in (("loss", "Last training loss"), ("eval_loss", "Last held-out loss")):
-        found = [entry[key] for entry in metrics if key in entry]
-        lines += [f"{text}: {found[-1]:.4f}."] if found else []
+    for key, text in (("loss", "Last training loss"), ("eval_loss", "Last eval loss")):
+        losses = [entry[key] for entry in metrics if key in entry]
+        lines += [f"{text}: {losses[-1]:.4f}."] if losses else []
     head, config = (yaml.safe_dump(item, sort_keys=False, allow_unicode=True) for item in (about, values))
     return (
         f"---\n{head}---\n\n# {record.folder.parent.resolve().name}\n\n" + "\n".join(lines) + "\n\n"
@@ -100,5 +100,5 @@ def model_card(values: dict[str, Any], record: RunRecord) -> str:
 
 
 def _reason(error: Exception) -> str:
-    said = error.server_message if isinstance(error, HfHubHTTPError) else None
-    return said or str(error).strip().splitlines()[0]
+    message = error.server_message if isinstance(error, HfHubHTTPError) else None
+    return message or str(error).strip().splitlines()[0]

@@ -50,7 +50,7 @@ class RunRecord:
                 "host": platform.node(),
                 "process": os.getpid(),
                 "python": platform.python_version(),
-                "versions": {name: found for name in PACKAGES if (found := _version(name))},
+                "versions": {name: version for name in PACKAGES if (version := _version(name))},
             }
         )
 

@@ -1,6 +1,6 @@
 // Draws the page of runs.
 
-const LOSSES = "loss, held-out loss dashed";
+const LOSSES = "loss, eval loss dashed";
 const NOT_DRAWN = ["epoch", "tokens", "num_input_tokens_seen", "eval_tokens", "total_flos"];
 const BOX = {left: 56, right: 988, top: 12, bottom: 340};  // of the curves, in pixels; the right follows the window
 const COLUMNS = [

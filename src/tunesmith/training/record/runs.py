@@ -48,14 +48,14 @@ class Run(NamedTuple):
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
     """Return the runs in folders and in those below, in the order in which they began."""
-    found: dict[Path, Run] = {}
+    runs: dict[Path, Run] = {}
     for folder in folders:
         for depth in range(DEPTH):
             for file in sorted(folder.glob("*/" * depth + "run/run.json")):
                 output = file.parent.parent
                 name = str(output.relative_to(folder)) if depth else output.resolve().name
-                found.setdefault(output.resolve(), read_run(output, name))
-    return sorted(found.values(), key=lambda run: str(run.summary["started"]))
+                runs.setdefault(output.resolve(), read_run(output, name))
+    return sorted(runs.values(), key=lambda run: str(run.summary["started"]))
 
 
 def read_run(output: Path, name: str) -> Run:

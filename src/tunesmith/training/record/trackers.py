@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
 from tunesmith.hub import answers
 from tunesmith.sections import Config, TrackingSection
@@ -74,19 +74,19 @@ def choose_trackers(tracking: TrackingSection, output: Path, world: World) -> Tr
     names, decisions = [], []
     for name in filter(tracking.wants, SWITCHES):
         if find_spec(name) is None:
-            why = f"not installed: pip install {name.replace('_', '-')}; the metrics are in run/metrics.jsonl"
-            decisions.append(Decision(name, "off", why))
+            reason = f"not installed: pip install {name.replace('_', '-')}; the metrics are in run/metrics.jsonl"
+            decisions.append(Decision(name, "off", reason))
             continue
-        why = _why_offline(name, tracking)
-        if why and name not in _OFFLINE:
-            decisions.append(Decision(name, "off", f"{why}; the metrics are in run/metrics.jsonl"))
+        reason = _why_offline(name, tracking)
+        if reason and name not in _OFFLINE:
+            decisions.append(Decision(name, "off", f"{reason}; the metrics are in run/metrics.jsonl"))
             continue
         os.environ.update(environment(name, tracking, output))
-        if why:
-            variable, value, later = _OFFLINE[name]
+        if reason:
+            variable, value, command = _OFFLINE[name]
             os.environ.update({variable: value})
-            why += f"; `{later}` sends the run later"
-        decisions.append(Decision(name, "offline" if why else "on", why or "it gets the metrics and the config"))
+            reason += f"; `{command}` sends the run later"
+        decisions.append(Decision(name, "offline" if reason else "on", reason or "it gets the metrics and the config"))
         names.append(name)
     if not world.is_main:
         names = []
@@ -95,26 +95,39 @@ def choose_trackers(tracking: TrackingSection, output: Path, world: World) -> Tr
 
 def _why_offline(name: str, tracking: TrackingSection) -> str:
     """Return why a tracker cannot send to its server, if it is to."""
-    given = os.environ.get
-    server, has_key = "", True
-    if name == "wandb" and (tracking.wandb_mode or given("WANDB_MODE", "online")) == "online":
-        server = given("WANDB_BASE_URL", "https://api.wandb.ai")
-        has_key = bool(given("WANDB_API_KEY")) or _in_netrc(Path.home() / ".netrc", server)
-    elif name == "comet_ml" and tracking.comet_online is not False:
-        server = given("COMET_URL_OVERRIDE", "https://www.comet.com")
-        has_key = bool(tracking.comet_api_key or import_module(name).config.get_config("comet.api_key"))
-    elif name == "swanlab" and (tracking.swanlab_mode or given("SWANLAB_MODE", "cloud")) in ("cloud", "online"):
-        server = tracking.swanlab_api_host or given("SWANLAB_API_HOST", "https://api.swanlab.cn")
-        has_key = bool(tracking.swanlab_api_key or given("SWANLAB_API_KEY"))
-        has_key = has_key or _in_netrc(Path.home() / ".swanlab/.netrc", server)
-    elif name == "mlflow" and (tracking.mlflow_tracking_uri or "").startswith("http"):
-        server = tracking.mlflow_tracking_uri or ""
+    server = _server(name, tracking)
     if not server:
         return ""
-    if not has_key:
+    if not _has_key(name, tracking, server):
         return f"no API key: `{name.replace('_ml', '')} login`"
     server = re.sub("//[^/@]+@", "//", server)  # without a password
     return "" if answers(server) else f"{server} does not answer"
+
+
+def _server(name: str, tracking: TrackingSection) -> str:
+    """Return the address of the server that a tracker is set to send to, or "" if it writes files only."""
+    variable = os.environ.get
+    if name == "wandb" and (tracking.wandb_mode or variable("WANDB_MODE", "online")) == "online":
+        return variable("WANDB_BASE_URL", "https://api.wandb.ai")
+    if name == "comet_ml" and tracking.comet_online is not False:
+        return variable("COMET_URL_OVERRIDE", "https://www.comet.com")
+    if name == "swanlab" and (tracking.swanlab_mode or variable("SWANLAB_MODE", "cloud")) in ("cloud", "online"):
+        return tracking.swanlab_api_host or variable("SWANLAB_API_HOST", "https://api.swanlab.cn")
+    if name == "mlflow" and tracking.mlflow_tracking_uri and tracking.mlflow_tracking_uri.startswith("http"):
+        return tracking.mlflow_tracking_uri
+    return ""
+
+
+def _has_key(name: str, tracking: TrackingSection, server: str) -> bool:
+    """Return whether there is an API key for the server of a tracker; MLflow needs none."""
+    if name == "wandb":
+        return bool(os.environ.get("WANDB_API_KEY")) or _in_netrc(Path.home() / ".netrc", server)
+    if name == "comet_ml":
+        return bool(tracking.comet_api_key or import_module(name).config.get_config("comet.api_key"))
+    if name == "swanlab":
+        key = tracking.swanlab_api_key or os.environ.get("SWANLAB_API_KEY")
+        return bool(key) or _in_netrc(Path.home() / ".swanlab/.netrc", server)
+    return True
 
 
 def _in_netrc(file: Path, server: str) -> bool:
@@ -124,25 +137,25 @@ def _in_netrc(file: Path, server: str) -> bool:
 
 def environment(name: str, tracking: TrackingSection, output: Path) -> dict[str, str]:
     """Return the variables by which a tracker is configured."""
-    found = {
+    variables = {
         key.upper(): str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in tracking
         if value is not None and key.startswith(_PREFIXES.get(name, ()))
     }
-    if "COMET_ONLINE" in found:
-        found["COMET_START_ONLINE"] = found["COMET_ONLINE"]
-    if "WANDB_RUN_ID" in found:
-        found["WANDB_RESUME"] = "allow"
-    return found | ({"TENSORBOARD_LOGGING_DIR": str(output / "runs")} if name == "tensorboard" else {})
+    if "COMET_ONLINE" in variables:
+        variables["COMET_START_ONLINE"] = variables["COMET_ONLINE"]
+    if "WANDB_RUN_ID" in variables:
+        variables["WANDB_RESUME"] = "allow"
+    return variables | ({"TENSORBOARD_LOGGING_DIR": str(output / "runs")} if name == "tensorboard" else {})
 
 
 def report_arguments(tracking: TrackingSection, names: list[str]) -> dict[str, Any]:
     """Return transformers' arguments about trackers."""
     run_names = (tracking.wandb_name, tracking.mlflow_run_name, tracking.trackio_run_name)
-    found = {"report_to": names or "none", "run_name": next(filter(None, run_names), None)}
+    arguments = {"report_to": names or "none", "run_name": next(filter(None, run_names), None)}
     if "trackio" not in names:
-        return found
-    return found | {
+        return arguments
+    return arguments | {
         "project": tracking.trackio_project_name or "tunesmith",
         "trackio_space_id": tracking.trackio_space_id,
         "trackio_static_space_id": False,  # to push weights is no wish to show the metrics on the Hub
@@ -156,7 +169,9 @@ class ConfigAttached(TrainerCallback):
     def __init__(self, names: list[str], values: dict[str, Any]) -> None:
         self.names, self.values = names, values
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         """Hand over the config."""
         text = yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
         for name in self.names:
@@ -174,7 +189,8 @@ def tracked(trainer: Trainer, names: list[str], config: Config) -> Iterator[None
     """Let the trackers follow what is trained in here, with its config, and tell them how it ended."""
     tracking = config.tracking
     for kind in get_reporting_integration_callbacks(names):
-        trainer.add_callback(trainer.pop_callback(kind))  # behind our own, which adds to the metrics
+        if callback := trainer.pop_callback(kind):
+            trainer.add_callback(callback)  # behind our own, which adds to the metrics
     trainer.add_callback(ConfigAttached(names, without_secrets(config.values)))
     if "swanlab" in names:  # it takes no name and no workspace from the environment
         import_module("swanlab").init(

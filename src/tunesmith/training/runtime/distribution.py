@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import Trainer, TrainingArguments
 
@@ -18,6 +18,9 @@ from tunesmith.hardware import Hardware
 from tunesmith.references import resolve_file
 from tunesmith.sections import Config, DistributionSection, TrainingSection
 from tunesmith.training.arguments import Decision, accumulation
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PARALLEL_KEYS = ("context_parallel_size", "tensor_parallel_size", "expert_parallel_size")
 DDP_KEYS = ("ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers")
@@ -42,8 +45,8 @@ def distribution_arguments(
             )
     arguments = {key: getattr(section, key) for key in DDP_KEYS if getattr(section, key) is not None}
     if not can_shard(hardware):
-        why = "accelerate splits over GPUs only; each process holds the model, same result"
-        return arguments, _off(config, why, world_size)
+        reason = "accelerate splits over GPUs only; each process holds the model, same result"
+        return arguments, _off(config, reason, world_size)
     if section.sharded:
         _check_fsdp(config, world_size)
         return arguments | _fsdp(section), [Decision("fsdp", f"over {world_size} GPUs", _fsdp_reason(section))]
@@ -60,14 +63,14 @@ def can_shard(hardware: Hardware) -> bool:
     return hardware.kind == "cuda"
 
 
-def _off(config: Config, why: str, world_size: int) -> list[Decision]:
+def _off(config: Config, reason: str, world_size: int) -> list[Decision]:
     section = config.distribution
-    asked = {"fsdp": section.sharded, "deepspeed": bool(section.deepspeed)}
-    asked |= {key: getattr(section, key) > 1 for key in PARALLEL_KEYS}
+    settings = {"fsdp": section.sharded, "deepspeed": bool(section.deepspeed)}
+    settings |= {key: getattr(section, key) > 1 for key in PARALLEL_KEYS}
     if world_size == 1:
-        asked |= {key: getattr(section, key) is not None for key in DDP_KEYS}
-        asked["ddp_find_unused_parameters"] = config.training.ddp_find_unused_parameters is not None
-    return [Decision(key, "off", why) for key, wanted in asked.items() if wanted]
+        settings |= {key: getattr(section, key) is not None for key in DDP_KEYS}
+        settings["ddp_find_unused_parameters"] = config.training.ddp_find_unused_parameters is not None
+    return [Decision(key, "off", reason) for key, is_set in settings.items() if is_set]
 
 
 def _fsdp(section: DistributionSection) -> dict[str, Any]:
@@ -75,12 +78,12 @@ def _fsdp(section: DistributionSection) -> dict[str, Any]:
     from accelerate.parallelism_config import ParallelismConfig
 
     block = section.fsdp_config
-    given = block.model_dump(exclude_defaults=True, exclude={"fsdp_version", "sharding_strategy", "offload_params"})
+    overrides = block.model_dump(exclude_defaults=True, exclude={"fsdp_version", "sharding_strategy", "offload_params"})
     settings: dict[str, Any] = {
         "version": 2,
         "reshard_after_forward": "shard_grad_op" not in (*section.fsdp, block.sharding_strategy),
         "cpu_offload": block.offload_params or "offload" in section.fsdp,
-        **given,
+        **overrides,
     }
     # the backend of the CPU serves offloaded weights and gathers whole checkpoints
     arguments: dict[str, Any] = {"fsdp": True, "fsdp_config": settings, "ddp_backend": "cuda:nccl,cpu:gloo"}
@@ -94,8 +97,8 @@ def _fsdp(section: DistributionSection) -> dict[str, Any]:
 
 
 def _fsdp_reason(section: DistributionSection) -> str:
-    asked = section.fsdp_version or section.fsdp_config.fsdp_version or 1
-    return "as set" if asked == 2 else "version 2 in place of 1, which transformers no longer keeps up; same result"
+    version = section.fsdp_version or section.fsdp_config.fsdp_version or 1
+    return "as set" if version == 2 else "version 2 in place of 1, which transformers no longer keeps up; same result"
 
 
 def _check_fsdp(config: Config, world_size: int) -> None:
@@ -120,7 +123,7 @@ def _check_fsdp(config: Config, world_size: int) -> None:
         )
 
 
-def fit_fsdp(arguments: TrainingArguments, model: Any) -> None:
+def fit_fsdp(arguments: TrainingArguments, model: "nn.Module") -> None:
     """Fit FSDP's arguments to the model: accelerate would round its output, which is the loss, to the weights' format.
 
     Raises:
@@ -135,10 +138,13 @@ def fit_fsdp(arguments: TrainingArguments, model: Any) -> None:
             param_dtype=compute, reduce_dtype=torch.float32
         )
     classes = {type(module).__name__ for module in model.modules()}
+    assert isinstance(arguments.fsdp_config, dict)  # transformers has read it
     for name in arguments.fsdp_config.get("transformer_layer_cls_to_wrap") or ():
         if name not in classes:
-            own = ", ".join(sorted(name for name in classes if name.endswith(("Layer", "Block"))))
-            raise ModelError(f"`transformer_layer_cls_to_wrap: {name}`: the model has no such layer; it has {own}")
+            candidates = ", ".join(sorted(name for name in classes if name.endswith(("Layer", "Block"))))
+            raise ModelError(
+                f"`transformer_layer_cls_to_wrap: {name}`: the model has no such layer; it has {candidates}"
+            )
 
 
 def save_whole(trainer: Trainer, output: Path) -> None:
@@ -148,34 +154,34 @@ def save_whole(trainer: Trainer, output: Path) -> None:
     trainer.save_model(str(output))
 
 
-def deepspeed_settings(given: str | dict[str, Any], source: str) -> dict[str, Any]:
+def deepspeed_settings(setting: str | dict[str, Any], source: str) -> dict[str, Any]:
     """Return DeepSpeed's settings, from their file if a path is given.
 
     Raises:
         ConfigError: there is no such file, or it is not JSON.
     """
-    if isinstance(given, dict):
-        return given
-    file = Path(resolve_file(given, source))
+    if isinstance(setting, dict):
+        return setting
+    file = Path(resolve_file(setting, source))
     if not file.is_file():
         raise ConfigError(
-            f"`deepspeed: {given}`: no such file; get one by `tunesmith examples copy`, or write the settings "
+            f"`deepspeed: {setting}`: no such file; get one by `tunesmith examples copy`, or write the settings "
             "themselves: `deepspeed: {zero_optimization: {stage: 2}, bf16: {enabled: auto}}`"
         )
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"`deepspeed: {given}` is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ConfigError(f"`deepspeed: {given}` holds no mapping")
-    return found
+        raise ConfigError(f"`deepspeed: {setting}` is not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"`deepspeed: {setting}` holds no mapping")
+    return settings
 
 
 def _check_deepspeed(settings: dict[str, Any], training: TrainingSection, world_size: int) -> None:
     """Raise a ConfigError if DeepSpeed is not there or says other than the file."""
-    faults = list(deepspeed_faults(settings, training, world_size))
-    if faults:
-        raise ConfigError("\n".join(faults))
+    problems = list(deepspeed_faults(settings, training, world_size))
+    if problems:
+        raise ConfigError("\n".join(problems))
     if importlib.util.find_spec("deepspeed") is None:
         raise ConfigError("`deepspeed` over several GPUs needs pip install deepspeed; or use `fsdp_config`")
 
@@ -183,13 +189,13 @@ def _check_deepspeed(settings: dict[str, Any], training: TrainingSection, world_
 def deepspeed_faults(settings: dict[str, Any], training: TrainingSection, world_size: int) -> Iterator[str]:
     """Yield in words where DeepSpeed's settings say other than the file. `auto` says the same."""
     steps = accumulation(training)
-    ours = {
+    expected = {
         "train_micro_batch_size_per_gpu": ("micro_batch_size", training.micro_batch_size),
         "gradient_accumulation_steps": ("gradient_accumulation_steps", steps),
         "train_batch_size": ("rows in a step", training.micro_batch_size * steps * world_size),
         "gradient_clipping": ("max_grad_norm", training.max_grad_norm),
     }
-    for key, (name, value) in ours.items():
+    for key, (name, value) in expected.items():
         if settings.get(key, "auto") not in ("auto", value):
             yield f"`deepspeed` sets {key} to {settings[key]}, but `{name}` is {value}; set it to auto there"
     for key, name in (("optimizer", "optimizer"), ("scheduler", "lr_scheduler")):

@@ -25,39 +25,41 @@ def kernel_arguments(model: ModelSection, hardware: Hardware) -> tuple[dict[str,
     """Return transformers' arguments for kernels and compilation, and what was decided about them."""
     arguments, decisions = _compilation(model, hardware)
     classes = [name.rsplit(".", 1)[-1] for name in model.plugins]
-    wanted = [key for key in LIGER if "LigerPlugin" in classes and getattr(model, key)]
+    kernels = [key for key in LIGER if "LigerPlugin" in classes and getattr(model, key)]
     if "CutCrossEntropyPlugin" in classes and model.cut_cross_entropy:
-        wanted.append("liger_fused_linear_cross_entropy")
-    if wanted and hardware.kind == "cuda" and find_spec("liger_kernel"):
-        switches = {name: key in wanted for key, names in LIGER.items() for name in names}
+        kernels.append("liger_fused_linear_cross_entropy")
+    if kernels and hardware.kind == "cuda" and find_spec("liger_kernel"):
+        switches = {name: key in kernels for key, names in LIGER.items() for name in names}
         arguments |= {"use_liger_kernel": True, "liger_kernel_config": switches}
-        decisions.append(Decision("kernels", ", ".join(wanted), f"by {' and '.join(classes)}"))
+        decisions.append(Decision("kernels", ", ".join(kernels), f"by {' and '.join(classes)}"))
     elif classes:
-        why = f"{' and '.join(classes)}: needs an NVIDIA GPU and liger-kernel; speed and memory only, the same result"
-        decisions.append(Decision("kernels", "plain code", why))
+        reason = (
+            f"{' and '.join(classes)}: needs an NVIDIA GPU and liger-kernel; speed and memory only, the same result"
+        )
+        decisions.append(Decision("kernels", "plain code", reason))
     if model.experts_implementation in EXPERT_KERNELS:
-        why = f"in place of {model.experts_implementation}, a kernel for some GPUs; the same result"
-        decisions.append(Decision("experts", "as transformers chooses", why))
+        reason = f"in place of {model.experts_implementation}, a kernel for some GPUs; the same result"
+        decisions.append(Decision("experts", "as transformers chooses", reason))
     return arguments, decisions
 
 
-def fuse_layers(model: Any, section: ModelSection, hardware: Hardware) -> Decision:
+def fuse_layers(model: torch.nn.Module, section: ModelSection, hardware: Hardware) -> Decision:
     """Put fused layers into the model where they are faster, and return what was done."""
     if hardware.kind != "cpu" or not section.fused_layers:
-        why = "fused_layers: false" if hardware.kind == "cpu" else f"the {hardware.kind} has kernels of its own"
-        return Decision("layers", "plain", why)
+        reason = "fused_layers: false" if hardware.kind == "cpu" else f"the {hardware.kind} has kernels of its own"
+        return Decision("layers", "plain", reason)
     from tunesmith.modeling.fused import LEFT, fuse
 
     counts = fuse(model)
-    left = f"; {count} {LEFT}" if (count := counts.pop(LEFT, 0)) else ""
-    found = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    if not found:
-        return Decision("layers", "plain", f"none is of a form that is faster here{left}")
-    return Decision("layers", f"fused: {found}{left}", "fewer passes over memory; the same result")
+    others = f"; {count} {LEFT}" if (count := counts.pop(LEFT, 0)) else ""
+    fused = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    if not fused:
+        return Decision("layers", "plain", f"none is of a form that is faster here{others}")
+    return Decision("layers", f"fused: {fused}{others}", "fewer passes over memory; the same result")
 
 
 def spare_checkpointing(
-    model: Any, training: TrainingSection, tokens: int, hardware: Hardware
+    model: torch.nn.Module, training: TrainingSection, tokens: int, hardware: Hardware
 ) -> tuple[TrainingSection, list[Decision]]:
     """Return the section without `gradient_checkpointing` where what it saves fits a CPU's memory, and say so.
 
@@ -70,19 +72,19 @@ def spare_checkpointing(
     if not training.gradient_checkpointing or hardware.kind != "cpu":
         return training, []
     linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
-    kept = sum(module.in_features + module.out_features for module in linear) * tokens * 4  # bytes, if all is in fp32
-    if not linear or kept > hardware.memory / 4:
+    num_bytes = sum(module.in_features + module.out_features for module in linear) * tokens * 4  # if all is in fp32
+    if not linear or num_bytes > hardware.memory / 4:
         return training, []
-    why = f"what it saves, at most {kept / 2**30:.1f} GiB, fits; the same result in three quarters of the time"
-    off = training.model_copy(update={"gradient_checkpointing": False})
-    return off, [Decision("gradient_checkpointing", "off", why)]
+    reason = f"what it saves, at most {num_bytes / 2**30:.1f} GiB, fits; the same result in three quarters of the time"
+    changed = training.model_copy(update={"gradient_checkpointing": False})
+    return changed, [Decision("gradient_checkpointing", "off", reason)]
 
 
 def _compilation(model: ModelSection, hardware: Hardware) -> tuple[dict[str, Any], list[Decision]]:
     if not model.torch_compile:
         return {}, []
     if model.torch_compile == "auto" or hardware.kind != "cuda":
-        why = "rows differ in length" if model.torch_compile == "auto" else f"on a {hardware.kind} it gains nothing"
-        return {}, [Decision("torch_compile", "off", f"{model.torch_compile}: {why}; speed only, the same result")]
+        reason = "rows differ in length" if model.torch_compile == "auto" else f"on a {hardware.kind} it gains nothing"
+        return {}, [Decision("torch_compile", "off", f"{model.torch_compile}: {reason}; speed only, the same result")]
     settings = {"torch_compile_backend": model.torch_compile_backend, "torch_compile_mode": model.torch_compile_mode}
     return {"torch_compile": True, **settings}, [Decision("torch_compile", "on", "as set")]

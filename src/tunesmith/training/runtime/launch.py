@@ -19,21 +19,23 @@ def check_launch(hardware_kind: str, world: World) -> None:
     Raises:
         RunError: fewer processes run than were asked for, or FSDP was asked for without a GPU.
     """
-    wanted = _accelerate_processes(_parent_command())
-    if wanted is not None and wanted > world.size:
-        raise RunError(f"`accelerate launch` was asked for {wanted} processes but started {world.size}{_ADVICE}")
+    requested = _accelerate_processes(_parent_command())
+    if requested is not None and requested > world.size:
+        raise RunError(f"`accelerate launch` was asked for {requested} processes but started {world.size}{_ADVICE}")
     if world.backend == "fsdp" and hardware_kind == "cpu":
         raise RunError(f"accelerate drops FSDP on a machine without a GPU{_ADVICE}")
 
 
-def check_world(joined: int, world: World) -> None:
+def check_world(num_joined: int, world: World) -> None:
     """Refuse to go on when the processes did not join into one run.
 
     Raises:
         RunError: each process would train alone and write the same folder.
     """
-    if joined != world.size:
-        raise RunError(f"{world.size} processes were started, but they did not join ({joined} in this run){_ADVICE}")
+    if num_joined != world.size:
+        raise RunError(
+            f"{world.size} processes were started, but they did not join ({num_joined} in this run){_ADVICE}"
+        )
 
 
 def _parent_command() -> list[str]:
@@ -53,10 +55,10 @@ def _accelerate_processes(command: Sequence[str]) -> int | None:
     text = " ".join(command)
     if not re.search(r"\baccelerate(\S* |\S*[.-])launch\b", text):
         return None
-    if found := re.search(r"--num[_-]processes[= ](\d+)", text):
-        return int(found[1])
-    found = re.search(r"--config[_-]file[= ](\S+)", text)
-    file = Path(found[1] if found else default_config_file)
+    if match := re.search(r"--num[_-]processes[= ](\d+)", text):
+        return int(match[1])
+    match = re.search(r"--config[_-]file[= ](\S+)", text)
+    file = Path(match[1] if match else default_config_file)
     if file.is_file() and (number := re.search(r"^num_processes:\s*(\d+)", file.read_text(), re.MULTILINE)):
         return int(number[1])
     return None
