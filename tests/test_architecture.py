@@ -174,8 +174,6 @@ STILL_OVER = {
     "evals/text.py:_summary_lines",
     "generation/chat_client.py:_post",
     "modeling/adapters.py:new_adapter",
-    "synth/generate.py:_validate",
-    "synth/prompts.py:common_schema",
     "training/optim/optimizers.py:rates",
     "training/record/trackers.py:_why_offline",
 }
