@@ -174,7 +174,7 @@ class _Proof:
             )
             shape_counts[shape] += 1
             order.append((shape_counts[shape], len(order), prompt))
-        name = "transformers serve" if server.seen else f"server {server.url}"
+        name = "transformers serve" if server.ids_file else f"server {server.url}"
         with progress(f"asking {name}", total=min(SERVED, len(order)), unit="prompts") as advance:
             for _, _, prompt in sorted(order)[:SERVED]:
                 self._against("parity-server", name, prompt, server.feeds(prompt.request))
@@ -306,7 +306,7 @@ def _without_eos(ids: list[int], tokenizer: Tokenizer) -> list[int]:
 
 
 def _sent_text(rendered: Rendered, index: int, tokenizer: Tokenizer) -> str:
-    """Return the text before a segment as a client would send it: without the begin token, which the server adds."""
+    """Return the text before a segment as a client would send it: without the BOS token, which the server adds."""
     segments = [*rendered.segments[:index], Segment(rendered.segments[index].header, False)]
     text = "".join(
         segment.text + (tokenizer.eos_token or "") * (segment.eos_count if segment.text else 0) for segment in segments

@@ -23,7 +23,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
 
-_THOUGHT = re.compile("|".join(f"{re.escape(begin)}.*?{re.escape(end)}" for begin, end in THINKING), re.DOTALL)
+_THOUGHT = re.compile("|".join(f"{re.escape(start)}.*?{re.escape(end)}" for start, end in THINKING), re.DOTALL)
 
 
 @dataclass
@@ -268,7 +268,7 @@ def _decoded(rendered: Rendered, ids: Sequence[int], look: Look) -> str:
 
 
 def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
-    """Return the text with the end tokens that follow its segments."""
+    """Return the text with the EOS tokens that follow its segments."""
     end = str(tokenizer.eos_token)
     return "".join(
         segment.text + end * (segment.eos_count - segment.text.endswith(end)) if segment.text else ""

@@ -39,12 +39,12 @@ class Server(NamedTuple):
     Attributes:
         url: its address, without /v1.
         model: the model's name there.
-        seen: file with the ids of each prompt, a list a line; None for a server elsewhere.
+        ids_file: file with the ids of each prompt, a list a line; None for a server elsewhere.
     """
 
     url: str
     model: str
-    seen: Path | None = None
+    ids_file: Path | None = None
 
     def feeds(self, request: Request) -> list[int] | int | str:
         """Return the ids that the model is fed, or their number where the server tells no more, or why it refuses."""
@@ -55,15 +55,15 @@ class Server(NamedTuple):
         )
         if request.tools:
             body["tools"] = request.tools
-        if self.seen is None and isinstance(reply := self._post("tokenize", body), dict) and "tokens" in reply:
+        if self.ids_file is None and isinstance(reply := self._post("tokenize", body), dict) and "tokens" in reply:
             return list(reply["tokens"])
-        offset = self.seen.stat().st_size if self.seen else 0
+        offset = self.ids_file.stat().st_size if self.ids_file else 0
         reply = self._post("v1/chat/completions" if chat else "v1/completions", body | {"max_tokens": 1})
         if isinstance(reply, str):
             return reply
-        if self.seen is None:
+        if self.ids_file is None:
             return int(reply["usage"]["prompt_tokens"])
-        with self.seen.open() as stream:
+        with self.ids_file.open() as stream:
             stream.seek(offset)
             return list(json.loads(stream.readline()))
 

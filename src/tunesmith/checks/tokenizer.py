@@ -1,4 +1,4 @@
-"""What the tokenizer alone tells, and its fit to the model: begin and end tokens, added tokens, the vocabulary."""
+"""What the tokenizer alone tells, and its fit to the model: BOS and EOS, added tokens, the vocabulary."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tunesmith.sections import AdapterSection, ModelSection
 NEITHER_SIDE_STRIPS = "a  b\n\n\tc"
 """A text whose whitespace a tokenizer for code keeps."""
 AFTER = ("x", ".")
-"""Texts after which the end token must be read as itself."""
+"""Texts after which the EOS token must be read as itself."""
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings")
 """Names of the embedding in the models of transformers."""
 
@@ -28,10 +28,10 @@ class TokenFacts:
     """What the checks of rows know of the tokenizer.
 
     Attributes:
-        bos: id of the begin token, or None.
-        eos: id of the end token.
+        bos: id of the BOS token, or None.
+        eos: id of the EOS token.
         unk: id of the token for what the vocabulary lacks, or None.
-        adds_bos: the tokenizer puts its begin token before a text by itself, or promises to.
+        adds_bos: the tokenizer puts its BOS token before a text by itself, or promises to.
         control: finds the texts of control tokens.
         rows: rows of the model's embedding, or None where that is not known, or where they grow with the tokenizer.
         new: ids that `special_tokens` added to the vocabulary.

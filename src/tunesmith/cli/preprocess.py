@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tunesmith.data.tokenizer import Tokenizer
 
-SUMMARY = "Tokenise the data of the file, without loading the model, and say what became of every row."
+SUMMARY = "Tokenize the data of the file, without loading the model, and say what became of every row."
 EXAMPLES = """  tunesmith preprocess examples/honeycomb/lora.yml
   tunesmith preprocess lora.yml --debug --debug-num-examples 3
   tunesmith preprocess lora.yml --debug --debug-row train.jsonl:17"""

@@ -164,11 +164,11 @@ def _interval(training: TrainingSection, kind: str) -> tuple[str, float, str]:
 
 
 def _schedule(training: TrainingSection) -> Iterator[Problem]:
-    name, every = training.lr_scheduler, training.jagged_restart_steps
+    name, restart_steps = training.lr_scheduler, training.jagged_restart_steps
     if name not in SCHEDULES:
         hint = f"known are {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}"
         yield at("lr_scheduler", f"`lr_scheduler: {name}` is unknown; {hint}")
-    rise, fall = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
-    if every and rise + fall > every:
-        parts = f"`jagged_restart_warmup_steps: {rise}` and `jagged_restart_anneal_steps: {fall}`"
-        yield at("jagged_restart_steps", f"`jagged_restart_steps: {every}` is too short for {parts}")
+    warmup, anneal = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
+    if restart_steps and warmup + anneal > restart_steps:
+        parts = f"`jagged_restart_warmup_steps: {warmup}` and `jagged_restart_anneal_steps: {anneal}`"
+        yield at("jagged_restart_steps", f"`jagged_restart_steps: {restart_steps}` is too short for {parts}")

@@ -27,7 +27,7 @@ Length = tuple[int, str]
 LONGEST = {"laptop": 1024, "gpu": 4096, "multi-gpu": 8192}
 """Hardware -> the longest sequences that memory is expected to hold."""
 MEASURED = 1000
-"""Rows that are tokenised to choose `sequence_len`."""
+"""Rows that are tokenized to choose `sequence_len`."""
 COUNTED = 100_000
 """Rows that are counted."""
 
