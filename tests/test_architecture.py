@@ -159,22 +159,6 @@ def count_branches(function: ast.AST) -> int:
 
 MOST_BRANCHES = 15
 STILL_OVER = {
-    "checks/doctor.py:_dataset",
-    "checks/doctor.py:_together",
-    "checks/parity.py:_chat_prompts",
-    "checks/parity.py:_text_prompts",
-    "checks/parity.py:check_parity",
-    "checks/rows.py:_borders",
-    "checks/rows.py:_conversation",
-    "checks/rows.py:_tokens",
-    "checks/rows.py:check_row",
-    "cli/diff.py:diff",
-    "cli/evaluate.py:_evaluate_rows",
-    "cli/explain.py:_names",
-    "config/idle.py:idle",
-    "config/local_paths.py:_reason",
-    "config/reference.py:kind",
-    "config/training_rules.py:_events",
     "data/axolotl/chat.py:_message",
     "data/axolotl/chat.py:label",
     "data/axolotl/dialogue.py:llama2_chat",
@@ -183,8 +167,6 @@ STILL_OVER = {
     "data/formats/spans.py:_border",
     "data/prepare.py:_build",
     "data/tokenizer.py:load_tokenizer",
-    "synth/generate.py:_validate",
-    "synth/prompts.py:common_schema",
 }
 """Functions with more branches, which are still to be split; a new one does not come in."""
 

@@ -126,7 +126,7 @@ def test_a_server_that_takes_text_alone_is_fed_the_trained_tokens_too(config, mo
     with transformers_serve(model_folder, tmp_path) as served:
         keys = {"base_url": f"{served.url}/v1", "model": served.model, "concurrency": 1}
         report = evaluate(config(endpoint=keys))
-        fed = [json.loads(line) for line in served.seen.read_text().splitlines()]
+        fed = [json.loads(line) for line in served.ids_file.read_text().splitlines()]
     assert sorted(ids for ids in fed if len(ids) > 1) == sorted(prompts)
     assert all(text and "<|" not in text for text in answers(report, served.model))
     assert capsys.readouterr().err.count("the server does not take token ids: prompts are sent as text") == 1

@@ -148,18 +148,18 @@ class AssertionRunner:
         """Return the outcomes of a batch; if a worker dies, its case gets a fault and another worker continues."""
         start = time.monotonic()
         outcomes: list[Outcome | None] = [None] * len(cases)
-        while missing := [index for index, outcome in enumerate(outcomes) if outcome is None]:
+        while unanswered := [index for index, outcome in enumerate(outcomes) if outcome is None]:
             if self._lost >= MAX_FAULTS:
                 fault = Fault("and all others", self._files[0][0].name, f"are not run: {MAX_FAULTS} workers died")
                 return [outcome or [fault] for outcome in outcomes]
             worker = self._take()
             try:
-                for index, outcome in zip(missing, worker.run([cases[index] for index in missing]), strict=True):
+                for index, outcome in zip(unanswered, worker.run([cases[index] for index in unanswered]), strict=True):
                     outcomes[index] = outcome
                 self._idle.append(worker)
             except (EOFError, OSError):
                 number, fault = worker.read_death()
-                outcomes[missing[number]] = [fault]
+                outcomes[unanswered[number]] = [fault]
                 with self._lock:
                     self._lost += 1
                     self._all.discard(worker)
@@ -191,9 +191,9 @@ class _Worker:
         self.assertions: list[tuple[str, str]] = []  # name and location of each
         self.mark = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the process)
         os.lseek(self.mark.fileno(), MARK.size, os.SEEK_SET)  # a traceback is written after the mark
-        self.channel, other = Pipe()
-        with other:
-            numbers = (other.fileno(), self.mark.fileno())
+        self.channel, worker_channel = Pipe()
+        with worker_channel:
+            numbers = (worker_channel.fileno(), self.mark.fileno())
             # -B: bytecode of a file that was edited within the same second would be stale.
             self.process = subprocess.Popen(
                 [sys.executable, "-B", "-c", BOOT, *map(str, numbers), *map(str, sys.path)],
@@ -262,8 +262,8 @@ class _Worker:
         elif dump:
             reason = f"crashed: {dump.splitlines()[0].removeprefix('Fatal Python error: ')}"
         else:
-            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-            reason = f"ended its process {how}; an assertion fails a case by `assert`"
+            method = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+            reason = f"ended its process {method}; an assertion fails a case by `assert`"
         self.close()
         return number, Fault(name, location, reason)
 

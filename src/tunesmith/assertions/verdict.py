@@ -71,34 +71,34 @@ def assertions_in(file: Path, function: str = "") -> list[Assertion]:
     module = load_file(file)
     names = vars(module)
     if function:
-        found = [member(module, f"{file}:{function}")]
+        assertions = [member(module, f"{file}:{function}")]
     elif "ASSERTIONS" in names:
-        found = list(names["ASSERTIONS"]) if isinstance(names["ASSERTIONS"], (list, tuple)) else []
+        assertions = list(names["ASSERTIONS"]) if isinstance(names["ASSERTIONS"], (list, tuple)) else []
     else:
-        found = [item for name, item in names.items() if name.startswith("test_") and callable(item)]
-    if not found:
+        assertions = [item for name, item in names.items() if name.startswith("test_") and callable(item)]
+    if not assertions:
         raise ConfigError(f"{file} has no function named test_*, and no list ASSERTIONS of functions")
     faults = [
         f"{location_of(item) if inspect.isfunction(item) else file.name}: {reason}"
-        for item in found
+        for item in assertions
         if (reason := _unusable(item))
     ]
     if faults:
         raise ConfigError("\n".join(faults))
-    require_different(item.__name__ for item in found)
-    return found
+    require_different(item.__name__ for item in assertions)
+    return assertions
 
 
 def require_different(names: Iterable[str]) -> None:
     """Raise a ConfigError if two assertions have the same name, because they are counted by name."""
-    seen: set[str] = set()
+    earlier_names: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in earlier_names:
             raise ConfigError(f"two assertions are called {name}; give one of them another name")
-        seen.add(name)
+        earlier_names.add(name)
 
 
-def _unusable(item: Any) -> str:
+def _unusable(item: object) -> str:
     """Return why something cannot be an assertion, or an empty text."""
     if not inspect.isfunction(item):
         return f"{item!r:.80} is no function; an assertion is a plain `def`"

@@ -93,12 +93,12 @@ def _run_batch(
     outcomes: list[list[Verdict | Fault]] = []
     sent_at = time.monotonic()
     for number, case in enumerate(cases):
-        pickled = pickle.dumps(case)  # each assertion gets a fresh row, because another one may have changed it
+        pickled_case = pickle.dumps(case)  # each assertion gets a fresh row, because another one may have changed it
         outcome: list[Verdict | Fault] = []
         for index, assertion in enumerate(assertions):
             watchdog.start(number, index)
             try:
-                outcome.append(run_assertion(assertion, arguments_of(pickle.loads(pickled))))
+                outcome.append(run_assertion(assertion, arguments_of(pickle.loads(pickled_case))))
             except Fault as fault:
                 outcome.append(fault)
         outcomes.append(outcome)

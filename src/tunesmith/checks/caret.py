@@ -14,30 +14,32 @@ FAR = 40
 """Tokens around it in which a secret would be seen whole."""
 
 
-def show_parting(left: tuple[str, Sequence[int]], right: tuple[str, Sequence[int]], tokenizer: Tokenizer) -> str:
+def show_parting(
+    first_tokens: tuple[str, Sequence[int]], second_tokens: tuple[str, Sequence[int]], tokenizer: Tokenizer
+) -> str:
     """Return two named lists of tokens in a line each, from shortly before they part, and a caret where they do.
 
     Secrets and addresses are blotted out.
     """
-    place = first_difference(left[1], right[1])
-    first = max(0, place - BEFORE)
-    width = max(len(left[0]), len(right[0])) + 1
+    index = first_difference(first_tokens[1], second_tokens[1])
+    start = max(0, index - BEFORE)
+    width = max(len(first_tokens[0]), len(second_tokens[0])) + 1
     lines, column = [], 0
-    for name, ids in (left, right):
-        pieces = [f"`{piece}`" for piece in _pieces(ids, place, tokenizer)[first - max(0, place - FAR) :]]
-        head = " ".join([f"    {name + ':':<{width}}", *(["..."] if first else []), *pieces[: place - first]])
-        differs = f"{pieces[place - first]}({ids[place]})" if place < len(ids) else "(end)"
-        lines.append(" ".join([head, differs, *pieces[place - first + 1 : place - first + 1 + AFTER]]))
+    for name, ids in (first_tokens, second_tokens):
+        pieces = [f"`{piece}`" for piece in _pieces(ids, index, tokenizer)[start - max(0, index - FAR) :]]
+        head = " ".join([f"    {name + ':':<{width}}", *(["..."] if start else []), *pieces[: index - start]])
+        differs = f"{pieces[index - start]}({ids[index]})" if index < len(ids) else "(end)"
+        lines.append(" ".join([head, differs, *pieces[index - start + 1 : index - start + 1 + AFTER]]))
         column = cell_len(head) + 1
     return "\n".join([*lines, " " * column + "^"])
 
 
-def _pieces(ids: Sequence[int], place: int, tokenizer: Tokenizer) -> list[str]:
-    """Return the tokens around `place` as the vocabulary writes them, or dots for what belongs to a secret."""
-    window = list(ids[max(0, place - FAR) : place + FAR])
+def _pieces(ids: Sequence[int], index: int, tokenizer: Tokenizer) -> list[str]:
+    """Return the tokens around `index` as the vocabulary writes them, or dots for what belongs to a secret."""
+    window = list(ids[max(0, index - FAR) : index + FAR])
     names = tokenizer.convert_ids_to_tokens(window)
     texts = [str(tokenizer.decode([token])) for token in window]
     return [
-        shown if shown != text else str(name).replace("\n", "\\n")
-        for name, text, shown in zip(names, texts, mask_pieces(texts), strict=True)
+        masked_text if masked_text != text else str(name).replace("\n", "\\n")
+        for name, text, masked_text in zip(names, texts, mask_pieces(texts), strict=True)
     ]

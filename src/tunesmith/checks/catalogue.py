@@ -48,9 +48,9 @@ def finding(
     code: str, detail: str = "", *, severity: Severity | None = None, count: int = 0, hits: Sequence[Hit] = ()
 ) -> Finding:
     """Return the finding of a code, with what is special about it this time."""
-    known = known_findings()[code]
-    title = f"{known.title}: {mask_secrets(detail)}" if detail else known.title
-    return Finding(code, severity or known.severity, title, known.cure, count, tuple(hits))
+    entry = known_findings()[code]
+    title = f"{entry.title}: {mask_secrets(detail)}" if detail else entry.title
+    return Finding(code, severity or entry.severity, title, entry.cure, count, tuple(hits))
 
 
 class Tally:
@@ -84,9 +84,11 @@ class Tally:
 def table() -> str:
     """Return the findings as the tables of the documentation."""
     parts = []
-    for about in dict.fromkeys(row[0] for row in _lines()):
-        lines = [f"| `{code}` | {' | '.join(rest)} |" for group, code, *rest in _lines() if group == about]
-        parts.append("\n".join([f"### {about}\n", "| code | severity | finding | fix |", "|---|---|---|---|", *lines]))
+    for subject in dict.fromkeys(row[0] for row in _lines()):
+        lines = [f"| `{code}` | {' | '.join(columns)} |" for group, code, *columns in _lines() if group == subject]
+        parts.append(
+            "\n".join([f"### {subject}\n", "| code | severity | finding | fix |", "|---|---|---|---|", *lines])
+        )
     return "\n\n".join(parts)
 
 

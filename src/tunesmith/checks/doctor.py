@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from tunesmith.checks.catalogue import HITS, Tally, finding
 from tunesmith.checks.duplicates import Fingerprints
@@ -77,15 +76,15 @@ def quick_checks(config: Config, tokenizer: Tokenizer, *, model_folder: str | No
     Raises:
         DataError: there is an error, and `data_checks` is not `warn`.
     """
-    wanted = config.data.data_checks
-    if wanted == "off" or config.data.rl:
+    setting = config.data.data_checks
+    if setting == "off" or config.data.rl:
         return
-    found = run_checks(config, tokenizer, quick=True, limit=QUICK_ROWS, model_folder=model_folder).findings
-    for item in found:
-        if item.severity == "warning" or (item.severity == "error" and wanted == "warn"):
+    findings = run_checks(config, tokenizer, quick=True, limit=QUICK_ROWS, model_folder=model_folder).findings
+    for item in findings:
+        if item.severity == "warning" or (item.severity == "error" and setting == "warn"):
             note(one_line(item))
-    errors = [one_line(item).removeprefix("error: ") for item in found if item.severity == "error"]
-    if errors and wanted == "error":
+    errors = [one_line(item).removeprefix("error: ") for item in findings if item.severity == "error"]
+    if errors and setting == "error":
         raise DataError(
             "\n".join([*errors, "`tunesmith check` shows the rows; `data_checks: warn` trains all the same"])
         )
@@ -103,7 +102,7 @@ class Examination:
         self.facts = token_facts(tokenizer, {} if config.model.changes_vocabulary else self.model)
         self.tally = Tally()
         self.severities: dict[str, Severity] = {}
-        self.bad: dict[str, list[Any]] = {}
+        self.bad, self.bad_counts = dict[str, list[Hit]](), Counter[str]()
         self.prints = Fingerprints(near=not quick)
         self.figures: list[Figures] = []
         self.looks: list[Look] = []
@@ -121,11 +120,11 @@ class Examination:
         findings = list(self._about_templates([*specs[0], *specs[1]]))
         for spec in specs[0]:
             self._dataset(spec, spec.dataset.path)
-        trained = len(self.prints.samples["row"])
+        num_train_samples = len(self.prints.samples["row"])
         for spec in specs[1]:
             self._dataset(spec, f"{spec.dataset.path} (test)")
         if not self.quick:
-            self._twice(trained)
+            self._twice(num_train_samples)
         findings += self._about_ends()
         findings += self._bad_rows()
         for code, count in self.tally.counts.items():
@@ -154,31 +153,41 @@ class Examination:
         look, figures = look_at(spec, self.tokenizer, self.facts, own_system), Figures(name)
         self.looks.append(look)
         self.figures.append(figures)
-        self.packed, kept, bad = [], Counter[str](), 0
-        limit = self.limit or (STREAM_ROWS if look.spec.dataset.kind == "pretrain" else None)
-        with progress(f"checking {name}", unit="rows") as advance:
-            seconds = self.config.evaluation.evaluation.assertion_seconds
-            for batch in encoded_rows(spec, self.tokenizer, limit, seconds=seconds):
-                good = [item for item in batch if isinstance(item, EncodedRow)]
-                if figures.rows == 0:
-                    self._together(good, look)
-                for item in batch:
-                    figures.rows += 1
-                    bad += self._row(item, look, figures, kept)
-                advance(len(batch))
+        self.packed = []
+        num_invalid = self._rows(look, figures)
         if self.config.data.sample_packing and self.packed:
             sequences = pack(self.packed, self.config.data.sequence_len)
             figures.packing = sum(self.packed) / (len(sequences) * self.config.data.sequence_len)
-        if bad and (bad * 10 > figures.rows or self.config.data.bad_rows == "error"):
-            self.severities["bad-row"] = self.severities["nothing-trained"] = "error"
-        if figures.samples and not figures.end_trained and look.wants_end:
-            self.severities["end-untrained"] = "error"
-        if self.config.data.excess_length_strategy == "raise" or not figures.samples:
-            self.severities["over-length"] = "error"
+        self._set_severities(look, figures, num_invalid)
         if not figures.samples and not self.quick:
             self.tally.put("nothing-left", Hit(name, 0, f"{figures.rows:,} rows are read"))
 
-    def _row(self, item: EncodedRow | BadRow, look: Look, figures: Figures, kept: Counter[str]) -> int:
+    def _rows(self, look: Look, figures: Figures) -> int:
+        """Look at the rows of a dataset; return how many are invalid."""
+        samples_by_code, num_invalid = Counter[str](), 0
+        limit = self.limit or (STREAM_ROWS if look.spec.dataset.kind == "pretrain" else None)
+        with progress(f"checking {figures.name}", unit="rows") as advance:
+            seconds = self.config.evaluation.evaluation.assertion_seconds
+            for batch in encoded_rows(look.spec, self.tokenizer, limit, seconds=seconds):
+                if figures.rows == 0:
+                    self._compare_segments([item for item in batch if isinstance(item, EncodedRow)], look)
+                for item in batch:
+                    figures.rows += 1
+                    num_invalid += self._row(item, look, figures, samples_by_code)
+                advance(len(batch))
+        return num_invalid
+
+    def _set_severities(self, look: Look, figures: Figures, num_invalid: int) -> None:
+        """Make errors of findings that are worse in this dataset than they are by themselves."""
+        data = self.config.data
+        if num_invalid and (num_invalid * 10 > figures.rows or data.bad_rows == "error"):
+            self.severities["bad-row"] = self.severities["nothing-trained"] = "error"
+        if figures.samples and not figures.end_trained and look.wants_end:
+            self.severities["end-untrained"] = "error"
+        if data.excess_length_strategy == "raise" or not figures.samples:
+            self.severities["over-length"] = "error"
+
+    def _row(self, item: EncodedRow | BadRow, look: Look, figures: Figures, samples_by_code: Counter[str]) -> int:
         """Look at one row; return whether it is bad."""
         if isinstance(item, BadRow):
             self._bad(item)
@@ -191,17 +200,17 @@ class Examination:
         turns = turns_in(row.values, look)
         check_row(item, turns, look, self.tally, figures)
         self._remember(item, turns, look)
-        shown: list[tuple[list[int], list[int]]] = []
+        token_lists: list[tuple[list[int], list[int]]] = []
         for rendered, examples in zip(item.rendered, item.examples, strict=True):
             if isinstance(examples, str):
                 self._unusable(row, examples, figures)
                 continue
             for example in examples:
-                if isinstance(found := self._fit(example, look, figures), tuple):
-                    shown.append(found)
+                if isinstance(tokens := self._fit(example, look, figures), tuple):
+                    token_lists.append(tokens)
                     if not self.quick:
                         self.prints.add_sample(_prompt(rendered, example, len(examples)))
-        self._keep(row, shown, look, kept)
+        self._keep(row, token_lists, look, samples_by_code)
         return int(any(isinstance(examples, str) for examples in item.examples))
 
     def _unusable(self, row: Row, reason: str, figures: Figures) -> None:
@@ -216,92 +225,89 @@ class Examination:
         """Count a row that cannot be used, beside those with a like reason."""
         if self.quick:
             return  # preparing the data reports them
-        like = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "_", row.reason)[:120]
-        group = self.bad.setdefault(like if like in self.bad or len(self.bad) < HITS else "other", [0, []])
-        group[0] += 1
-        if len(group[1]) < HITS:
-            group[1].append(Hit(row.file, row.number, mask_secrets(row.reason)))
+        pattern = re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "_", row.reason)[:120]
+        group = pattern if pattern in self.bad or len(self.bad) < HITS else "other"
+        self.bad_counts[group] += 1
+        if len(hits := self.bad.setdefault(group, [])) < HITS:
+            hits.append(Hit(row.file, row.number, mask_secrets(row.reason)))
 
     def _bad_rows(self) -> Iterator[Finding]:
-        for count, hits in self.bad.values():
-            yield finding("bad-row", hits[0].detail, severity=self.severities.get("bad-row"), count=count, hits=hits)
+        for group, hits in self.bad.items():
+            severity, count = self.severities.get("bad-row"), self.bad_counts[group]
+            yield finding("bad-row", hits[0].detail, severity=severity, count=count, hits=hits)
 
     def _fit(self, example: Example, look: Look, figures: Figures) -> tuple[list[int], list[int]] | None:
         """Count a sample and return what is left of it at `sequence_len`."""
         data = self.config.data
         length = len(example.input_ids)
         figures.lengths.append(length)
-        found = fitted(example, data)
+        example_or_reason = fitted(example, data)
         if length > data.sequence_len and not self.quick:
             self.tally.add("over-length", f"{length:,} tokens, sequence_len is {data.sequence_len:,}")
-        if isinstance(found, str):
+        if isinstance(example_or_reason, str):
             if length <= data.sequence_len and not self.quick:
-                self.tally.add("under-length", found)
+                self.tally.add("under-length", example_or_reason)
             return None
-        ids, labels = found.input_ids, found.labels
+        ids, labels = example_or_reason.input_ids, example_or_reason.labels
         if any(label >= 0 for label in example.labels[len(ids) :]):
             self.tally.add("answer-cut", f"{length - len(ids):,} tokens are cut")
-        trained = [index for index, label in enumerate(labels) if label >= 0]
+        trained_positions = [index for index, label in enumerate(labels) if label >= 0]
         figures.samples += 1
         figures.tokens += len(ids)
-        figures.trained += len(trained)
-        figures.end_trained += bool(trained) and look.end_of(ids, trained[-1]) is not None
+        figures.trained += len(trained_positions)
+        figures.end_trained += bool(trained_positions) and look.end_of(ids, trained_positions[-1]) is not None
         self.packed.append(len(ids))
         return ids, labels
 
-    def _together(self, items: Sequence[EncodedRow], look: Look) -> None:
-        """Compare the tokens of parts with those of the whole, in the first rows of types tokenised in parts."""
-        todo = [
-            (item.row, rendered, examples[0])
-            for item in items
-            for rendered, examples in zip(item.rendered, item.examples, strict=True)
-            if isinstance(rendered, Rendered) and not rendered.tokenize_whole and len(rendered.segments) > 1
-            if not isinstance(examples, str) and len(examples) == 1
-        ]
+    def _compare_segments(self, items: Sequence[EncodedRow], look: Look) -> None:
+        """Compare the ids of segments with those of the complete text, in the first rows tokenized per segment."""
         if items and (marks := shown_marks(items[0], self.tokenizer)) and not look.spec.template:
             self.tally.put("template-token-split", Hit(items[0].row.file, items[0].row.number, "; ".join(marks[:3])))
-        both = [part for _, rendered, _ in todo for part in (rendered.prompt(last=True), rendered)]
-        flat = [full_text(part, self.tokenizer) for part in both]
-        ids = self.tokenizer(flat, add_special_tokens=False)["input_ids"] if flat else []
-        for index, (row, rendered, example) in enumerate(todo):
+        rows = _rows_of_segments(items)
+        texts = [
+            full_text(text, self.tokenizer)
+            for _, rendered, _ in rows
+            for text in (rendered.prompt(last=True), rendered)
+        ]
+        ids = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        for (row, rendered, example), prompt_ids, text_ids in zip(rows, ids[::2], ids[1::2], strict=True):
             self.tally.begin(row.file, row.number)
-            ours, (prompt, whole) = example.input_ids, ids[2 * index : 2 * index + 2]
-            begins = int(ours[:1] == [self.facts.bos] != whole[:1])
-            ours = ours[begins:]
-            parts = sum(bool(segment.text) for segment in rendered.prompt(last=True).segments)
-            if parts > 1 and not prompt_is_prefix(prompt, ours):
-                self.tally.add("prompt-parts-differ", self._parting(prompt, ours, begins))
-            elif not prompt_is_prefix(whole, ours):
-                self.tally.add("boundary-merge", self._parting(whole, ours, begins))
+            num_bos = int(example.input_ids[:1] == [self.facts.bos] != text_ids[:1])
+            trained_ids = example.input_ids[num_bos:]
+            num_segments = sum(bool(segment.text) for segment in rendered.prompt(last=True).segments)
+            if num_segments > 1 and not prompt_is_prefix(prompt_ids, trained_ids):
+                self.tally.add("prompt-parts-differ", self._difference(prompt_ids, trained_ids, num_bos))
+            elif not prompt_is_prefix(text_ids, trained_ids):
+                self.tally.add("boundary-merge", self._difference(text_ids, trained_ids, num_bos))
 
-    def _parting(self, wanted: Sequence[int], ours: Sequence[int], before: int) -> str:
-        """Say at which token two texts part; `before` tokens stand before them."""
-        place = first_difference(wanted, ours)
-        pieces = self.tokenizer.convert_ids_to_tokens([*wanted[place : place + 1], *ours[place : place + 1]])
-        return f"token {place + before} is {' for one text, '.join(map(repr, pieces))} as trained"
+    def _difference(self, text_ids: Sequence[int], trained_ids: Sequence[int], num_before: int) -> str:
+        """Return the first token that differs, in words; `num_before` tokens stand before the two lists."""
+        index = first_difference(text_ids, trained_ids)
+        names = self.tokenizer.convert_ids_to_tokens([*text_ids[index : index + 1], *trained_ids[index : index + 1]])
+        return f"token {index + num_before} is {' for one text, '.join(map(repr, names))} as trained"
 
     def _remember(self, item: EncodedRow, turns: Sequence[Message], look: Look) -> None:
         """Keep the hashes of a row."""
         if self.quick:
             return
-        said = (turn.content for turn in turns if turn.role != "system")
-        content = said if turns else iterate_strings(item.row.values, skip=look.spec.dataset.field_system)
+        turn_texts = (turn.content for turn in turns if turn.role != "system")
+        texts = turn_texts if turns else iterate_strings(item.row.values, skip=look.spec.dataset.field_system)
         text = "\n".join(rendered.text or repr(rendered) for rendered in item.rendered)
-        self.prints.add(item.row.file, item.row.number, text, "\n".join(content))
+        self.prints.add(item.row.file, item.row.number, text, "\n".join(texts))
 
-    def _twice(self, trained: int) -> None:
+    def _twice(self, num_train_samples: int) -> None:
         """Count rows that stand twice, and prompts on both sides."""
         prints, data = self.prints, self.config.data
-        found = {
+        hits_by_code = {
             "duplicate-row": prints.hits(prints.exact_duplicates(), "as"),
             "near-duplicate": prints.hits(prints.near_duplicates(), "nearly as"),
         }
-        held_out: Sequence[int] = range(trained, len(prints.samples["row"]))
-        streamed = any(look.spec.dataset.kind == "pretrain" for look in self.looks)
-        if data.val_set_size and trained > 1 and self.limit is None and not streamed:
-            held_out = self._held_out(trained)
-        found["leaked-prompt"] = prints.hits(prints.leaked_prompts(held_out), "the prompt is that of")
-        for code, hits in found.items():
+        eval_samples: Sequence[int] = range(num_train_samples, len(prints.samples["row"]))
+        is_streamed = any(look.spec.dataset.kind == "pretrain" for look in self.looks)
+        if data.val_set_size and num_train_samples > 1 and self.limit is None and not is_streamed:
+            eval_samples = self._held_out(num_train_samples)
+        hits_by_code["leaked-prompt"] = prints.hits(prints.leaked_prompts(eval_samples), "the prompt is that of")
+        for code, hits in hits_by_code.items():
             for hit in hits:
                 self.tally.put(code, hit)
 
@@ -316,44 +322,63 @@ class Examination:
 
     def _about_ends(self) -> Iterator[Finding]:
         """Yield findings about tokens that only the data shows to be in use."""
-        ends = {token for look in self.looks if look.wants_end for token in look.last_ends}
-        yield from stop_findings(ends, self.tokenizer, self.generation)
-        used = {token for look in self.looks for token in look.used}
-        yield from embedding_findings(used, self.facts, self.tokenizer, self.config.adapter)
+        end_ids = {token for look in self.looks if look.wants_end for token in look.last_ends}
+        yield from stop_findings(end_ids, self.tokenizer, self.generation)
+        used_ids = {token for look in self.looks for token in look.used}
+        yield from embedding_findings(used_ids, self.facts, self.tokenizer, self.config.adapter)
 
-    def _keep(self, row: Row, shown: Iterable[tuple[list[int], list[int]]], look: Look, kept: Counter[str]) -> None:
+    def _keep(
+        self, row: Row, token_lists: Iterable[tuple[list[int], list[int]]], look: Look, samples_by_code: Counter[str]
+    ) -> None:
         """Keep the row's samples to look at, if there are few of its kind."""
         codes = tuple(self.tally.codes)
-        room = SAMPLES // (len(self.config.data.datasets) + len(self.config.data.test_datasets))
-        if self.quick or kept["all"] >= room or all(kept[code] >= PER_CODE for code in codes or [""]):
+        max_samples = SAMPLES // (len(self.config.data.datasets) + len(self.config.data.test_datasets))
+        if (
+            self.quick
+            or samples_by_code["all"] >= max_samples
+            or all(samples_by_code[code] >= PER_CODE for code in codes or [""])
+        ):
             return
-        for ids, labels in islice(shown, 3):
-            kept.update(["all", *(codes or [""])])
+        for ids, labels in islice(token_lists, 3):
+            samples_by_code.update(["all", *(codes or [""])])
             pieces = mask_pieces(_pieces(ids, self.tokenizer))
             self.samples.append(Sample(look.spec.dataset.path, row.file, row.number, ids, labels, pieces, codes))
 
     def _shown(self, findings: Sequence[Finding]) -> list[Sample]:
         """Return the samples, those of the worst findings first, with what was found about them at the end."""
-        worth = {item.code: SEVERITIES.index(item.severity) for item in reversed(findings)}
-        late = {"duplicate-row", "near-duplicate", "leaked-prompt", "prompt-parts-differ", "boundary-merge"}
-        of_row: dict[tuple[str, int], list[str]] = {}
+        severity_ranks = {item.code: SEVERITIES.index(item.severity) for item in reversed(findings)}
+        late_codes = {"duplicate-row", "near-duplicate", "leaked-prompt", "prompt-parts-differ", "boundary-merge"}
+        codes_by_row: dict[tuple[str, int], list[str]] = {}
         for item in findings:
-            for hit in item.hits if item.code in late else ():
-                of_row.setdefault((hit.file, hit.row), []).append(item.code)
-        named = [
-            replace(sample, codes=(*sample.codes, *of_row.get((sample.file, sample.row), ())))
+            for hit in item.hits if item.code in late_codes else ():
+                codes_by_row.setdefault((hit.file, hit.row), []).append(item.code)
+        samples = [
+            replace(sample, codes=(*sample.codes, *codes_by_row.get((sample.file, sample.row), ())))
             for sample in self.samples
         ]
-        return sorted(named, key=lambda sample: min((worth.get(code, 3) for code in sample.codes), default=3))
+        return sorted(
+            samples, key=lambda sample: min((severity_ranks.get(code, 3) for code in sample.codes), default=3)
+        )
+
+
+def _rows_of_segments(items: Sequence[EncodedRow]) -> list[tuple[Row, Rendered, Example]]:
+    """Return the samples that are tokenized per segment and that are one example each, with their rows."""
+    return [
+        (item.row, rendered, examples[0])
+        for item in items
+        for rendered, examples in zip(item.rendered, item.examples, strict=True)
+        if isinstance(rendered, Rendered) and not rendered.tokenize_whole and len(rendered.segments) > 1
+        if not isinstance(examples, str) and len(examples) == 1
+    ]
 
 
 def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
     """Return what a sample asks: its text up to the first trained segment, or all of it where nothing is only read."""
-    asked = rendered.prompt().text if isinstance(rendered, Rendered) and pieces == 1 else ""
-    if asked:
-        return asked
-    first = next((index for index, label in enumerate(example.labels) if label >= 0), 0)
-    return repr(example.input_ids[:first] or example.input_ids)
+    prompt = rendered.prompt().text if isinstance(rendered, Rendered) and pieces == 1 else ""
+    if prompt:
+        return prompt
+    start = next((index for index, label in enumerate(example.labels) if label >= 0), 0)
+    return repr(example.input_ids[:start] or example.input_ids)
 
 
 def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
@@ -361,15 +386,15 @@ def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
 
     A character of several tokens stands at the last of them; the others are empty.
     """
-    found: list[str] = []
-    first = 0
+    texts: list[str] = []
+    start = 0
     names = tokenizer.convert_ids_to_tokens(list(ids))
     for index, name in enumerate(names):
-        text = str(tokenizer.decode(list(ids[first : index + 1])))
-        if text.endswith("\ufffd") and index - first < 3 and index + 1 < len(names):
-            found.append("")
+        text = str(tokenizer.decode(list(ids[start : index + 1])))
+        if text.endswith("\ufffd") and index - start < 3 and index + 1 < len(names):
+            texts.append("")
             continue
-        begins = first == index and str(name).startswith("▁") and not text.startswith(" ")
-        found.append(f" {text}" if begins else text)
-        first = index + 1
-    return found
+        starts_word = start == index and str(name).startswith("▁") and not text.startswith(" ")
+        texts.append(f" {text}" if starts_word else text)
+        start = index + 1
+    return texts

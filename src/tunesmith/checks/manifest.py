@@ -102,14 +102,14 @@ def served_as_trained(config: Config, tokenizer: Tokenizer) -> dict[str, Any]:
 
 def prompt_manifest(tokenizer: Tokenizer, spec: FormatSpec) -> dict[str, Any]:
     """Return the manifest of a dataset's prompts: template, special tokens, layout, probes, and the hash of all."""
-    found = {
+    contents = {
         "dataset": spec.dataset.model_dump(include=LAYOUT, exclude_defaults=True),
         "template": saved_template(spec.template) if spec.template else None,
         "special_tokens": {name: str(token) for name, token in tokenizer.special_tokens_map.items()},
         "probes": {name: _probe(name, spec, tokenizer) for name in PROBES},
     }
-    text = json.dumps(found, sort_keys=True, ensure_ascii=False)
-    return {"sha256": hash_text(text), **found}
+    text = json.dumps(contents, sort_keys=True, ensure_ascii=False)
+    return {"sha256": hash_text(text), **contents}
 
 
 def _probe(name: str, spec: FormatSpec, tokenizer: Tokenizer) -> list[int] | None:
@@ -122,9 +122,11 @@ def _probe(name: str, spec: FormatSpec, tokenizer: Tokenizer) -> list[int] | Non
         return list(tokenizer(turns[-1]["content"])["input_ids"])
     if name == "tools" and "tools" not in template.text:
         return None
-    fixed = replace(template, text=TODAY + template.text, learnt={}) if "strftime_now" in template.text else template
+    dated_template = (
+        replace(template, text=TODAY + template.text, learnt={}) if "strftime_now" in template.text else template
+    )
     try:
-        text = fixed.render(turns, add_generation_prompt=True, tools=[TOOL] if name == "tools" else None)
+        text = dated_template.render(turns, add_generation_prompt=True, tools=[TOOL] if name == "tools" else None)
     except DataError:
         return None
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -143,18 +145,20 @@ def changed_prompts(weights: str, now: dict[str, Any], tokenizer: Tokenizer) -> 
     None if nothing is, or if they came without a manifest.
     """
     folder = Path(weights)
-    saved = next((found for place in (folder, folder.parent) if (found := read_json(place / "run", FILE))), None)
-    if saved is None or not now or saved.get("sha256") == now["sha256"]:
+    saved_manifest = next(
+        (manifest for parent in (folder, folder.parent) if (manifest := read_json(parent / "run", FILE))), None
+    )
+    if saved_manifest is None or not now or saved_manifest.get("sha256") == now["sha256"]:
         return None
     for name, ids in now["probes"].items():
-        before = saved.get("probes", {}).get(name)
-        if before is None or ids is None:
-            if before != ids:
+        saved_ids = saved_manifest.get("probes", {}).get(name)
+        if saved_ids is None or ids is None:
+            if saved_ids != ids:
                 verb = "refuses or ignores" if ids is None else "takes"
                 return Change(f"the chat template {verb} the probe `{name}`, other than in training", True)
-        elif before != ids:
-            place = first_difference(before, ids)
-            shown = show_parting(("training", before), ("now", ids), tokenizer)
-            return Change(f"the probe `{name}` differs at token {place}\n{shown}", True)
-    what = [key for key in ("template", "special_tokens", "dataset") if saved.get(key) != now[key]]
-    return Change(f"changed: {', '.join(what) or 'the manifest itself'}; the probes are the same tokens", False)
+        elif saved_ids != ids:
+            parent = first_difference(saved_ids, ids)
+            comparison = show_parting(("training", saved_ids), ("now", ids), tokenizer)
+            return Change(f"the probe `{name}` differs at token {parent}\n{comparison}", True)
+    changed_keys = [key for key in ("template", "special_tokens", "dataset") if saved_manifest.get(key) != now[key]]
+    return Change(f"changed: {', '.join(changed_keys) or 'the manifest itself'}; the probes are the same tokens", False)

@@ -52,24 +52,24 @@ class Prompt(NamedTuple):
     Attributes:
         file: file of its row.
         row: number of its row.
-        trained: ids of the training sample: up to the first trained token, or beyond it if that is not `ends`.
-        ends: `trained` ends with the prompt.
-        fed: ids that inference feeds, or None where it does not ask here.
+        trained_ids: ids of the training sample: up to the first trained token, or beyond it if that is not `ends`.
+        ends: `trained_ids` ends with the prompt.
+        inference_ids: ids that inference feeds, or None where it does not ask here.
         request: what a client sends.
     """
 
     file: str
     row: int
-    trained: list[int]
+    trained_ids: list[int]
     ends: bool
-    fed: list[int] | None
+    inference_ids: list[int] | None
     request: Request
 
     def differs(self, ids: list[int]) -> list[int] | None:
         """Return the trained ids to hold against `ids`, or None if they are the same."""
-        count = len(self.trained) if self.ends else min(len(ids), len(self.trained))
-        trained = self.trained[:count]
-        return None if trained == (ids if self.ends else ids[:count]) else trained
+        count = len(self.trained_ids) if self.ends else min(len(ids), len(self.trained_ids))
+        expected_ids = self.trained_ids[:count]
+        return None if expected_ids == (ids if self.ends else ids[:count]) else expected_ids
 
 
 def check_parity(
@@ -92,11 +92,7 @@ def check_parity(
     tokenizer = copy.deepcopy(tokenizer)  # the copy gets the chat template that is trained
     served_as_trained(config, tokenizer)
     proof = _Proof(tokenizer)
-    prompts: list[Prompt] = []
-    for spec in specs:
-        for item in (item for batch in encoded_rows(spec, tokenizer, rows) for item in batch):
-            if isinstance(item, EncodedRow):
-                prompts += proof.read(item, spec, config)
+    prompts = [prompt for spec in specs for prompt in proof.read(spec, config, rows)]
     if not prompts and not proof.hits:
         return [finding("parity-no-prompt")]
     notes = []
@@ -107,11 +103,11 @@ def check_parity(
         _as_exported(folder_of(model_folder or tokenizer.name_or_path, config.model), tokenizer, folder)
         proof.compare(prompts, folder)
         if server:
-            found = _server(config, server, folder, Path(scratch), stack)
-            if isinstance(found, Server):
-                proof.ask(prompts, found)
+            server_or_reason = _server(config, server, folder, Path(scratch), stack)
+            if isinstance(server_or_reason, Server):
+                proof.ask(prompts, server_or_reason)
             else:
-                notes.append(finding("parity-server-skipped", found))
+                notes.append(finding("parity-server-skipped", server_or_reason))
     if not proof.hits:
         sides = [f"{name} ({n} of them)" if n < len(prompts) else name for name, n in proof.sides.items()]
         note(f"parity: {len(prompts)} prompts have the same tokens in training, {', '.join(sides)}")
@@ -130,7 +126,14 @@ class _Proof:
         """Return a finding for each way in which prompts differ, with its rows."""
         return [finding(code, hits=list(hits.values())[:HITS], count=len(hits)) for code, hits in self.hits.items()]
 
-    def read(self, item: EncodedRow, spec: FormatSpec, config: Config) -> list[Prompt]:
+    def read(self, spec: FormatSpec, config: Config, rows: int) -> Iterator[Prompt]:
+        """Yield the prompts of the first rows of a dataset."""
+        for batch in encoded_rows(spec, self.tokenizer, rows):
+            for item in batch:
+                if isinstance(item, EncodedRow):
+                    yield from self._read_row(item, spec, config)
+
+    def _read_row(self, item: EncodedRow, spec: FormatSpec, config: Config) -> list[Prompt]:
         """Return the prompts of a row that is trained."""
         pieces = [piece for pieces in item.examples if not isinstance(pieces, str) for piece in pieces]
         if any(isinstance(pieces, str) for pieces in item.examples):
@@ -149,11 +152,11 @@ class _Proof:
         from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
         loaders: dict[str, Any] = {"saved tokenizer": PreTrainedTokenizerFast, "AutoTokenizer": AutoTokenizer}
-        saved = {name: loader.from_pretrained(str(folder)) for name, loader in loaders.items()}
+        saved_tokenizers = {name: loader.from_pretrained(str(folder)) for name, loader in loaders.items()}
         for prompt in prompts:
-            if prompt.fed is not None:
-                self._against("parity-inference", "inference", prompt, prompt.fed)
-            for name, tokenizer in saved.items():
+            if prompt.inference_ids is not None:
+                self._against("parity-inference", "inference", prompt, prompt.inference_ids)
+            for name, tokenizer in saved_tokenizers.items():
                 if prompt.request.messages is None:
                     side = "text server" if name == "saved tokenizer" else f"text server ({name})"
                     self._against("parity-text", side, prompt, tokenizer(prompt.request.text)["input_ids"])
@@ -162,121 +165,156 @@ class _Proof:
 
     def ask(self, prompts: Sequence[Prompt], server: Server) -> None:
         """Compare training with what a server feeds, for prompts of unlike shapes first."""
-        seen: Counter[str] = Counter()
+        shape_counts: Counter[str] = Counter()
         order: list[tuple[int, int, Prompt]] = []
         for prompt in prompts:
             messages = prompt.request.messages
             shape = (
                 "text" if messages is None else str([sorted(message | {message["role"]: 0}) for message in messages])
             )
-            seen[shape] += 1
-            order.append((seen[shape], len(order), prompt))
-        name = "transformers serve" if server.seen else f"server {server.url}"
+            shape_counts[shape] += 1
+            order.append((shape_counts[shape], len(order), prompt))
+        name = "transformers serve" if server.ids_file else f"server {server.url}"
         with progress(f"asking {name}", total=min(SERVED, len(order)), unit="prompts") as advance:
             for _, _, prompt in sorted(order)[:SERVED]:
                 self._against("parity-server", name, prompt, server.feeds(prompt.request))
                 advance(1)
 
-    def _against(self, code: str, name: str, prompt: Prompt, found: list[int] | int | str) -> None:
-        """Write down if `found` is not what is trained: ids, their number, or why there are none."""
+    def _against(self, code: str, name: str, prompt: Prompt, ids: list[int] | int | str) -> None:
+        """Write down if `ids` is not what is trained: ids, their number, or why there are none."""
         self.sides[name] += 1
-        if isinstance(found, str):
-            self._hit(code, prompt.file, prompt.row, f"{name} refuses: {found}")
-        elif isinstance(found, int):
-            if prompt.ends and found != len(prompt.trained):
+        if isinstance(ids, str):
+            self._hit(code, prompt.file, prompt.row, f"{name} refuses: {ids}")
+        elif isinstance(ids, int):
+            if prompt.ends and ids != len(prompt.trained_ids):
                 self._hit(
-                    code, prompt.file, prompt.row, f"{name} counts {found} tokens, training {len(prompt.trained)}"
+                    code, prompt.file, prompt.row, f"{name} counts {ids} tokens, training {len(prompt.trained_ids)}"
                 )
-        elif (trained := prompt.differs(found)) is not None:
-            shown = show_parting(("training", trained), (name, found), self.tokenizer)
-            place = first_difference(trained, found)
-            self._hit(code, prompt.file, prompt.row, f"differs at token {place} (training vs {name})\n{shown}")
+        elif (trained_ids := prompt.differs(ids)) is not None:
+            comparison = show_parting(("training", trained_ids), (name, ids), self.tokenizer)
+            index = first_difference(trained_ids, ids)
+            self._hit(code, prompt.file, prompt.row, f"differs at token {index} (training vs {name})\n{comparison}")
 
     def _hit(self, code: str, file: str, row: int, detail: str) -> None:
         self.hits.setdefault(code, {}).setdefault((file, row), Hit(file, row, mask_secrets(detail)))
 
 
-def _borders(labels: Sequence[int]) -> list[int]:
-    """Return the places where training begins."""
-    return [place for place, label in enumerate(labels) if label >= 0 and (place == 0 or labels[place - 1] < 0)]
+def _trained_starts(labels: Sequence[int]) -> list[int]:
+    """Return the positions where training starts."""
+    return [
+        position for position, label in enumerate(labels) if label >= 0 and (position == 0 or labels[position - 1] < 0)
+    ]
 
 
 def _chat_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Prompt]:
-    """Yield the prompt of each trained answer of a conversation.
-
-    Where the trained stretches are as many as the answers, each prompt must end where its stretch begins. Otherwise, as
-    with `train_on_inputs` or flags of parts, the sample must go on as the prompt does.
-    """
+    """Yield the prompt of each trained answer of a conversation."""
     row = item.row
     turns, tools, _ = read_chat(row.values, spec)
     wire = to_wire(turns, spec.dataset)
     trained = trained_turns(turns, spec)
-    asked = [i for i, what in trained.items() if turns[i].role == "assistant" and what.content and i > 0]
+    answers = [i for i, turn in trained.items() if turns[i].role == "assistant" and turn.content and i > 0]
     last = max(i for i, turn in enumerate(turns) if turn.role == "assistant")
-    stretches = [(piece, place) for piece in pieces for place in _borders(piece.labels)]
-    paired = len(stretches) == len(asked) and not spec.train_on_inputs
-    alone = dict(zip(trained, pieces, strict=True)) if len(pieces) == len(trained) else {}
-    for number, index in enumerate(asked):
-        piece, place = stretches[number] if paired else (alone.get(index, pieces[0]), None)
+    samples = _samples_of(answers, list(trained), pieces, spec)
+    for index, (sample, start) in zip(answers, samples, strict=True):
         messages = wire[:index]
-        fed: list[int] | None = None
-        if index == last and (found := question(row.values, spec, tokenizer)):
-            fed = found.input_ids
+        inference_ids: list[int] | None = None
+        if index == last and (prompt := question(row.values, spec, tokenizer)):
+            inference_ids = prompt.input_ids
         elif not tools:
-            fed = conversation_prompt(messages, spec, tokenizer)
+            inference_ids = conversation_prompt(messages, spec, tokenizer)
+        trained_ids = sample.input_ids[:start]
         request = Request(messages, tools, "")
-        yield Prompt(row.file, row.number, piece.input_ids[:place], place is not None, fed, request)
+        yield Prompt(row.file, row.number, trained_ids, start is not None, inference_ids, request)
+
+
+def _samples_of(
+    answers: Sequence[int], trained: Sequence[int], pieces: Sequence[Example], spec: FormatSpec
+) -> Sequence[tuple[Example, int | None]]:
+    """Return for each answer its sample, and the position where it starts there.
+
+    Where the trained stretches are as many as the answers, each prompt must end where its stretch starts. Otherwise, as
+    with `train_on_inputs` or flags of parts, the sample must go on as the prompt does, and the position is None.
+
+    Args:
+        answers: indexes of the turns that are answers in the loss.
+        trained: indexes of all turns in the loss.
+        pieces: the samples of the conversation.
+        spec: settings of the dataset.
+    """
+    stretches = [(piece, start) for piece in pieces for start in _trained_starts(piece.labels)]
+    if len(stretches) == len(answers) and not spec.train_on_inputs:
+        return stretches
+    samples = dict(zip(trained, pieces, strict=True)) if len(pieces) == len(trained) else {}
+    return [(samples.get(index, pieces[0]), None) for index in answers]
 
 
 def _text_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tokenizer: Tokenizer) -> Iterator[Prompt]:
-    """Yield the prompts of a row that is a text: up to each place where training begins, or all of a text to go on."""
+    """Yield the prompts of a row that is a text: up to each start of training, or all of a text to go on."""
     row, rendered = item.row, item.rendered[0]
     if len(item.rendered) > 1 or not isinstance(rendered, Rendered):
         return
     segments, ids = rendered.segments, pieces[0].input_ids
-    places = [
-        i for i, segment in enumerate(segments) if segment.train and segment.text and not (i and segments[i - 1].train)
-    ]
-    if any(segment.label is not None for segment in segments) or not places:
+    answers = _answers(segments)
+    if any(segment.label is not None for segment in segments) or not answers:
         return
     if rendered.overflow:
-        whole = conversation_prompt([{"role": "user", "content": rendered.text}], spec, tokenizer)
-        yield Prompt(row.file, row.number, _endless(ids, tokenizer), False, whole, Request(None, None, rendered.text))
+        prompt_ids = conversation_prompt([{"role": "user", "content": rendered.text}], spec, tokenizer)
+        request = Request(None, None, rendered.text)
+        yield Prompt(row.file, row.number, _without_eos(ids, tokenizer), False, prompt_ids, request)
         return
-    borders = _borders(pieces[0].labels)
-    found: list[Prompt] = []
-    for number, index in enumerate(places):
-        ends = len(borders) == len(places)
+    prompts = list(_segment_prompts(item, rendered, answers, pieces[0], tokenizer))
+    last = max(i for i, segment in enumerate(segments) if segment.train)
+    prompt = question(row.values, spec, tokenizer)
+    if prompt and last not in answers:  # it starts amid what is trained
+        request = Request(None, None, _sent_text(rendered, last, tokenizer))
+        prompts.append(Prompt(row.file, row.number, ids, False, prompt.input_ids, request))
+    elif prompt and prompts:
+        _set_inference_ids(prompts, prompt.input_ids)
+    yield from prompts
+
+
+def _answers(segments: Sequence[Segment]) -> list[int]:
+    """Return the indexes of the segments where training starts."""
+    return [
+        i for i, segment in enumerate(segments) if segment.train and segment.text and not (i and segments[i - 1].train)
+    ]
+
+
+def _set_inference_ids(prompts: list[Prompt], ids: list[int]) -> None:
+    """Set the ids that inference feeds at the prompt of the nearest length.
+
+    The last one is not always it, because an empty answer is trained, but not asked for.
+    """
+    nearest = min(range(len(prompts)), key=lambda i: abs(len(prompts[i].trained_ids) - len(ids)))
+    prompts[nearest] = prompts[nearest]._replace(inference_ids=ids)
+
+
+def _segment_prompts(
+    item: EncodedRow, rendered: Rendered, answers: Sequence[int], sample: Example, tokenizer: Tokenizer
+) -> Iterator[Prompt]:
+    """Yield the prompt before each of the segments `answers`, as a client would send it."""
+    starts = _trained_starts(sample.labels)
+    ends = len(starts) == len(answers)
+    for number, index in enumerate(answers):
         if text := _sent_text(rendered, index, tokenizer):
-            trained = ids[: borders[number]] if ends else ids
-            found.append(Prompt(row.file, row.number, trained, ends, None, Request(None, None, text)))
-    asked = question(row.values, spec, tokenizer)
-    if asked:
-        last = max(i for i, segment in enumerate(segments) if segment.train)
-        if last not in places:  # it begins amid what is trained
-            request = Request(None, None, _sent_text(rendered, last, tokenizer))
-            found.append(Prompt(row.file, row.number, ids, False, asked.input_ids, request))
-        elif found:  # an empty answer is trained, but not asked for: the nearest prompt is the one that was asked
-            count = len(asked.input_ids)
-            nearest = min(range(len(found)), key=lambda i: abs(len(found[i].trained) - count))
-            found[nearest] = found[nearest]._replace(fed=asked.input_ids)
-    yield from found
+            trained_ids = sample.input_ids[: starts[number]] if ends else sample.input_ids
+            yield Prompt(item.row.file, item.row.number, trained_ids, ends, None, Request(None, None, text))
 
 
-def _endless(ids: list[int], tokenizer: Tokenizer) -> list[int]:
+def _without_eos(ids: list[int], tokenizer: Tokenizer) -> list[int]:
     return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
 
 
 def _sent_text(rendered: Rendered, index: int, tokenizer: Tokenizer) -> str:
-    """Return the text before a segment as a client would send it: without the begin token, which the server adds."""
+    """Return the text before a segment as a client would send it: without the BOS token, which the server adds."""
     segments = [*rendered.segments[:index], Segment(rendered.segments[index].header, False)]
     text = "".join(
         segment.text + (tokenizer.eos_token or "") * (segment.eos_count if segment.text else 0) for segment in segments
     )
-    begin = tokenizer.bos_token or ""
+    bos = tokenizer.bos_token or ""
     if adds_bos(tokenizer):
-        return text.removeprefix(begin)
-    return begin + text if rendered.bos == "always" and text else text
+        return text.removeprefix(bos)
+    return bos + text if rendered.bos == "always" and text else text
 
 
 def _templated(request: Request, tokenizer: Tokenizer) -> list[int] | str:
@@ -284,7 +322,7 @@ def _templated(request: Request, tokenizer: Tokenizer) -> list[int] | str:
     from jinja2 import TemplateError
 
     try:
-        found = tokenizer.apply_chat_template(
+        encoding = tokenizer.apply_chat_template(
             list(request.messages or ()),
             tools=request.tools,
             add_generation_prompt=True,
@@ -293,28 +331,28 @@ def _templated(request: Request, tokenizer: Tokenizer) -> list[int] | str:
         )
     except (TemplateError, TypeError, ValueError, LookupError) as error:  # a template is a program
         return f"{type(error).__name__}: {error}"
-    return list(found["input_ids"])
+    return list(encoding["input_ids"])
 
 
 def _as_exported(base: Path | None, tokenizer: Tokenizer, folder: Path) -> None:
     """Fill a folder as an export would: the base model's files, and the tokenizer as it is saved."""
     folder.mkdir()
     if base and (base / "config.json").is_file():
-        own = {file for pattern in TOKENIZER_FILES for file in base.glob(pattern)}
-        for file in set(base.iterdir()) - own:
+        tokenizer_files = {file for pattern in TOKENIZER_FILES for file in base.glob(pattern)}
+        for file in set(base.iterdir()) - tokenizer_files:
             if file.is_file():
                 (folder / file.name).symlink_to(file.resolve())
     tokenizer.save_pretrained(str(folder))
 
 
-def _server(config: Config, wanted: bool | str, folder: Path, scratch: Path, stack: ExitStack) -> Server | str:
+def _server(config: Config, address: bool | str, folder: Path, scratch: Path, stack: ExitStack) -> Server | str:
     """Return the server to ask, or why there is none."""
-    if isinstance(wanted, str):
-        return server_at(wanted)
+    if isinstance(address, str):
+        return server_at(address)
     from transformers.utils import import_utils
 
     output = Path(config.training.output_dir)
-    exported = next((place for place in (output / "merged", output) if (place / "config.json").is_file()), folder)
+    exported = next((path for path in (output / "merged", output) if (path / "config.json").is_file()), folder)
     size = sum(file.stat().st_size for pattern in ("*.safetensors", "*.bin") for file in exported.glob(pattern))
     if not import_utils.is_serve_available():
         return "`transformers serve` is not installed: pip install 'transformers[serving]'"

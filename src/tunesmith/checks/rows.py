@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from tunesmith.checks.catalogue import Tally
@@ -53,10 +54,16 @@ class Look:
         return format_of(self.spec)
 
     def end_of(self, ids: Sequence[int], last: int) -> int | None:
-        """Return the end token at place `last`, or before the whitespace there; None if there is none."""
+        """Return the end token at position `last`, or before the whitespace there; None if there is none."""
         while last > 0 and ids[last] not in self.ends and self.tokenizer.decode([ids[last]]).isspace():
             last -= 1
         return ids[last] if ids[last] in self.ends else None
+
+    def record_ids(self, ids: Sequence[int]) -> None:
+        """Record the ids that are new to the vocabulary or beyond it."""
+        self.used.update(self.facts.new.intersection(ids))
+        if self.facts.rows is not None:
+            self.used.update(token for token in ids if token >= self.facts.rows)
 
     @property
     def trains_parts(self) -> bool:
@@ -80,27 +87,35 @@ def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_syste
 
 
 def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally, figures: Figures) -> None:
-    """Count what is to be found in a row, in `tally` and `figures`; `turns` are those of `turns_in`."""
-    texts = [rendered.text for rendered in item.rendered]
+    """Count the findings of a row in `tally` and its turns in `figures`; `turns` are those of `turns_in`."""
     if turns:
         _count_roles(turns, look, figures)
-        for code, detail in _conversation(turns, look):
-            tally.add(code, detail)
+    for code, detail in chain(_turn_findings(item, turns, look), _sample_findings(item, look)):
+        tally.add(code, detail)
+
+
+def _turn_findings(item: EncodedRow, turns: Sequence[Message], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the turns of a row, and with its texts before they are tokenized."""
+    texts = [rendered.text for rendered in item.rendered]
+    if turns:
+        yield from _conversation(turns, look)
         if texts and texts[0]:
-            for code, detail in _contents(turns, look, texts):
-                tally.add(code, detail)
+            yield from _contents(turns, look, texts)
     if not look.record.writes_ends:
-        _control_tokens(item, turns, look, tally)
+        yield from _control_tokens(item, turns, look)
+
+
+def _sample_findings(item: EncodedRow, look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the samples of a row; nothing of those that cannot be trained on."""
     for rendered, examples in zip(item.rendered, item.examples, strict=True):
         if isinstance(examples, str):
             continue
         for index, example in enumerate(examples):
-            for code, detail in _tokens(example, rendered, look, first=index == 0):
-                tally.add(code, detail)
+            yield from _tokens(example, rendered, look, first=index == 0)
         if isinstance(rendered, Rendered) and look.spec.mask != "axolotl" and rendered.overflow != "windows":
             decoded = _decoded(rendered, [token for example in examples for token in example.input_ids], look)
-            for code, detail in [*_roundtrip(rendered, decoded, look), *_borders(rendered, decoded, look)]:
-                tally.add(code, detail)
+            yield from _roundtrip(rendered, decoded, look)
+            yield from _segments(rendered, decoded, look)
 
 
 def turns_in(values: dict[str, Any], look: Look) -> list[Message]:
@@ -119,21 +134,15 @@ def turns_in(values: dict[str, Any], look: Look) -> list[Message]:
 def _count_roles(turns: Sequence[Message], look: Look, figures: Figures) -> None:
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
-        count, length, on = figures.by_role.get(turn.role, (0, 0, 0))
+        count, length, num_trained = figures.by_role.get(turn.role, (0, 0, 0))
         is_trained = index in trained and trained[index].content
-        figures.by_role[turn.role] = (count + 1, length + len(turn.content), on + is_trained)
+        figures.by_role[turn.role] = (count + 1, length + len(turn.content), num_trained + is_trained)
 
 
 def _conversation(turns: Sequence[Message], look: Look) -> Iterator[tuple[str, str]]:
     """Yield what the roles and contents tell by themselves."""
     roles = [turn.role for turn in turns]
-    for number, (role, before) in enumerate(zip(roles, ["", *roles], strict=False), 1):
-        if role == before and role in ("user", "assistant"):
-            yield "roles-not-alternating", f"turns {number - 1} and {number} are both {role}"
-        elif role == "system" and number > 1:
-            yield "roles-not-alternating", f"turn {number} is system"
-        elif role == "assistant" and before in ("", "system"):
-            yield "roles-not-alternating", f"turn {number}, the first, is assistant"
+    yield from _role_order(roles)
     if roles[-1] == "user":
         yield "ends-unanswered", f"turn {len(roles)} is user"
     if look.own_system and roles[0] != "system":
@@ -144,37 +153,47 @@ def _conversation(turns: Sequence[Message], look: Look) -> Iterator[tuple[str, s
             yield "empty-turn", f"turn {number}, {turn.role}"
 
 
+def _role_order(roles: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield turns whose role does not follow that of the turn before them."""
+    for number, (role, previous) in enumerate(zip(roles, ["", *roles], strict=False), 1):
+        if role == previous and role in ("user", "assistant"):
+            yield "roles-not-alternating", f"turns {number - 1} and {number} are both {role}"
+        elif role == "system" and number > 1:
+            yield "roles-not-alternating", f"turn {number} is system"
+        elif role == "assistant" and previous in ("", "system"):
+            yield "roles-not-alternating", f"turn {number}, the first, is assistant"
+
+
 def _contents(turns: Sequence[Message], look: Look, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield what of the turns does not stand in the text, and what stands at the edges of answers."""
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
-        where = f"turn {index + 1}, {turn.role}"
+        location = f"turn {index + 1}, {turn.role}"
         if turn.content.strip() and not stands(turn.content, texts):
-            said = without_thinking(turn.content)
-            if not stands(said, texts):
-                yield "content-dropped", f"{where}: {turn.content.strip()[:40]!r}"
+            if not stands(without_thinking(turn.content), texts):
+                yield "content-dropped", f"{location}: {turn.content.strip()[:40]!r}"
             elif index in trained:
-                yield "reasoning-dropped", f"{where}: {turn.content.strip()[:40]!r}"
-        thought = turn.thinking.text if turn.thinking else ""
-        if index in trained and thought.strip() and not stands(thought, texts):
-            yield "reasoning-dropped", f"{where}: {thought.strip()[:40]!r}"
+                yield "reasoning-dropped", f"{location}: {turn.content.strip()[:40]!r}"
+        thinking = turn.thinking.text if turn.thinking else ""
+        if index in trained and thinking.strip() and not stands(thinking, texts):
+            yield "reasoning-dropped", f"{location}: {thinking.strip()[:40]!r}"
         if index in trained and turn.content.strip():
-            yield from _answer(turn.content, look, where, any(turn.content in text for text in texts))
+            yield from _answer(turn.content, look, location, any(turn.content in text for text in texts))
 
 
-def _answer(content: str, look: Look, where: str, shown: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the text of an answer; `shown` if it stands as it is in the training text."""
-    if shown and content != content.strip():
+def _answer(content: str, look: Look, location: str, is_verbatim: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the text of an answer; `is_verbatim` if it stands as it is in the training text."""
+    if is_verbatim and content != content.strip():
         edge = content[: len(content) - len(content.lstrip())] or content[len(content.rstrip()) :]
-        yield "answer-edge-space", f"{where} {'begins' if content[0].isspace() else 'ends'} with {edge[:20]!r}"
-    for end in look.end_texts:
-        inside = content.rstrip().removesuffix(end).find(end)
-        if inside >= 0:
-            yield "end-in-answer", f"{where} holds {end} after {content[:inside][-20:]!r}"
+        yield "answer-edge-space", f"{location} {'begins' if content[0].isspace() else 'ends'} with {edge[:20]!r}"
+    for end_text in look.end_texts:
+        offset = content.rstrip().removesuffix(end_text).find(end_text)
+        if offset >= 0:
+            yield "end-in-answer", f"{location} holds {end_text} after {content[:offset][-20:]!r}"
 
 
-def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally) -> None:
-    """Count texts that hold the name of a control token; ends of answers are told apart."""
+def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield control tokens in the texts of a row, except end tokens in answers."""
     if look.facts.control is None:
         return
     segments = [
@@ -187,9 +206,9 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look, tall
         else [(text, text.strip() in answers) for text in iterate_strings(item.row.values)]
     )
     for text, is_answer in texts:
-        for found in look.facts.control.finditer(text):
-            if not (is_answer and found[0] in look.end_texts):
-                tally.add("control-token-in-text", f"{found[0]} after {text[: found.start()][-20:]!r}")
+        for match in look.facts.control.finditer(text):
+            if not (is_answer and match[0] in look.end_texts):
+                yield "control-token-in-text", f"{match[0]} after {text[: match.start()][-20:]!r}"
 
 
 def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first: bool) -> Iterator[tuple[str, str]]:
@@ -199,17 +218,15 @@ def _tokens(example: Example, rendered: Rendered | Example, look: Look, *, first
         yield from _bos(ids, look)
     if facts.unk is not None and facts.unk in ids and str(look.tokenizer.unk_token) not in example.text:
         yield "unknown-token", f"{ids.count(facts.unk)} of {len(ids)} tokens"
-    look.used.update(facts.new.intersection(ids))
-    if facts.rows is not None:
-        look.used.update(token for token in ids if token >= facts.rows)
-    trained = [index for index, label in enumerate(example.labels) if label >= 0]
-    if not trained:
+    look.record_ids(ids)
+    trained_positions = [index for index, label in enumerate(example.labels) if label >= 0]
+    if not trained_positions:
         return
-    if (end := look.end_of(ids, trained[-1])) is not None:
+    if (end := look.end_of(ids, trained_positions[-1])) is not None:
         look.last_ends.add(end)
     has_masked = isinstance(rendered, Rendered) and any(segment.masked for segment in rendered.segments)
     if look.wants_end and not has_masked and not look.trains_parts:
-        yield from _ends(ids, trained, look)
+        yield from _ends(ids, trained_positions, look)
 
 
 def _bos(ids: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
@@ -221,9 +238,9 @@ def _bos(ids: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
         yield "bos-missing", f"the first token is {look.tokenizer.convert_ids_to_tokens(ids[0]) if ids else 'none'}"
 
 
-def _ends(ids: Sequence[int], trained: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
-    """Yield answers whose end token is doubled or not in the loss; `trained` are the positions in the loss."""
-    for position, following in zip(trained, [*trained[1:], len(ids) + 1], strict=True):
+def _ends(ids: Sequence[int], trained_positions: Sequence[int], look: Look) -> Iterator[tuple[str, str]]:
+    """Yield answers whose end token is doubled or not in the loss; `trained_positions` are those in the loss."""
+    for position, following in zip(trained_positions, [*trained_positions[1:], len(ids) + 1], strict=True):
         if following == position + 1 and ids[position] == ids[following] and ids[position] in look.ends:
             yield "end-doubled", str(look.tokenizer.convert_ids_to_tokens(ids[position]))
         elif following != position + 1 and look.end_of(ids, position) is None:
@@ -232,12 +249,12 @@ def _ends(ids: Sequence[int], trained: Sequence[int], look: Look) -> Iterator[tu
 
 
 def _decoded(rendered: Rendered, ids: Sequence[int], look: Look) -> str:
-    begun = ids[:1] == [look.facts.bos] and not rendered.text.startswith(str(look.tokenizer.bos_token))
-    return str(look.tokenizer.decode(list(ids)[int(begun) :], clean_up_tokenization_spaces=False))
+    has_added_bos = ids[:1] == [look.facts.bos] and not rendered.text.startswith(str(look.tokenizer.bos_token))
+    return str(look.tokenizer.decode(list(ids)[int(has_added_bos) :], clean_up_tokenization_spaces=False))
 
 
 def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
-    """Return the text with the end tokens that follow its segments."""
+    """Return the text with the EOS tokens that follow its segments."""
     end = str(tokenizer.eos_token)
     return "".join(
         segment.text + end * (segment.eos_count - segment.text.endswith(end)) if segment.text else ""
@@ -247,30 +264,35 @@ def full_text(rendered: Rendered, tokenizer: Tokenizer) -> str:
 
 def _roundtrip(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
     """Yield that the tokens do not say what the text says, but for whitespace and composed letters."""
-    wanted, found = squeezed(full_text(rendered, look.tokenizer)), squeezed(decoded)
-    if wanted != found:
-        wanted, found = unicodedata.normalize("NFC", wanted), unicodedata.normalize("NFC", found)
-    if wanted != found:
-        place = first_difference(wanted, found)
-        shown = f"{wanted[place : place + 20]!r} comes back as {found[place : place + 20]!r}"
-        yield "roundtrip-differs", f"after {wanted[:place][-15:]!r}, {shown}"
+    expected, decoded_text = squeezed(full_text(rendered, look.tokenizer)), squeezed(decoded)
+    if expected != decoded_text:
+        expected, decoded_text = unicodedata.normalize("NFC", expected), unicodedata.normalize("NFC", decoded_text)
+    if expected != decoded_text:
+        index = first_difference(expected, decoded_text)
+        difference = f"{expected[index : index + 20]!r} comes back as {decoded_text[index : index + 20]!r}"
+        yield "roundtrip-differs", f"after {expected[:index][-15:]!r}, {difference}"
 
 
-def _borders(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong where the prompt ends and the answer begins, of texts tokenised in parts."""
+def _segments(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with prompts and answers of a text that is tokenized per segment."""
     if rendered.tokenize_whole or look.record.splits:
         return
-    for before, segment in zip(rendered.segments, rendered.segments[1:], strict=False):
-        prompt, answer = before.text + segment.header, segment.text[len(segment.header) :]
-        if before.train or not segment.train or not prompt or not answer:
-            continue
-        glued = prompt[-8:] + answer[:8]
-        if prompt[-1] in " \t":
-            yield "prompt-ends-in-space", repr(prompt[-20:])
-        elif prompt[-1] == ":" and answer[0].isalnum() and glued in decoded:
-            yield "answer-glued", repr(glued)
+    yield from _boundaries(rendered, decoded)
     if look.spec.dataset.kind == "input_output" or look.record.roles:
         return
     for segment in rendered.segments:
         if segment.train and segment.text.strip():
             yield from _answer(segment.text[len(segment.header) :], look, "the answer", True)
+
+
+def _boundaries(rendered: Rendered, decoded: str) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong where a prompt ends and its answer starts."""
+    for prompt_segment, segment in zip(rendered.segments, rendered.segments[1:], strict=False):
+        prompt, answer = prompt_segment.text + segment.header, segment.text[len(segment.header) :]
+        if prompt_segment.train or not segment.train or not prompt or not answer:
+            continue
+        joint_text = prompt[-8:] + answer[:8]
+        if prompt[-1] in " \t":
+            yield "prompt-ends-in-space", repr(prompt[-20:])
+        elif prompt[-1] == ":" and answer[0].isalnum() and joint_text in decoded:
+            yield "answer-glued", repr(joint_text)

@@ -39,12 +39,12 @@ class Server(NamedTuple):
     Attributes:
         url: its address, without /v1.
         model: the model's name there.
-        seen: file with the ids of each prompt, a list a line; None for a server elsewhere.
+        ids_file: file with the ids of each prompt, a list a line; None for a server elsewhere.
     """
 
     url: str
     model: str
-    seen: Path | None = None
+    ids_file: Path | None = None
 
     def feeds(self, request: Request) -> list[int] | int | str:
         """Return the ids that the model is fed, or their number where the server tells no more, or why it refuses."""
@@ -55,16 +55,16 @@ class Server(NamedTuple):
         )
         if request.tools:
             body["tools"] = request.tools
-        if self.seen is None and isinstance(found := self._post("tokenize", body), dict) and "tokens" in found:
-            return list(found["tokens"])
-        before = self.seen.stat().st_size if self.seen else 0
-        found = self._post("v1/chat/completions" if chat else "v1/completions", body | {"max_tokens": 1})
-        if isinstance(found, str):
-            return found
-        if self.seen is None:
-            return int(found["usage"]["prompt_tokens"])
-        with self.seen.open() as stream:
-            stream.seek(before)
+        if self.ids_file is None and isinstance(reply := self._post("tokenize", body), dict) and "tokens" in reply:
+            return list(reply["tokens"])
+        offset = self.ids_file.stat().st_size if self.ids_file else 0
+        reply = self._post("v1/chat/completions" if chat else "v1/completions", body | {"max_tokens": 1})
+        if isinstance(reply, str):
+            return reply
+        if self.ids_file is None:
+            return int(reply["usage"]["prompt_tokens"])
+        with self.ids_file.open() as stream:
+            stream.seek(offset)
             return list(json.loads(stream.readline()))
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
@@ -87,13 +87,15 @@ def _sent(message: dict[str, Any]) -> dict[str, Any]:
     calls = message.get("tool_calls")
     if not calls:
         return message
-    sent = []
+    wire_calls = []
     for number, call in enumerate(calls):
         function = call.get("function", call)
         arguments = function.get("arguments", {})
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        sent.append({"id": f"call_{number}", "type": "function", **call, "function": function | {"arguments": text}})
-    return message | {"tool_calls": sent}
+        wire_calls.append(
+            {"id": f"call_{number}", "type": "function", **call, "function": function | {"arguments": text}}
+        )
+    return message | {"tool_calls": wire_calls}
 
 
 def server_at(url: str) -> Server:
@@ -117,11 +119,11 @@ def transformers_serve(folder: Path, scratch: Path) -> Iterator[Server]:
     Raises:
         RunError: it does not start; its last words are in the message.
     """
-    port, seen = free_port(), scratch / "seen.jsonl"
-    seen.touch()
-    command = [sys.executable, "-m", "tunesmith.checks.server", str(folder), str(port), str(seen)]
+    port, ids_file = free_port(), scratch / "seen.jsonl"
+    ids_file.touch()
+    command = [sys.executable, "-m", "tunesmith.checks.server", str(folder), str(port), str(ids_file)]
     with running("transformers serve", command, port, scratch / "server.log", os.environ | {"HF_HUB_OFFLINE": "1"}):
-        yield Server(f"http://127.0.0.1:{port}", str(folder), seen)
+        yield Server(f"http://127.0.0.1:{port}", str(folder), ids_file)
 
 
 def free_port() -> int:
@@ -176,28 +178,29 @@ def running(
 
 
 def _wait(name: str, process: subprocess.Popen[bytes], port: int, log: Path, seconds: int) -> None:
-    begin, waited = time.monotonic(), 0
+    start, seconds_waited = time.monotonic(), 0
     with progress(f"starting {name}", unit="s") as advance:
-        while waited < seconds and process.poll() is None:
+        while seconds_waited < seconds and process.poll() is None:
             with suppress(OSError):
                 if http_client.request("GET", f"http://127.0.0.1:{port}/health", seconds=5).is_success:
                     return
             time.sleep(0.2)
-            advance(int(time.monotonic() - begin) - waited)
-            waited = int(time.monotonic() - begin)
+            advance(int(time.monotonic() - start) - seconds_waited)
+            seconds_waited = int(time.monotonic() - start)
     words = log.read_text(errors="replace").strip().splitlines()[-3:]
     raise RunError(f"`{name}` did not start: " + (" / ".join(words) or f"no answer in {seconds} s"))
 
 
-def main(folder: str, port: str, seen: str) -> None:
+def main(folder: str, port: str, ids_file: str) -> None:
     """Serve a model as `transformers serve` does, and write down the ids of each prompt as its embedding gets them."""
-    from torch.nn import Embedding
+    from torch import Tensor
+    from torch.nn import Embedding, Module
     from torch.nn.modules.module import register_module_forward_pre_hook
     from transformers.cli.serve import Serve
 
-    def write_down(module: Any, inputs: tuple[Any, ...]) -> None:
+    def write_down(module: Module, inputs: tuple[Tensor, ...]) -> None:
         if isinstance(module, Embedding):
-            with open(seen, "a") as stream:
+            with open(ids_file, "a") as stream:
                 stream.write(json.dumps(inputs[0].flatten().tolist()) + "\n")
 
     register_module_forward_pre_hook(write_down)

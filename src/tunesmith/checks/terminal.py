@@ -36,13 +36,13 @@ def summary(report: CheckReport) -> str:
 
 def one_line(item: Finding) -> str:
     """Return a finding in a line, for notes beside other output."""
-    where = f" ({_count(item)}, first {_place(item)})" if item.hits and item.hits[0].file else ""
-    return f"{item.severity}: {item.code}: {item.title}{where}; {item.cure}"
+    location = f" ({_count(item)}, first {_place(item)})" if item.hits and item.hits[0].file else ""
+    return f"{item.severity}: {item.code}: {item.title}{location}; {item.cure}"
 
 
 def _count(item: Finding) -> str:
-    what = "row" if item.hits and item.hits[0].row else "time"
-    return f"{item.count:,} {what}{'s' * (item.count != 1)}"
+    unit = "row" if item.hits and item.hits[0].row else "time"
+    return f"{item.count:,} {unit}{'s' * (item.count != 1)}"
 
 
 def _place(item: Finding) -> str:
@@ -53,8 +53,8 @@ def _place(item: Finding) -> str:
 def _about(item: Finding, rows: int) -> Iterator[str]:
     yield item.title
     for hit in item.hits[:rows]:
-        place = f"{hit.file}:{hit.row}: " if hit.row else f"{hit.file}: " if hit.file else ""
-        yield f"  {place}{hit.detail}".rstrip(": ")
+        location = f"{hit.file}:{hit.row}: " if hit.row else f"{hit.file}: " if hit.file else ""
+        yield f"  {location}{hit.detail}".rstrip(": ")
     if item.hits and item.count > rows:
         yield f"  and {item.count - min(rows, len(item.hits)):,} more"
     yield f"fix: {item.cure}"
@@ -75,24 +75,24 @@ def _figures(figures: Figures, sequence_len: int) -> Iterator[str]:
     if figures.lengths:
         yield f"  tokens of a sample (sequence_len {sequence_len:,}):"
         yield from histogram(figures.lengths, sequence_len)
-        over = [length - sequence_len for length in figures.lengths if length > sequence_len]
-        if over:
-            yield f"  samples over sequence_len: {len(over):,}, by {sum(over):,} tokens"
+        excess = [length - sequence_len for length in figures.lengths if length > sequence_len]
+        if excess:
+            yield f"  samples over sequence_len: {len(excess):,}, by {sum(excess):,} tokens"
 
 
-def histogram(lengths: Sequence[int], border: int) -> Iterator[str]:
-    """Yield a bar for each range of lengths; what is over `border` has bars of its own kind."""
+def histogram(lengths: Sequence[int], limit: int) -> Iterator[str]:
+    """Yield a bar for each range of lengths; what is over `limit` has bars of its own kind."""
     width = max(1, -(-max(lengths) // BARS))
     counts = [0] * (max(lengths) // width + 1)
     for length in lengths:
         counts[length // width] += 1
     digits = len(f"{len(counts) * width:,}")
     for index, count in enumerate(counts):
-        first, last = index * width, (index + 1) * width - 1
-        bar = ("x" if first > border else "#") * max(-(-count * BAR // max(counts)), bool(count))
-        yield f"    {first:>{digits},}-{last:<{digits},}  {count:>8,}  {bar}".rstrip()
+        shortest, longest = index * width, (index + 1) * width - 1
+        bar = ("x" if shortest > limit else "#") * max(-(-count * BAR // max(counts)), bool(count))
+        yield f"    {shortest:>{digits},}-{longest:<{digits},}  {count:>8,}  {bar}".rstrip()
 
 
-def _share(part: int, whole: int) -> str:
-    share = 100 * part / max(whole, 1)
-    return f"{share:.0f}%" if share in (0, 100) or 1 <= share <= 99 else f"{share:.2f}%"
+def _share(part: int, total: int) -> str:
+    percent = 100 * part / max(total, 1)
+    return f"{percent:.0f}%" if percent in (0, 100) or 1 <= percent <= 99 else f"{percent:.2f}%"

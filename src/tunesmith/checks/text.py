@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Any
 
 SECRETS: dict[str, tuple[tuple[str, ...], str]] = {
     "AWS access key": (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -42,7 +41,7 @@ _MOJIBAKE = re.compile(
 )
 
 
-def iterate_strings(value: Any, *, skip: str = "") -> Iterator[str]:
+def iterate_strings(value: object, *, skip: str = "") -> Iterator[str]:
     """Yield all strings in a row's values, at any depth, except below the key `skip`."""
     if isinstance(value, str):
         yield value
@@ -103,9 +102,9 @@ def _find_secrets(text: str) -> Iterator[tuple[str, str]]:
             yield from ((name, match[0]) for match in pattern.finditer(text))
 
 
-def _repair(broken: str) -> str:
+def _repair(garbled_text: str) -> str:
     """Return the original of a text that was decoded as Windows-1252, or Latin-1 where that has no character."""
-    codes = [letter.encode("latin-1" if letter <= "\xff" else "cp1252") for letter in broken]
+    codes = [letter.encode("latin-1" if letter <= "\xff" else "cp1252") for letter in garbled_text]
     try:
         return b"".join(codes).decode("utf-8")
     except UnicodeError:

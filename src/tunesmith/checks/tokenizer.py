@@ -1,4 +1,4 @@
-"""What the tokenizer alone tells, and its fit to the model: begin and end tokens, added tokens, the vocabulary."""
+"""What the tokenizer alone tells, and its fit to the model: BOS and EOS, added tokens, the vocabulary."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tunesmith.sections import AdapterSection, ModelSection
 NEITHER_SIDE_STRIPS = "a  b\n\n\tc"
 """A text whose whitespace a tokenizer for code keeps."""
 AFTER = ("x", ".")
-"""Texts after which the end token must be read as itself."""
+"""Texts after which the EOS token must be read as itself."""
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in", "tok_embeddings")
 """Names of the embedding in the models of transformers."""
 
@@ -28,10 +28,10 @@ class TokenFacts:
     """What the checks of rows know of the tokenizer.
 
     Attributes:
-        bos: id of the begin token, or None.
-        eos: id of the end token.
+        bos: id of the BOS token, or None.
+        eos: id of the EOS token.
         unk: id of the token for what the vocabulary lacks, or None.
-        adds_bos: the tokenizer puts its begin token before a text by itself, or promises to.
+        adds_bos: the tokenizer puts its BOS token before a text by itself, or promises to.
         control: finds the texts of control tokens.
         rows: rows of the model's embedding, or None where that is not known, or where they grow with the tokenizer.
         new: ids that `special_tokens` added to the vocabulary.
@@ -65,8 +65,8 @@ def token_facts(tokenizer: Tokenizer, model_config: dict[str, Any]) -> TokenFact
 
 def vocabulary_rows(model_config: dict[str, Any]) -> int | None:
     """Return how many rows the model's embedding has, if its config says so."""
-    found = model_config.get("vocab_size") or (model_config.get("text_config") or {}).get("vocab_size")
-    return found if isinstance(found, int) else None
+    size = model_config.get("vocab_size") or (model_config.get("text_config") or {}).get("vocab_size")
+    return size if isinstance(size, int) else None
 
 
 def tokenizer_findings(
@@ -89,8 +89,8 @@ def tokenizer_findings(
     if strips := [str(token) for token in tokenizer.added_tokens_decoder.values() if token.lstrip or token.rstrip]:
         yield finding("added-token-strips", ", ".join(strips[:5]), count=len(strips))
     ids = tokenizer(NEITHER_SIDE_STRIPS, add_special_tokens=False)["input_ids"]
-    if (kept := _decoded(ids, tokenizer).lstrip()) != NEITHER_SIDE_STRIPS:
-        yield finding("whitespace-lost", f"{NEITHER_SIDE_STRIPS!r} becomes {kept!r}")
+    if (decoded_text := _decoded(ids, tokenizer).lstrip()) != NEITHER_SIDE_STRIPS:
+        yield finding("whitespace-lost", f"{NEITHER_SIDE_STRIPS!r} becomes {decoded_text!r}")
     rows = vocabulary_rows(model_config)
     if rows and not 0.9 * rows <= len(tokenizer) <= 1.1 * rows:
         yield finding("vocabulary-mismatch", f"{len(tokenizer):,} tokens, {rows:,} rows of the model's embedding")
@@ -118,62 +118,65 @@ def stop_findings(ends: Iterable[int], tokenizer: Tokenizer, generation: dict[st
         tokenizer: the model's.
         generation: what generation_config.json or config.json of the model holds; empty where it is not at hand.
     """
-    given = generation.get("eos_token_id")
-    if given is None:
+    eos_ids = generation.get("eos_token_id")
+    if eos_ids is None:
         return
-    stops = set(given if isinstance(given, list) else [given])
-    if missing := sorted(set(ends) - stops):
-        names = ", ".join(f"{token} ({name})" for token, name in _named(missing, tokenizer))
+    stops = set(eos_ids if isinstance(eos_ids, list) else [eos_ids])
+    if unstopped_ids := sorted(set(ends) - stops):
+        names = ", ".join(f"{token} ({name})" for token, name in _named(unstopped_ids, tokenizer))
         yield finding("stop-differs", f"{names}; it stops at {', '.join(map(str, sorted(stops)))}")
 
 
 def embedding_findings(
-    used: set[int], facts: TokenFacts, tokenizer: Tokenizer, adapter: AdapterSection
+    used_ids: set[int], facts: TokenFacts, tokenizer: Tokenizer, adapter: AdapterSection
 ) -> Iterator[Finding]:
     """Yield that tokens in use have no embedding, or one that is not trained.
 
     Args:
-        used: ids in the data that `special_tokens` added, or that are over the vocabulary.
+        used_ids: ids in the data that `special_tokens` added, or that are over the vocabulary.
         facts: what is known of the tokenizer.
         tokenizer: it.
         adapter: the adapter's section.
     """
-    beyond = {token for token in used if facts.rows is not None and token >= facts.rows}
-    if beyond:
-        names = ", ".join(f"{token} ({name})" for token, name in _named(sorted(beyond)[:5], tokenizer))
-        yield finding("token-without-embedding", f"{names}; the embedding has {facts.rows:,} rows", count=len(beyond))
-    saved = {name.rpartition(".")[2] for name in adapter.lora_modules_to_save or []}
-    trained = saved & set(EMBEDDINGS) or adapter.peft_trainable_token_indices
-    untrained = sorted((used & facts.new) - beyond) if adapter.adapter and not trained else []
-    if untrained:
-        names = ", ".join(f"{token} ({name})" for token, name in _named(untrained[:5], tokenizer))
-        yield finding("new-token-untrained", names, count=len(untrained))
+    ids_beyond = {token for token in used_ids if facts.rows is not None and token >= facts.rows}
+    if ids_beyond:
+        names = ", ".join(f"{token} ({name})" for token, name in _named(sorted(ids_beyond)[:5], tokenizer))
+        yield finding(
+            "token-without-embedding", f"{names}; the embedding has {facts.rows:,} rows", count=len(ids_beyond)
+        )
+    saved_modules = {name.rpartition(".")[2] for name in adapter.lora_modules_to_save or []}
+    has_trained_embedding = bool(saved_modules & set(EMBEDDINGS) or adapter.peft_trainable_token_indices)
+    untrained_ids = sorted((used_ids & facts.new) - ids_beyond) if adapter.adapter and not has_trained_embedding else []
+    if untrained_ids:
+        names = ", ".join(f"{token} ({name})" for token, name in _named(untrained_ids[:5], tokenizer))
+        yield finding("new-token-untrained", names, count=len(untrained_ids))
 
 
 def _sentencepiece(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Finding]:
     """Compare with the SentencePiece file beside tokenizer.json, if both it and its library are there."""
-    found = sentencepiece_disagreements(Path(tokenizer.name_or_path), tokenizer, islice(texts, 1000))
+    disagreements = sentencepiece_disagreements(Path(tokenizer.name_or_path), tokenizer, islice(texts, 1000))
     hits = []
-    for text, ours, theirs in found[:HITS]:
-        place = first_difference(ours, theirs)
-        hits.append(Hit("", 0, f"{text[:40]!r}: token {place} is {ours[place:][:1]}, should be {theirs[place:][:1]}"))
+    for text, tokenizer_ids, sentencepiece_ids in disagreements[:HITS]:
+        index = first_difference(tokenizer_ids, sentencepiece_ids)
+        difference = f"token {index} is {tokenizer_ids[index:][:1]}, should be {sentencepiece_ids[index:][:1]}"
+        hits.append(Hit("", 0, f"{text[:40]!r}: {difference}"))
     if hits:
-        yield finding("sentencepiece-differs", hits[0].detail, count=len(found), hits=hits)
+        yield finding("sentencepiece-differs", hits[0].detail, count=len(disagreements), hits=hits)
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """Return what a JSON file in a model's folder holds; nothing if there is none."""
     try:
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def model_json(model: ModelSection, folder: str | None, name: str) -> dict[str, Any]:
     """Return a JSON file of the model: from `folder`, or from the cache of the Hub."""
-    place = folder_of(folder or model.base_model, model)
-    return read_json(place, name) if place else {}
+    model_folder = folder_of(folder or model.base_model, model)
+    return read_json(model_folder, name) if model_folder else {}
 
 
 def folder_of(name: str, model: ModelSection) -> Path | None:
@@ -184,10 +187,10 @@ def folder_of(name: str, model: ModelSection) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json", revision=model.revision_of_model)
+        cached_file = try_to_load_from_cache(name, "config.json", revision=model.revision_of_model)
     except HFValidationError:  # no name of a repository
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(cached_file).parent if isinstance(cached_file, str) else None
 
 
 def _named(ids: Iterable[int], tokenizer: Tokenizer) -> list[tuple[int, str]]:

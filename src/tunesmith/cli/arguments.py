@@ -36,10 +36,10 @@ def parser(name: str, summary: str, examples: str, about: str = OVERRIDES) -> ar
 def read_config(file: str, overrides: Sequence[str], *, quiet: bool = False) -> Config:
     """Return the config of a YAML file, an address, or the folder of a run; print its notes."""
     if Path(file).is_dir():
-        found = sorted(item for item in Path(file).iterdir() if item.suffix in {".yml", ".yaml"})
-        if not found or (Path(file) / "run/config.yml").exists():
+        files = sorted(item for item in Path(file).iterdir() if item.suffix in {".yml", ".yaml"})
+        if not files or (Path(file) / "run/config.yml").exists():
             return _noted(load_folder(file, overrides), quiet)
-        file = str(found[0] if len(found) == 1 else _choice(file, found))
+        file = str(files[0] if len(files) == 1 else _choice(file, files))
         note(f"config: {file}")
     return _noted(load(file, overrides), quiet)
 

@@ -27,15 +27,15 @@ def config(arguments: list[str]) -> int:
     options.add_argument("file", metavar="FILE", help="YAML file, - for standard input, or the folder of a run")
     options.add_argument("--all", action="store_true", help="every other key too, with its default, as a comment")
     args, overrides = options.parse_known_args(arguments)
-    found = read_recorded(args.file, overrides)
-    values = _from_here(found.values, (), found.source)
-    rows = [(text, _origin(found, path)) for text, path in _lines(values, (), "")]
+    resolved_config = read_recorded(args.file, overrides)
+    values = _from_here(resolved_config.values, (), resolved_config.source)
+    rows = [(text, _origin(resolved_config, path)) for text, path in _lines(values, (), "")]
     if args.all:
-        unset = {key: value for key, value in found.settings().items() if key not in found.values}
+        unset = {key: value for key, value in resolved_config.settings().items() if key not in resolved_config.values}
         rows += [("", ""), *((f"# {key}: {flow(value)}", "default") for key, value in unset.items())]
     width = min(max(len(text) for text, _ in rows), 60)
     print("\n".join(f"{text:<{width}}  # {origin}" if origin else text for text, origin in rows))
-    if tail := [*_left_out(found)]:
+    if tail := [*_left_out(resolved_config)]:
         print("\n" + "\n".join("# " + line.replace("\n", "\\n") for line in tail))
     sys.stdout.flush()
     return 0
@@ -60,34 +60,34 @@ def _lines(value: Any, path: KeyPath, indent: str) -> Iterator[tuple[str, KeyPat
     """Yield the lines of a mapping or a list of mappings as YAML, each with the path of its key."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            for number, (text, inner) in enumerate(_lines(item, (*path, index), indent + "  ")):
-                yield (f"{indent}- {text.removeprefix(indent + '  ')}" if number == 0 else text), inner
+            for number, (text, inner_path) in enumerate(_lines(item, (*path, index), indent + "  ")):
+                yield (f"{indent}- {text.removeprefix(indent + '  ')}" if number == 0 else text), inner_path
         return
     for key, item in value.items():
-        inner = (*path, str(key))
+        inner_path = (*path, str(key))
         is_list = isinstance(item, list) and all(isinstance(entry, dict) and entry for entry in item)
         if item and (isinstance(item, dict) or is_list):
-            yield f"{indent}{flow(key)}:", inner
-            yield from _lines(item, inner, indent + "  ")
+            yield f"{indent}{flow(key)}:", inner_path
+            yield from _lines(item, inner_path, indent + "  ")
         else:
-            yield f"{indent}{flow(key)}: {flow(item)}", inner
+            yield f"{indent}{flow(key)}: {flow(item)}", inner_path
 
 
 def _origin(config: Config, path: KeyPath) -> str:
     """Return where a value comes from: `lora.yml:12`, `--seed`, `from flash_attention, lora.yml:9`."""
-    place = config.locations(*path)
-    old = config.locations.renamed.get(path[0])
-    if not place.startswith("--") and place.count(":") >= 2 and place.rpartition(":")[2].isdigit():
-        place = place.rpartition(":")[0]
-    return f"from {old}, {place}" if old else place
+    location = config.locations(*path)
+    old_name = config.locations.renamed.get(path[0])
+    if not location.startswith("--") and location.count(":") >= 2 and location.rpartition(":")[2].isdigit():
+        location = location.rpartition(":")[0]
+    return f"from {old_name}, {location}" if old_name else location
 
 
 def _left_out(config: Config) -> Iterator[str]:
     """Yield a line for every key of the file that is not in the result, and for those that do nothing in this run."""
-    left = [item for item in config.statuses if item.status != "supported"]
-    if left:
+    other_statuses = [item for item in config.statuses if item.status != "supported"]
+    if other_statuses:
         yield "keys that are not above under their name:"
-    for item in left:
+    for item in other_statuses:
         reason = f"ignored: {item.text}" if item.status == "ignored" else item.text
         yield f"  {item.location}: {item.key}: {reason}"
     if idle := idle_keys(config):

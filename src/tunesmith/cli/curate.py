@@ -31,8 +31,8 @@ def curate(arguments: list[str]) -> int:
     options.add_argument("--keep", "--undo", action="append", default=[], metavar="RULE", help="undo a rule")
     options.add_argument("--output", metavar="FOLDER", help="where to write (default: `curate.output`, curated)")
     options.add_argument("--show", type=int, default=3, metavar="N", help="rows shown of each rule (default: 3)")
-    args, rest = options.parse_known_args(arguments)
-    config = _config(args.file, rest, _settings(args.against, args.output, args.keep))
+    args, override_arguments = options.parse_known_args(arguments)
+    config = _config(args.file, override_arguments, _settings(args.against, args.output, args.keep))
 
     from tunesmith.curation.curate import curate as curate_rows
 
@@ -59,12 +59,12 @@ def _settings(against: str | None, output: str | None, keep: list[str]) -> list[
     return settings
 
 
-def _config(file: str, rest: Sequence[str], settings: Sequence[str]) -> Config:
+def _config(file: str, arguments: Sequence[str], settings: Sequence[str]) -> Config:
     """Return the config of a YAML file, or a plain one for a file of rows."""
     if kind_suffix(Path(file)) not in SUFFIXES:
-        return read_config(file, [*rest, *settings])
+        return read_config(file, [*arguments, *settings])
     values: dict[str, Any] = {"base_model": "builtin/smollm2-135m-instruct", "learning_rate": 1.0}
-    return load_values(values | {"datasets": [{"path": file}]}, file, overrides.parse([*rest, *settings]))
+    return load_values(values | {"datasets": [{"path": file}]}, file, overrides.parse([*arguments, *settings]))
 
 
 def format_summary(summary: "Summary", show: int) -> str:

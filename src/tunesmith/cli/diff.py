@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from tunesmith.cli.arguments import entry, parser, read_recorded
 from tunesmith.config.yaml_source import flow
@@ -26,17 +25,24 @@ def diff(arguments: list[str]) -> int:
     configs = [read_recorded(file, overrides) for file in (args.a, args.b)]
     a, b = (dict(_flat(config.settings())) for config in configs)
     set_keys = {key for config in configs for key, _ in _flat(config.settings(exclude_unset=True))}
-    changed = [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in set_keys)]
+    changed_keys = _changed_keys(a, b, set_keys)
     if args.json:
-        sides = {key: {side: of[key] for side, of in (("a", a), ("b", b)) if key in of} for key in changed}
+        sides = {
+            key: {name: values[key] for name, values in (("a", a), ("b", b)) if key in values} for key in changed_keys
+        }
         print(json.dumps(sides, indent=1, ensure_ascii=False), flush=True)
-    elif changed:
-        rows = [("key", args.a, args.b), *((key, _cell(a, key), _cell(b, key)) for key in changed)]
+    elif changed_keys:
+        rows = [("key", args.a, args.b), *((key, _cell(a, key), _cell(b, key)) for key in changed_keys)]
         print(aligned(rows, left=range(3)), flush=True)
-    return 1 if changed else 0
+    return 1 if changed_keys else 0
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _changed_keys(a: dict[str, object], b: dict[str, object], set_keys: set[str]) -> list[str]:
+    """Return the keys whose values differ; one that only one side has counts if a file sets it."""
+    return [key for key in {**a, **b} if (a[key] != b[key] if key in a and key in b else key in set_keys)]
+
+
+def _flat(value: object, name: str = "") -> Iterator[tuple[str, object]]:
     """Yield every setting with its path, such as `datasets[0].type`."""
     if isinstance(value, dict) and value:
         for key, item in value.items():
@@ -48,7 +54,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _cell(values: dict[str, Any], key: str) -> str:
+def _cell(values: dict[str, object], key: str) -> str:
     text = flow(values[key]) if key in values else "-"
     return text if len(text) <= WIDTH else text[: WIDTH - 3] + "..."
 

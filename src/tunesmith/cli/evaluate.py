@@ -3,11 +3,16 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunesmith.cli.arguments import entry, parser, quick_imports, read_config
 from tunesmith.errors import FAILED, ConfigError
 from tunesmith.log import note
 from tunesmith.sections import Config
+
+if TYPE_CHECKING:
+    from tunesmith.evals.baseline import Baseline
+    from tunesmith.evals.report import Report
 
 SUMMARY = "Measure the model on the eval rows: loss, perplexity, and the config's assertions on its answers."
 EXAMPLES = """  tunesmith evaluate examples/honeycomb/lora.yml
@@ -48,6 +53,28 @@ def evaluate(arguments: list[str]) -> int:
 
 
 def _evaluate_rows(config: Config, args: argparse.Namespace) -> int:
+    file, baseline = _read_files(config, args)
+    with quick_imports():
+        from tunesmith.evals.comparison import compare_all
+        from tunesmith.evals.evaluate import evaluate as evaluate_config
+    from tunesmith.evals.files import write_report
+    from tunesmith.evals.text import format_counts, format_summary, format_worst_rows
+
+    report = evaluate_config(config, base=args.compare or args.base, tuned=not args.base, baseline=baseline)
+    comparisons = compare_all(report)
+    files = write_report(report, comparisons, file, f"Evaluation of {config.training.output_dir}")
+    if args.show and (rows := format_worst_rows(report, comparisons, args.show)):
+        print(rows + "\n")
+    print(format_summary(report))
+    for item in comparisons:
+        print(f"\n{format_counts(item, report.criterion)}")
+    note("in brackets: percentages or means with their 95% intervals")
+    note(f"all rows and reasons: {', '.join(map(str, files))}")
+    return _compare_with_baseline(report, args.max_drop) if baseline and report.rows else 0
+
+
+def _read_files(config: Config, args: argparse.Namespace) -> tuple[Path, "Baseline | None"]:
+    """Return the file of the report, and the baseline if there is one; they must not be the same file."""
     from tunesmith.evals.baseline import REPORT, read_baseline
 
     file = Path(args.output or Path(config.training.output_dir) / REPORT)
@@ -56,29 +83,17 @@ def _evaluate_rows(config: Config, args: argparse.Namespace) -> int:
     baseline = read_baseline(args.baseline) if args.baseline else None
     if baseline and baseline.file.resolve() == file.resolve():
         raise ConfigError(f"--baseline {args.baseline}: the new report would replace it; set --output")
+    return file, baseline
 
-    with quick_imports():
-        from tunesmith.evals.comparison import compare, compare_all
-        from tunesmith.evals.evaluate import evaluate as evaluate_config
-    from tunesmith.evals.files import write_report
-    from tunesmith.evals.text import format_counts, format_summary, format_worst_rows
 
-    report = evaluate_config(config, base=args.compare or args.base, tuned=not args.base, baseline=baseline)
-    compared = compare_all(report)
-    written = write_report(report, compared, file, f"Evaluation of {config.training.output_dir}")
-    if args.show and (rows := format_worst_rows(report, compared, args.show)):
-        print(rows + "\n")
-    print(format_summary(report))
-    for item in compared:
-        print(f"\n{format_counts(item, report.criterion)}")
-    note("in brackets: percentages or means with their 95% intervals")
-    note(f"all rows and reasons: {', '.join(map(str, written))}")
-    if not (baseline and report.rows):
-        return 0
+def _compare_with_baseline(report: "Report", max_drop: float | None) -> int:
+    """Return the exit code: 6 if the model is worse than the baseline."""
+    from tunesmith.evals.comparison import compare
+
     gate = compare(report, "baseline", list(report.losses)[-1])
-    has_dropped = args.max_drop is not None and gate.difference.value < -args.max_drop
+    has_dropped = max_drop is not None and gate.difference.value < -max_drop
     if has_dropped and gate.verdict != "worse":
-        print(f"worse: the pass rate fell by more than --max-drop {args.max_drop:g}")
+        print(f"worse: the pass rate fell by more than --max-drop {max_drop:g}")
     return FAILED if has_dropped or gate.verdict == "worse" else 0
 
 

@@ -68,8 +68,8 @@ def explain(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = parser("explain", SUMMARY, EXAMPLES, ABOUT)
     options.add_argument("keys", metavar="KEY", nargs="*", help="name of a key, of Tunesmith or of Axolotl")
-    given, dashed = options.parse_known_args(arguments)  # a key may be written as on the command line
-    if keys := [*given.keys, *dashed]:
+    args, options_as_keys = options.parse_known_args(arguments)  # a key may be written as on the command line
+    if keys := [*args.keys, *options_as_keys]:
         print("\n\n".join("\n".join(_about(name)) for key in keys for name in _names(key)), flush=True)
     else:
         print("\n".join(_overview()), flush=True)
@@ -78,20 +78,25 @@ def explain(arguments: list[str]) -> int:
 
 def _names(key: str) -> list[str]:
     """Return the full names that a key stands for."""
-    known = [*supported(), *RENAMED, *reasons()]
-    wanted = _plain(key.lstrip("-").replace("-", "_"))
-    wanted = re.sub(r"^(pretraining_dataset|test_datasets)\.", "datasets.", wanted)
-    wanted = re.sub(r"fsdp_config\.fsdp_(?!version)", "fsdp_config.", wanted)
-    outer, inside = wanted, False
-    while outer:  # a key inside a mapping, which may hold any, has the status of the mapping
-        if found := [name for name in known if _plain(name) == outer and not (inside and _is_block(name))]:
-            return found
-        outer, inside = outer.rpartition(".")[0], True
-    if found := [name for name in known if name.rpartition(".")[2] == wanted]:
-        return [name for name in found if not name.startswith("test_")] or found
-    near = difflib.get_close_matches(wanted, {_plain(name) for name in known}, n=3)
-    hint = f"; near are {', '.join(f'`{name}`' for name in near)}" if near else ""
+    full_names = [*supported(), *RENAMED, *reasons()]
+    name = _plain(key.lstrip("-").replace("-", "_"))
+    name = re.sub(r"^(pretraining_dataset|test_datasets)\.", "datasets.", name)
+    name = re.sub(r"fsdp_config\.fsdp_(?!version)", "fsdp_config.", name)
+    if matches := [item for item in full_names if _plain(item) == name] or _outer_names(name, full_names):
+        return matches
+    if matches := [item for item in full_names if item.rpartition(".")[2] == name]:
+        return [item for item in matches if not item.startswith("test_")] or matches
+    near = difflib.get_close_matches(name, {_plain(item) for item in full_names}, n=3)
+    hint = f"; near are {', '.join(f'`{item}`' for item in near)}" if near else ""
     raise ConfigError(f"unknown key `{key}`{hint}; `tunesmith explain` lists all")
+
+
+def _outer_names(name: str, full_names: list[str]) -> list[str]:
+    """Return the mapping that a key is inside of: it may hold any key, which has the status of the mapping."""
+    while name := name.rpartition(".")[0]:
+        if matches := [item for item in full_names if _plain(item) == name and not _is_block(item)]:
+            return matches
+    return []
 
 
 def _is_block(name: str) -> bool:
@@ -108,11 +113,13 @@ def _about(name: str) -> Iterator[str]:
     if name in supported():
         yield from _supported(supported()[name])
     elif name in RENAMED:
-        new = [key for key, olds in old_names().items() if name in olds]
-        taken = ", ".join(f"`{key}: {flow(value)}`" for key, value in RENAMED[name](True).items())
+        new_keys = [key for key, olds in old_names().items() if name in olds]
+        settings = ", ".join(f"`{key}: {flow(value)}`" for key, value in RENAMED[name](True).items())
         is_flag = all(isinstance(value, str | bool) and value is not True for value in RENAMED[name](True).values())
-        yield f"{name}: old name; " + (f"true is taken as {taken}" if is_flag else f"taken as `{'`, `'.join(new)}`")
-        for key in new:
+        yield f"{name}: old name; " + (
+            f"true is taken as {settings}" if is_flag else f"taken as `{'`, `'.join(new_keys)}`"
+        )
+        for key in new_keys:
             yield ""
             yield from _supported(supported()[key])
     else:
@@ -121,8 +128,8 @@ def _about(name: str) -> Iterator[str]:
 
 
 def _supported(key: Key) -> Iterator[str]:
-    block, _, last = key.name.rpartition(".")
-    place = f", inside `{block}`" if block else ""
+    block, _, last_name = key.name.rpartition(".")
+    location = f", inside `{block}`" if block else ""
     facts = {
         "takes": describe_value(key),
         "default": default(key.field) or "none",
@@ -130,9 +137,9 @@ def _supported(key: Key) -> Iterator[str]:
         "keys": ", ".join(name for _, model in blocks(key.field.annotation) for name in model.model_fields),
         "old names": ", ".join(old_names().get(key.name, [])),
         "rules": describe_conditions(key.field, key.block),
-        "ignored": "; ".join(f"if {reason}" for names, _, reason in IDLE if not block and fits(last, names)),
+        "ignored": "; ".join(f"if {reason}" for names, _, reason in IDLE if not block and fits(last_name, names)),
     }
-    yield f"{key.name} (section {key.section}{place})"
+    yield f"{key.name} (section {key.section}{location})"
     yield f"  {key.field.description}"
     yield from (f"  {name:<10}{text}" for name, text in facts.items() if text)
 
@@ -146,13 +153,13 @@ def describe_value(key: Key) -> str:
 
 def _example(key: Key) -> str:
     """Return lines of YAML that set a key."""
-    *outer, last = key.name.split(".")
-    lines = [f"{last}: {flow(example(key))}"]
-    for name in reversed(outer):
-        first = "- " if name.endswith("[]") else ""
+    *outer_names, last_name = key.name.split(".")
+    lines = [f"{last_name}: {flow(example(key))}"]
+    for name in reversed(outer_names):
+        dash = "- " if name.endswith("[]") else ""
         lines = [
             f"{name.removesuffix('[]')}:",
-            *(f"  {'  ' if first and n else first}{line}" for n, line in enumerate(lines)),
+            *(f"  {'  ' if dash and n else dash}{line}" for n, line in enumerate(lines)),
         ]
     return "\n".join(lines)
 
@@ -165,8 +172,8 @@ def example(key: Key) -> Any:
     value = key.field.default
     if value and not key.field.is_required() and not isinstance(value, BaseModel):
         return value
-    if found := re.search(r"such as ([{[].*?[]}])(?=[.,;]|$)", key.field.description or ""):
-        return yaml.load(found[1], Loader)
+    if match := re.search(r"such as ([{[].*?[]}])(?=[.,;]|$)", key.field.description or ""):
+        return yaml.load(match[1], Loader)
     return _of_kind(describe_value(key), name.rpartition(".")[2])
 
 
@@ -176,8 +183,8 @@ def _of_kind(words: str, name: str) -> Any:
         return [_of_kind(words.removeprefix("list ("), name)]
     if words.startswith("one of "):
         return yaml.load(words.removeprefix("one of ").split(", ")[:2][-1], Loader)  # the first is often `no`
-    of = {"true": True, "whole": 8, "number": 0.1, "text": f"my-{name.rpartition('_')[2]}"}
-    return of.get(re.split(r"\W", words)[0], {})
+    examples = {"true": True, "whole": 8, "number": 0.1, "text": f"my-{name.rpartition('_')[2]}"}
+    return examples.get(re.split(r"\W", words)[0], {})
 
 
 def _overview() -> Iterator[str]:

@@ -18,7 +18,7 @@ EXAMPLES = """  tunesmith filter rows.jsonl --assertions assertions.py
   tunesmith filter lora.yml
   tunesmith filter lora.yml --assertions assertions.py --evaluation.assertion-seconds 30"""
 ABOUT = """FILE is a data file, or a config: any of its keys can be set here; its datasets[].filters are taken, unless
---assertions is args. The assertions get the row's own answer, by its type. NAME.jsonl becomes NAME.kept.jsonl and
+--assertions is given. The assertions get the row's own answer, by its type. NAME.jsonl becomes NAME.kept.jsonl and
 NAME.dropped.jsonl in this folder; the latter also has the columns `place` and `reasons`."""
 
 
@@ -49,16 +49,18 @@ def filter_rows(arguments: list[str]) -> int:
     if args.output and len(specs) > 1:
         raise ConfigError(f"--output {args.output}: {len(specs)} datasets have filters; remove --output")
     for spec, name in zip(specs, set_names([spec.dataset for spec in specs]), strict=True):
-        kept = Path(args.output or f"{name}.kept.jsonl")
-        dropped = kept.with_name(f"{kept.stem.removesuffix('.kept')}.dropped.jsonl")
+        kept_file = Path(args.output or f"{name}.kept.jsonl")
+        dropped_file = kept_file.with_name(f"{kept_file.stem.removesuffix('.kept')}.dropped.jsonl")
         input_file = Path(resolve_file(spec.dataset.path, spec.source)).resolve()
-        if input_file in (kept.resolve(), dropped.resolve()):
-            raise ConfigError(f"--output {kept}: it would replace the input {spec.dataset.path}; name another file")
+        if input_file in (kept_file.resolve(), dropped_file.resolve()):
+            raise ConfigError(
+                f"--output {kept_file}: it would replace the input {spec.dataset.path}; name another file"
+            )
         with progress(f"filtering {spec.dataset.path}", unit="rows") as advance:
-            result = write_filtered(filtered_rows(spec, None, seconds), kept, dropped, advance)
-        print(f"{spec.dataset.path}: {result.rows:,} rows, {result.rows - result.dropped:,} kept in {kept}")
+            result = write_filtered(filtered_rows(spec, None, seconds), kept_file, dropped_file, advance)
+        print(f"{spec.dataset.path}: {result.rows:,} rows, {result.rows - result.dropped:,} kept in {kept_file}")
         if result.dropped:
-            print("\n".join(dropped_lines(result.dropped, result.rows, result.tallies.values(), dropped)))
+            print("\n".join(dropped_lines(result.dropped, result.rows, result.tallies.values(), dropped_file)))
     return 0
 
 

@@ -55,11 +55,11 @@ def _dry_run(section: Generate, source: str) -> None:
     if section.assertions:
         with open_assertions(section.assertions, source, workers=1):
             pass
-    sent, received, cost = estimate(section, prompts)
+    prompt_tokens, completion_tokens, cost = estimate(section, prompts)
     print(prompts.render(1))
     price = f", cost {cost:.4f}" if cost else ""
     note(
-        f"about {section.rows:,} requests, {sent:,} tokens in, {received:,} out{price}, "
+        f"about {section.rows:,} requests, {prompt_tokens:,} tokens in, {completion_tokens:,} out{price}, "
         "if every row is accepted at once (with four characters a token)"
     )
 

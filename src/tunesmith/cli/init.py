@@ -5,12 +5,18 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunesmith.cli.arguments import entry, parser
 from tunesmith.cli.examples import SCHEMA, next_steps, write_schema
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError, UserError, did_you_mean
 from tunesmith.files import write_text
+
+if TYPE_CHECKING:
+    from tunesmith.data.tokenizer import Tokenizer
+    from tunesmith.planning.draft import Look
+
+Answer = TypeVar("Answer")
 
 SUMMARY = "Write a first config for a data file: its columns say the type, its lengths the sequence_len."
 ABOUT = "Without --data it asks, if there is a terminal. FILE (or --output) is finetune.yml by default."
@@ -79,7 +85,7 @@ def _answers(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def _prompt(text: str, default: str, parse: Callable[[str], Any]) -> Any:
+def _prompt(text: str, default: str, parse: Callable[[str], Answer]) -> Answer:
     """Prompt until the answer is valid."""
     while True:
         print(f"{text} [{default}]: ", end="", file=sys.stderr, flush=True)
@@ -101,7 +107,7 @@ def _model(text: str) -> str:
     return text
 
 
-def _data(text: str) -> Any:
+def _data(text: str) -> "Look":
     """Return the facts about the data."""
     from tunesmith.planning.draft import look_at
 
@@ -124,9 +130,9 @@ def _this_machine() -> str:
     return "gpu" if hardware.count == 1 else "multi-gpu"
 
 
-def _one_of(name: str, text: str, known: Iterable[str]) -> str:
-    if text not in known:
-        raise ConfigError(f"--{name} {text}: expected {', '.join(known)}{did_you_mean(text, known)}")
+def _one_of(name: str, text: str, choices: Iterable[str]) -> str:
+    if text not in choices:
+        raise ConfigError(f"--{name} {text}: expected {', '.join(choices)}{did_you_mean(text, choices)}")
     return text
 
 
@@ -139,7 +145,7 @@ def _output(text: str, overwrite: bool) -> Path:
     return file
 
 
-def _tokenizer(model: str) -> Any:
+def _tokenizer(model: str) -> "Tokenizer | None":
     """Return the tokenizer of a local model; nothing is downloaded for a measurement."""
     from tunesmith.modeling.tokenizer import model_tokenizer
     from tunesmith.sections import ModelSection

@@ -51,14 +51,14 @@ def judge(arguments: list[str]) -> int:
     name = "judged_labels.jsonl" if labelled else "judged.jsonl"
     output = Path(args.output or Path(config.training.output_dir) / "run" / name)
     with open_endpoint(section.endpoint, config.source) as endpoint:
-        judgments, stopped = judge_items(items, llm_judge, endpoint, output)
+        judgments, stop_error = judge_items(items, llm_judge, endpoint, output)
     if labelled:
         _print_agreement(labelled, judgments, args.show)
     elif judgments:
         print(format_outcomes(items, judgments))
     note(f"{endpoint.spent}; critiques: {output}")
-    if stopped:
-        raise stopped
+    if stop_error:
+        raise stop_error
     return 0
 
 

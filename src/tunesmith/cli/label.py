@@ -28,8 +28,8 @@ def label(arguments: list[str]) -> int:
     from tunesmith.evals.label_page import HOST, LabelServer, shuffle_items
     from tunesmith.evals.labels import LabelFile
 
-    named = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
-    file = Path(args.labels or resolve_file(named, config.source))
+    labels_name = config.evaluation.judge.labels if config.evaluation.judge else "labels.csv"
+    file = Path(args.labels or resolve_file(labels_name, config.source))
     items = shuffle_items(read_answers(args.answers, config))
     busy = f"another page writes {file}; end it first, or name another file with --labels"
     with hold_lock(file.with_name(f".{file.name}.lock"), busy):

@@ -21,11 +21,11 @@ def learning_curve(arguments: list[str]) -> int:
     options.add_argument(
         "--shares", metavar="A,B,C", default="25,50,100", help="percent of the training rows (default: 25,50,100)"
     )
-    args, rest = options.parse_known_args(arguments)
+    args, override_arguments = options.parse_known_args(arguments)
     fractions = _parse_fractions(args.shares)
     if args.file == "-" or Path(args.file).is_dir():
         raise ConfigError(f"{args.file}: name the YAML file; each subset is a run of it")
-    config = read_config(args.file, rest)
+    config = read_config(args.file, override_arguments)
 
     from tunesmith.evals.evaluate import check_evaluation
     from tunesmith.evals.learning import make_curve_trials, measure, write_curve
@@ -34,7 +34,7 @@ def learning_curve(arguments: list[str]) -> int:
 
     check_local(config.evaluation.evaluation, "learning-curve")
     check_evaluation(config)  # errors should appear before hours of training
-    trials = make_curve_trials(args.file, config, fractions, overrides.parse(rest))
+    trials = make_curve_trials(args.file, config, fractions, overrides.parse(override_arguments))
     if code := run_sweep(trials, train_one):
         return code
     folder = trials[0].output.parent

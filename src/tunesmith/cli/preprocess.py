@@ -1,12 +1,17 @@
 """`tunesmith preprocess`: rows to tokens, and a look at them."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.errors import ConfigError
 
-SUMMARY = "Tokenise the data of the file, without loading the model, and say what became of every row."
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from tunesmith.data.tokenizer import Tokenizer
+
+SUMMARY = "Tokenize the data of the file, without loading the model, and say what became of every row."
 EXAMPLES = """  tunesmith preprocess examples/honeycomb/lora.yml
   tunesmith preprocess lora.yml --debug --debug-num-examples 3
   tunesmith preprocess lora.yml --debug --debug-row train.jsonl:17"""
@@ -37,7 +42,7 @@ def preprocess(arguments: list[str]) -> int:
     return 0
 
 
-def _select_samples(train: Any, row: str | None, count: int) -> list[int]:
+def _select_samples(train: "Dataset", row: str | None, count: int) -> list[int]:
     """Return the indexes of the first samples, or of the samples of a row."""
     if row is None:
         return list(range(min(count, len(train))))
@@ -51,7 +56,7 @@ def _select_samples(train: Any, row: str | None, count: int) -> list[int]:
     return indexes
 
 
-def _show(train: Any, indexes: list[int], tokenizer: Any, *, text_only: bool) -> None:
+def _show(train: "Dataset", indexes: list[int], tokenizer: "Tokenizer", *, text_only: bool) -> None:
     from rich.console import Console
 
     from tunesmith.data.debug import token_view
@@ -62,10 +67,10 @@ def _show(train: Any, indexes: list[int], tokenizer: Any, *, text_only: bool) ->
         sample = train[index]
         location = f"{sample['file']}:{sample['row']}"
         for ids, labels, name in _documents(sample):
-            trained = sum(label != MASKED for label in labels)
+            num_trained = sum(label != MASKED for label in labels)
             console.print(location + name, style="bold")
             console.print(token_view(ids, labels, tokenizer, text_only=text_only))
-            console.print(f"total tokens: {len(ids)}, trained: {trained}\n")
+            console.print(f"total tokens: {len(ids)}, trained: {num_trained}\n")
 
 
 def _documents(sample: dict[str, Any]) -> list[tuple[list[int], list[int], str]]:

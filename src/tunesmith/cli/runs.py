@@ -73,11 +73,13 @@ def _print_table(found_runs: "list[Run]") -> None:
         if number == 0:
             console.print(Text("  ".join(cells), "dim"))
             continue
-        rest = "  ".join(["", *cells[2:]])
-        console.print(Text.assemble((cells[0], "bold"), "  ", (cells[1], STYLES.get(row[1], "")), rest))
-        own = {key: (values[number - 1], values) for key, values in differ.items() if values[number - 1] is not None}
-        rarest = sorted(own, key=lambda key: own[key][1].count(own[key][0]))
-        pairs = [f"{key}={_short(own[key][0], 40)}" for key in rarest]
+        other_cells = "  ".join(["", *cells[2:]])
+        console.print(Text.assemble((cells[0], "bold"), "  ", (cells[1], STYLES.get(row[1], "")), other_cells))
+        run_values = {
+            key: (values[number - 1], values) for key, values in differ.items() if values[number - 1] is not None
+        }
+        rarest = sorted(run_values, key=lambda key: run_values[key][1].count(run_values[key][0]))
+        pairs = [f"{key}={_short(run_values[key][0], 40)}" for key in rarest]
         more = [f"and {len(pairs) - MOST_KEYS} more"] if len(pairs) > MOST_KEYS else []
         for line in textwrap.wrap("  ".join([*pairs[:MOST_KEYS], *more]), 96, break_long_words=False):
             console.print(Text(f"    {line}", "dim"))
@@ -128,18 +130,19 @@ def _in_full(item: "Run") -> Iterator[str]:
 def chart(curves: dict[str, list[tuple[int, float]]]) -> Iterator[str]:
     """Yield the lines of a drawing of curves, each with its mark."""
     points = [point for curve in curves.values() for point in curve]
-    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    first_step, last_step = min(x for x, _ in points), max(x for x, _ in points)
     low, high = min(y for _, y in points), max(y for _, y in points)
     rows = [[" "] * WIDTH for _ in range(HEIGHT)]
     for mark, curve in curves.items():
         for x, y in curve:
-            down, across = (high - y) / ((high - low) or 1), (x - left) / ((right - left) or 1)
-            rows[round(down * (HEIGHT - 1))][round(across * (WIDTH - 1))] = mark
+            row_fraction = (high - y) / ((high - low) or 1)
+            column_fraction = (x - first_step) / ((last_step - first_step) or 1)
+            rows[round(row_fraction * (HEIGHT - 1))][round(column_fraction * (WIDTH - 1))] = mark
     for index, row in enumerate(rows):
         label = f"{high - index / (HEIGHT - 1) * (high - low):.4g}" if index % 4 == 0 or index == HEIGHT - 1 else ""
         yield f"{label:>9} │{''.join(row)}".rstrip()
     yield f"{'':>9} └{'─' * WIDTH}"
-    yield f"{'':>11}{left:<{WIDTH // 2}}{right:>{WIDTH // 2}}"
+    yield f"{'':>11}{first_step:<{WIDTH // 2}}{last_step:>{WIDTH // 2}}"
 
 
 def _when(started: str | None) -> str:
@@ -155,7 +158,7 @@ def _number(value: float | None, format_spec: str) -> str:
     return "-" if value is None else f"{value:{format_spec}}"
 
 
-def _short(value: Any, longest: int) -> str:
+def _short(value: object, longest: int) -> str:
     text = value if isinstance(value, str) else flow(value)
     return text if len(text) <= longest else f"…{text[1 - longest :]}"
 

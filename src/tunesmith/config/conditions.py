@@ -1,7 +1,6 @@
 """What the markers of the fields say about a config: keys that are ignored, that need others, or that exclude them."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -35,14 +34,16 @@ def problems_by_markers(config: Config) -> Iterator[Problem]:
         key = str(path[-1])
         if key not in block.model_fields_set or not has_value(block, key, item.value):
             continue
-        met = _met(config, block, item)
+        met_keys = _met(config, block, item)
         hint = f"; {item.reason}" if item.reason else ""
-        if isinstance(item, Requires) and not met:
-            needed = _alternatives(item, type(block)) + _instead(config, block, item)
-            yield path, f"{key_and_value(block, key)} needs {needed}{hint}"
-        for other in met if isinstance(item, Conflicts) else ():
-            both = f"{key_and_value(block, key)} and {key_and_value(_holder(config, block, other), other)}"
-            yield path, f"{both}: use only one{hint}"
+        if isinstance(item, Requires) and not met_keys:
+            needed_keys = _alternatives(item, type(block)) + _instead(config, block, item)
+            yield path, f"{key_and_value(block, key)} needs {needed_keys}{hint}"
+        for other_key in met_keys if isinstance(item, Conflicts) else ():
+            keys_and_values = (
+                f"{key_and_value(block, key)} and {key_and_value(_holder(config, block, other_key), other_key)}"
+            )
+            yield path, f"{keys_and_values}: use only one{hint}"
 
 
 def describe_conditions(field: FieldInfo, block: type[BaseModel]) -> str:
@@ -102,11 +103,11 @@ def _alternatives(item: Condition, block: type[BaseModel]) -> str:
             names.append(f"`{key}`")
         else:
             names += [f"`{key}: {text}`" for text in _values(value)]
-    *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
+    *names_before, last = names
+    return f"{', '.join(names_before)} or {last}" if names_before else last
 
 
-def _values(value: Any) -> list[str]:
+def _values(value: object) -> list[str]:
     items = value if isinstance(value, tuple) else (value,)
     texts = [item if isinstance(item, str) else shown(item) for item in items if item is not None]
     return [text.lstrip("*").replace("*", "...") for text in texts]

@@ -18,11 +18,11 @@ from tunesmith.sections.types import template_fault
 def data_problems(data: DataSection) -> Iterator[Problem]:
     """Yield the problems between keys of data."""
     if data.min_sample_len > data.sequence_len:
-        both = f"`min_sample_len: {data.min_sample_len}` must not be above `sequence_len: {data.sequence_len}`"
-        yield at("min_sample_len", both)
+        sentence = f"`min_sample_len: {data.min_sample_len}` must not be above `sequence_len: {data.sequence_len}`"
+        yield at("min_sample_len", sentence)
     if data.streaming and data.train_share < 1:
-        both = f"`streaming: true` and `train_share: {data.train_share:g}`"
-        yield at("train_share", f"{both}: a stream is read only as far as `max_steps` needs; lower `max_steps`")
+        sentence = f"`streaming: true` and `train_share: {data.train_share:g}`"
+        yield at("train_share", f"{sentence}: a stream is read only as far as `max_steps` needs; lower `max_steps`")
     yield from _parts(data)
 
 
@@ -31,12 +31,12 @@ def _parts(data: DataSection) -> Iterator[Problem]:
     if number is not None and index is not None and index >= number:
         yield at("dataset_shard_idx", f"`dataset_shard_idx: {index}` must be below `dataset_shard_num: {number}`")
     for name, entries in (("datasets", data.datasets), ("test_datasets", data.test_datasets)):
-        for place, entry in enumerate(entries):
-            shard, key = f"`shards_idx: {entry.shards_idx}`", (name, place, "shards_idx")
+        for position, entry in enumerate(entries):
+            shard, key = f"`shards_idx: {entry.shards_idx}`", (name, position, "shards_idx")
             if fault := _type_problem(entry, data.rl):
-                yield (name, place, "type", *filter(None, fault[:1])), fault[1]
+                yield (name, position, "type", *filter(None, fault[:1])), fault[1]
             if text := template_fault(entry.chat_template):
-                yield (name, place, "chat_template"), text
+                yield (name, position, "chat_template"), text
             if entry.shards is not None and entry.shards_idx >= entry.shards:
                 yield key, f"{shard} must be below `shards: {entry.shards}`"
 
@@ -52,10 +52,10 @@ def distribution_problems(section: DistributionSection) -> Iterator[Problem]:
             "fsdp_version",
             f"`fsdp_version: {version}` and `fsdp_config.fsdp_version: {block.fsdp_version}`: use only one",
         )
-    frees = {"full_shard": True, "shard_grad_op": False}.get(block.sharding_strategy or "")
-    if None not in (frees, block.reshard_after_forward) and frees != block.reshard_after_forward:
-        one = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
-        yield at("fsdp_config", f"{one} and `sharding_strategy: {block.sharding_strategy}`: use only one")
+    reshards = {"full_shard": True, "shard_grad_op": False}.get(block.sharding_strategy or "")
+    if None not in (reshards, block.reshard_after_forward) and reshards != block.reshard_after_forward:
+        setting = f"`reshard_after_forward: {str(block.reshard_after_forward).lower()}`"
+        yield at("fsdp_config", f"{setting} and `sharding_strategy: {block.sharding_strategy}`: use only one")
 
 
 def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
@@ -76,11 +76,11 @@ def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
     return "", unknown_type(kind)
 
 
-def _mapping_problem(mapping: dict[str, Any], rl: str | None, known: Sequence[str]) -> tuple[str, str] | None:
+def _mapping_problem(mapping: dict[str, Any], rl: str | None, known_keys: Sequence[str]) -> tuple[str, str] | None:
     for key in mapping:
-        if key not in known:
-            names = f"known are {', '.join(known)}" if known else f"`rl: {rl}` takes no mapping"
-            return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known)}"
+        if key not in known_keys:
+            names = f"known are {', '.join(known_keys)}" if known_keys else f"`rl: {rl}` takes no mapping"
+            return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known_keys)}"
     return None
 
 

@@ -41,17 +41,17 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
         )
     record = _find_record(path)
     values: dict[str, Any] = yaml.safe_load(record.read_text())
-    about_file = record.with_name("run.json")
-    about = json.loads(about_file.read_text()) if about_file.exists() else {"source": str(record)}
+    run_file = record.with_name("run.json")
+    run_record = json.loads(run_file.read_text()) if run_file.exists() else {"source": str(record)}
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:
-        saved = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
-        values = {key: value for key, value in values.items() if key not in saved}
+        adapter_keys = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
+        values = {key: value for key, value in values.items() if key not in adapter_keys}
         values["lora_model_dir"] = folder
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}
         values |= {"output_dir": folder, "tokenizer_config": folder}
     return load_values(
-        values, about["source"], {**overrides.parse(arguments), ALLOWED: True}
+        values, run_record["source"], {**overrides.parse(arguments), ALLOWED: True}
     )  # Tunesmith wrote the record

@@ -63,6 +63,18 @@ def fits(key: str, names: str) -> bool:
 
 def idle(config: Config) -> Iterator[tuple[list[str], str]]:
     """Yield keys that the file sets and that are ignored in this run, with the reason."""
+    order = list(config.values)
+    for reason, keys in _idle_settings(config).items():
+        yield sorted(dict.fromkeys(keys), key=lambda key: order.index(key.partition(".")[0])), reason
+    for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
+        for index, entry in enumerate(entries):
+            for names, reason in _idle_in(entry, config, is_test=name == "test_datasets"):
+                if keys := [f"{name}.{index}.{key}" for key in names.split() if key in entry.model_fields_set]:
+                    yield keys, reason
+
+
+def _idle_settings(config: Config) -> dict[str, list[str]]:
+    """Return the ignored keys by their reason, except those of datasets that their type does not read."""
     keys_by_reason: dict[str, list[str]] = {}
     for path, reason in ignored_by_markers(config):
         if _is_set(config.values, path):
@@ -71,14 +83,7 @@ def idle(config: Config) -> Iterator[tuple[list[str], str]]:
         keys = [key for key in config.values if _is_set(config.values, (key,)) and fits(key, names)]
         if keys and when(config):
             keys_by_reason.setdefault(reason, []).extend(keys)
-    order = list(config.values)
-    for reason, keys in keys_by_reason.items():
-        yield sorted(dict.fromkeys(keys), key=lambda key: order.index(key.partition(".")[0])), reason
-    for name, entries in (("datasets", config.data.datasets), ("test_datasets", config.data.test_datasets)):
-        for index, entry in enumerate(entries):
-            for names, reason in _idle_in(entry, config, is_test=name == "test_datasets"):
-                if keys := [f"{name}.{index}.{key}" for key in names.split() if key in entry.model_fields_set]:
-                    yield keys, reason
+    return keys_by_reason
 
 
 def _is_set(values: Any, path: KeyPath) -> bool:
@@ -97,9 +102,9 @@ def idle_keys(config: Config) -> list[str]:
 
 def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple[str, str]]:
     """Yield keys of one dataset that its type or its path does not use; a custom type may use all."""
-    read = _keys_read(entry, config.data.rl)
-    if read is not None:
-        unread = [key for key in Dataset.model_fields if key in TYPE_KEYS - read]
+    keys_read = _keys_read(entry, config.data.rl)
+    if keys_read is not None:
+        unread = [key for key in Dataset.model_fields if key in TYPE_KEYS - keys_read]
         yield " ".join(unread), f"`type: {entry.kind}` does not read it"
     path = Path(resolve_file(entry.path, config.source))
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too

@@ -27,24 +27,24 @@ class Reason(NamedTuple):
 def reasons() -> dict[str, Reason]:
     """Return why keys are ignored (`ignored`) or `refused`; those inside entries of a list as `datasets[].key`."""
     lines = files("tunesmith.config").joinpath("key_status.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    return {key: Reason(*rest) for key, *rest in (line.split("\t") for line in lines)}
+    return {key: Reason(*columns) for key, *columns in (line.split("\t") for line in lines)}
 
 
 def resolve_keys(
     values: dict[str, Any], locations: KeyLocations, problems: list[str]
 ) -> tuple[dict[str, Any], list[KeyStatus]]:
     """Return the values of supported keys, and the status of every key; what is refused or unknown is a problem."""
-    kept: dict[str, Any] = {}
+    supported_values: dict[str, Any] = {}
     statuses: list[KeyStatus] = []
     for key, value in values.items():
         location = locations(key)
         if value is None and (key in OWNER or key in keys.RENAMED or key in reasons()):
             statuses.append(KeyStatus(key, location, "empty", "has no value"))
         elif key in OWNER:
-            kept[key] = _resolve_inside(value, (key,), locations, problems, statuses)
+            supported_values[key] = _resolve_inside(value, (key,), locations, problems, statuses)
             statuses.append(KeyStatus(key, location, "supported", ""))
         elif key in keys.RENAMED:
-            _rename(key, values, kept, locations, problems, statuses)
+            _rename(key, values, supported_values, locations, problems, statuses)
         elif key in reasons():
             _apply_reason(reasons()[key], value, (key,), locations, problems, statuses)
         else:
@@ -54,30 +54,30 @@ def resolve_keys(
                 f"; did you mean `{nickname}`?" if nickname else did_you_mean(key, OWNER) or did_you_mean(key, others)
             )
             problems.append(f"{location}: unknown key `{key}`{hint}")
-    return kept, statuses
+    return supported_values, statuses
 
 
 def _rename(
     key: str,
     values: dict[str, Any],
-    kept: dict[str, Any],
+    supported_values: dict[str, Any],
     locations: KeyLocations,
     problems: list[str],
     statuses: list[KeyStatus],
 ) -> None:
-    """Put the keys that an old one stands for into `kept`."""
+    """Put the keys that an old one stands for into `supported_values`."""
     value, location = values[key], locations(key)
     if key in keys.ATTENTION_FLAGS and not isinstance(value, bool):
         problems.append(f"{location}: `{key}` expects true or false, found {shown(value, quoted=True)}")
         return
-    new = keys.RENAMED[key](value)
-    if not new:
+    new_values = keys.RENAMED[key](value)
+    if not new_values:
         statuses.append(KeyStatus(key, location, "off", f"is {shown(value)}"))
-    for name, item in new.items():
-        other = kept.get(name, values.get(name))
-        if other not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says
-            problems.append(f"{location}: `{key}: {shown(value)}` and `{name}: {shown(other)}`: use only one")
-        kept[name] = _resolve_inside(item, (name,), locations, problems, statuses)
+    for name, item in new_values.items():
+        present_value = supported_values.get(name, values.get(name))
+        if present_value not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says
+            problems.append(f"{location}: `{key}: {shown(value)}` and `{name}: {shown(present_value)}`: use only one")
+        supported_values[name] = _resolve_inside(item, (name,), locations, problems, statuses)
         locations.renamed[name] = key
         statuses.append(KeyStatus(key, location, "renamed", f"is taken as `{name}: {shown(item)}`"))
 
@@ -105,22 +105,22 @@ def _resolve_inside(
         ]
     if not isinstance(value, dict):
         return value
-    kept = {}
+    supported_values = {}
     for key, item in value.items():
-        inner = (*path, str(key))
+        inner_path = (*path, str(key))
         if item is None:
-            statuses.append(KeyStatus(".".join(map(str, inner)), locations(*inner), "empty", "has no value"))
-        elif reason := reasons().get(_pattern(inner)):
-            _apply_reason(reason, item, inner, locations, problems, statuses)
+            statuses.append(KeyStatus(".".join(map(str, inner_path)), locations(*inner_path), "empty", "has no value"))
+        elif reason := reasons().get(_pattern(inner_path)):
+            _apply_reason(reason, item, inner_path, locations, problems, statuses)
         else:
-            kept[key] = _resolve_inside(item, inner, locations, problems, statuses)
-    return kept
+            supported_values[key] = _resolve_inside(item, inner_path, locations, problems, statuses)
+    return supported_values
 
 
 def _pattern(path: KeyPath) -> str:
     """Return the name of a nested key in `key_status.tsv`: ("test_datasets", 0, "length") is datasets[].length."""
-    first = "datasets" if path[0] == "test_datasets" else str(path[0])
-    return first + "".join("[]" if isinstance(part, int) else f".{part}" for part in path[1:])
+    prefix = "datasets" if path[0] == "test_datasets" else str(path[0])
+    return prefix + "".join("[]" if isinstance(part, int) else f".{part}" for part in path[1:])
 
 
 def notes(statuses: list[KeyStatus]) -> list[str]:

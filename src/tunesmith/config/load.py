@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tunesmith.config import local_paths, overrides, yaml_source
 from tunesmith.config.idle import idle_keys
@@ -70,15 +71,15 @@ def load(file: str, arguments: Sequence[str] = ()) -> Config:
     return load_values(values, file, overrides.parse(arguments), marks)
 
 
-def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
-    """Return the checked config of plain values, with those in `given` put over them; see `load`."""
-    guarded = yaml_source.is_remote(file) and not given.get(local_paths.ALLOWED)
-    given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
-    overrides.apply(values, given)
-    locations = KeyLocations(file, marks or {}, given)
+def load_values(values: dict[str, Any], file: str, options: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
+    """Return the checked config of plain values, with those in `options` put over them; see `load`."""
+    is_restricted = yaml_source.is_remote(file) and not options.get(local_paths.ALLOWED)
+    options = {path: value for path, value in options.items() if path != local_paths.ALLOWED}
+    overrides.apply(values, options)
+    locations = KeyLocations(file, marks or {}, options)
     problems: list[str] = []
     values, statuses = resolve_keys({str(key): value for key, value in values.items()}, locations, problems)
-    if guarded:
+    if is_restricted:
         problems += local_paths.refusals(values, locations)
     sections, invalid = _validate_sections(values, locations, problems)
     parts: dict[str, Any] = {"source": file, "values": values, "statuses": tuple(statuses), **sections}
@@ -98,43 +99,43 @@ def _validate_sections(
     sections: dict[str, Section] = {}
     invalid: set[str] = set()
     for name, section in SECTIONS.items():
-        own = {key: value for key, value in values.items() if OWNER[key] == name}
+        section_values = {key: value for key, value in values.items() if OWNER[key] == name}
         try:
-            sections[name] = section.model_validate(own)
+            sections[name] = section.model_validate(section_values)
         except ValidationError as error:
             by_key = _by_key(error.errors(include_url=False))
             problems += [_message(path, errors, section, locations) for path, errors in by_key.items()]
             invalid |= {str(path[0]) for path in by_key}
-            rest = {key: value for key, value in own.items() if key not in invalid}
-            sections[name] = section.model_validate(_REQUIRED.get(name, {}) | rest)
+            valid_values = {key: value for key, value in section_values.items() if key not in invalid}
+            sections[name] = section.model_validate(_REQUIRED.get(name, {}) | valid_values)
     return sections, invalid
 
 
 def _line(problem: str) -> tuple[int, int]:
     """The line and column of a problem; one without, such as of an option, comes first."""
-    found = re.match(r".*?:(\d+):(\d+): ", problem)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.match(r".*?:(\d+):(\d+): ", problem)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _one_line(problem: str) -> str:
     """Return a problem without line breaks and with long values cut: a file may hold them anywhere."""
 
-    def cut(found: re.Match[str]) -> str:
-        return found[0] if len(found[0]) <= 2 * LONGEST else f"{found[0][:LONGEST]}...`"
+    def cut(match: re.Match[str]) -> str:
+        return match[0] if len(match[0]) <= 2 * LONGEST else f"{match[0][:LONGEST]}...`"
 
     return re.sub("`[^`]*`", cut, problem.replace("\n", "\\n"))
 
 
-def _by_key(errors: Sequence[Any]) -> dict[KeyPath, list[Any]]:
+def _by_key(errors: Sequence[ErrorDetails]) -> dict[KeyPath, list[ErrorDetails]]:
     """Return pydantic's errors by key: it reports each member of a union, and the one that got furthest counts."""
-    found: dict[KeyPath, list[Any]] = {}
+    errors_by_path: dict[KeyPath, list[ErrorDetails]] = {}
     for error in errors:
         path = tuple(part for part in error["loc"] if not _is_union_member(part))
-        found.setdefault(path, []).append(error)
+        errors_by_path.setdefault(path, []).append(error)
     return {
         path: errors
-        for path, errors in found.items()
-        if not any(other[: len(path)] == path for other in found if other != path)
+        for path, errors in errors_by_path.items()
+        if not any(longer_path[: len(path)] == path for longer_path in errors_by_path if longer_path != path)
     }
 
 
@@ -144,27 +145,27 @@ def _is_union_member(part: str | int) -> bool:
     )
 
 
-def _message(path: KeyPath, errors: Sequence[Any], section: type[Section], locations: KeyLocations) -> str:
+def _message(path: KeyPath, errors: Sequence[ErrorDetails], section: type[Section], locations: KeyLocations) -> str:
     """Return one problem for the errors of one key."""
     error, name = errors[0], ".".join(map(str, path))
     option = (locations.renamed.get(path[0], path[0]), *path[1:])
     if isinstance(locations.options.get(option), bool):
         return f"{locations(*path)}: `{name}` needs a value, found {shown(error['input'])}"
     if error["type"] == "extra_forbidden":
-        known = _known_at(section, path)
+        names = _known_at(section, path)
         return f"{locations(*path)}: unknown key `{path[-1]}` in `{'.'.join(map(str, path[:-1]))}`" + (
-            did_you_mean(str(path[-1]), known) or f"; known are {', '.join(known)}"
+            did_you_mean(str(path[-1]), names) or f"; known are {', '.join(names)}"
         )
-    found = "" if error["type"] in ("missing", "too_short") else f", found {shown(error['input'], quoted=True)}"
-    expected = dict.fromkeys(
+    value_text = "" if error["type"] in ("missing", "too_short") else f", found {shown(error['input'], quoted=True)}"
+    kinds = dict.fromkeys(
         _EXPECTED[item["type"]].format(**item.get("ctx", {})) for item in errors if item["type"] in _EXPECTED
     )
     phrases = [_PHRASES[item["type"]].format(**item.get("ctx", {})) for item in errors if item["type"] in _PHRASES]
-    words = [*([f"expects {' or '.join(expected)}"] if expected else []), *phrases]
+    words = [*([f"expects {' or '.join(kinds)}"] if kinds else []), *phrases]
     if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
-        words, found = [error["msg"].removeprefix("Value error, ")], ""
+        words, value_text = [error["msg"].removeprefix("Value error, ")], ""
     example = _EXAMPLES.get(name, "") if error["type"] == "missing" else ""
-    return f"{locations(*path)}: `{name}` {' or '.join(words)}{found}{example}"
+    return f"{locations(*path)}: `{name}` {' or '.join(words)}{value_text}{example}"
 
 
 def _known_at(section: type[BaseModel], path: KeyPath) -> list[str]:

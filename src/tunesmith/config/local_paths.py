@@ -32,11 +32,10 @@ def refusals(values: dict[str, Any], locations: KeyLocations) -> Iterator[str]:
             yield f"{locations(*path)}: `{name}: {shown(value)}`: a config from the web may not {reason}; {FIX}"
 
 
-def _reason(field: FieldInfo | None, value: Any) -> str:
+def _reason(field: FieldInfo | None, value: object) -> str:
     """Return what a value would do, or nothing."""
     markers = {type(item): item for item in (field.metadata if field else ())}
-    is_switch = field is not None and field.annotation is bool
-    if (RunsCode in markers and (value or not is_switch)) or re.search(r"\.py:\w+$", str(value)):
+    if _runs_code(field, markers, value):
         return "run code"
     if EnvironmentName in markers:
         return "send what the environment of this machine holds"
@@ -44,12 +43,24 @@ def _reason(field: FieldInfo | None, value: Any) -> str:
         return ""
     if OutputPath in markers and _ELSEWHERE.match(value):
         return "write or read outside the working folder"
-    file = markers.get(FilePath)
-    if file and file.inline and file.inline in value:
-        return ""
-    if (file or ModelPath in markers) and (_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value)):
+    if _opens_file(markers, value):
         return "open what is neither on the Hub nor at https://"
     return ""
+
+
+def _runs_code(field: FieldInfo | None, markers: dict[type, Any], value: object) -> bool:
+    """Return whether a value names a function of a file, or its key runs code; a switch that is off does not."""
+    is_off = field is not None and field.annotation is bool and not value
+    return (RunsCode in markers and not is_off) or re.search(r"\.py:\w+$", str(value)) is not None
+
+
+def _opens_file(markers: dict[type, Any], value: str) -> bool:
+    """Return whether a value is the path of a file or model, but not one on the Hub or at https://."""
+    file = markers.get(FilePath)
+    if file and file.inline and file.inline in value:
+        return False
+    takes_path = FilePath in markers or ModelPath in markers
+    return takes_path and bool(_ELSEWHERE.match(value) or _FILE.match(value) or os.path.exists(value))
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:

@@ -94,15 +94,15 @@ DEEPSPEED = _DEEPSPEED.split()
 """Names in `deepspeed`, at the top."""
 
 
-def optimizer_options(given: dict[str, Any] | str | None) -> dict[str, Any]:
+def optimizer_options(options: dict[str, Any] | str | None) -> dict[str, Any]:
     """Return `optim_args`, which may be "key=value,key=value", as a mapping.
 
     Raises:
         ValueError: the text is of another form.
     """
-    if not isinstance(given, str):
-        return given or {}
-    parts = [part.partition("=") for part in given.split(",")]
+    if not isinstance(options, str):
+        return options or {}
+    parts = [part.partition("=") for part in options.split(",")]
     if not all(name.strip().isidentifier() and equals for name, equals, _ in parts):
-        raise ValueError(f"`optim_args: {given}` is neither a mapping nor of the form key=value,key=value")
+        raise ValueError(f"`optim_args: {options}` is neither a mapping nor of the form key=value,key=value")
     return {name.strip(): yaml.load(text, Loader) for name, _, text in parts}

@@ -65,12 +65,12 @@ def _loading(model: ModelSection) -> Iterator[Problem]:
             f"`attn_implementation: {name}` is unknown; known are {', '.join(ATTENTION)}, "
             f"and kernels of the Hub, OWNER/NAME{did_you_mean(name, ATTENTION)}",
         )
-    experts, known = model.experts_implementation, (*EXPERTS, *EXPERT_KERNELS)
-    if experts and experts not in known:
-        near = did_you_mean(experts, known)
+    experts, implementations = model.experts_implementation, (*EXPERTS, *EXPERT_KERNELS)
+    if experts and experts not in implementations:
+        near = did_you_mean(experts, implementations)
         yield at(
             "experts_implementation",
-            f"`experts_implementation: {experts}` is unknown; known are {', '.join(known)}{near}",
+            f"`experts_implementation: {experts}` is unknown; known are {', '.join(implementations)}{near}",
         )
     if _NO_LANGUAGE_MODEL.search(model.type_of_model) and not model.type_of_model.endswith("LMHeadModel"):
         yield at(
@@ -84,16 +84,19 @@ def _plugins(model: ModelSection) -> Iterator[Problem]:
     names = [plugin.rsplit(".", 1)[-1] for plugin in model.plugins]
     for index, name in enumerate(names):
         if name not in PLUGINS:
-            known = ", ".join(key for key, reason in PLUGINS.items() if not reason)
-            yield ("plugins", index), f"plugin `{name}` is not supported; those that are: {known}; remove it"
+            supported_plugins = ", ".join(key for key, reason in PLUGINS.items() if not reason)
+            yield (
+                ("plugins", index),
+                f"plugin `{name}` is not supported; those that are: {supported_plugins}; remove it",
+            )
         elif PLUGINS[name]:
             yield ("plugins", index), f"plugin `{name}`: {PLUGINS[name]}"
-    cut = "CutCrossEntropyPlugin" in names and model.cut_cross_entropy
+    has_cut_cross_entropy = "CutCrossEntropyPlugin" in names and model.cut_cross_entropy
     losses = [key for key in ("liger_cross_entropy", "liger_fused_linear_cross_entropy") if getattr(model, key)]
-    asked = [*(losses if "LigerPlugin" in names else []), *(["cut_cross_entropy"] if cut else [])]
-    if len(asked) > 1:
-        both = " and ".join(f"`{key}: true`" for key in asked)
-        yield (asked[0],), f"{both}: use only one; each one computes the loss"
+    loss_keys = [*(losses if "LigerPlugin" in names else []), *(["cut_cross_entropy"] if has_cut_cross_entropy else [])]
+    if len(loss_keys) > 1:
+        settings = " and ".join(f"`{key}: true`" for key in loss_keys)
+        yield (loss_keys[0],), f"{settings}: use only one; each one computes the loss"
 
 
 def _peft(adapter: AdapterSection, model: ModelSection) -> Iterator[Problem]:
@@ -116,16 +119,16 @@ def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
     if not adapter.lora_model_dir or not file.is_file():
         return  # an error is reported when it is loaded
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved_settings = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return
     for key, name in IN_SAVED.items():
-        ours, theirs = getattr(adapter, key), saved.get(name)
-        if key in adapter.model_fields_set and name in saved and ours not in (None, theirs):
+        value, saved_value = getattr(adapter, key), saved_settings.get(name)
+        if key in adapter.model_fields_set and name in saved_settings and value not in (None, saved_value):
             yield at(
                 key,
-                f"`{key}: {shown(ours)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
-                f"{shown(theirs)}; remove `{key}`, or `lora_model_dir` to start a new adapter",
+                f"`{key}: {shown(value)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
+                f"{shown(saved_value)}; remove `{key}`, or `lora_model_dir` to start a new adapter",
             )
 
 

@@ -16,23 +16,23 @@ def parse(arguments: Sequence[str]) -> dict[KeyPath, Any]:
     Raises:
         ConfigError: an argument is no `--key`, or its value is no YAML.
     """
-    found: dict[KeyPath, Any] = {}
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
+    values_by_path: dict[KeyPath, Any] = {}
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
         if not argument.startswith("--") or argument == "--":
             raise ConfigError(f"`{argument}`: expected --key value; see --help")
         name, equals, text = argument[2:].partition("=")
         value: Any
         if equals:
             value = _value(name, text)
-        elif rest and not rest[0].startswith("--"):
-            value = _value(name, rest.pop(0))
+        elif remaining and not remaining[0].startswith("--"):
+            value = _value(name, remaining.pop(0))
         else:
             value = not name.startswith("no-")
             name = name.removeprefix("no-")
-        found[key_path(name)] = value
-    return found
+        values_by_path[key_path(name)] = value
+    return values_by_path
 
 
 def key_path(name: str) -> KeyPath:

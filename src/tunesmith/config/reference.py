@@ -3,6 +3,7 @@
 `python -m tunesmith.config.reference > docs/keys.md` writes the reference page.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -30,21 +31,25 @@ _KINDS: dict[Any, str] = {
 _LIMITS = [("ge", "at least {:g}"), ("gt", "above {:g}"), ("le", "at most {:g}"), ("lt", "below {:g}")]
 
 
-def kind(annotation: Any, limits: Any = ()) -> str:
+def kind(annotation: Any, limits: Sequence[object] = ()) -> str:
     """Return in words what a key takes: `whole number, at least 1`."""
-    origin, inner = get_origin(annotation), get_args(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return kind(inner[0], [limit for item in inner[1:] if isinstance(item, FieldInfo) for limit in item.metadata])
+        return kind(
+            arguments[0], [limit for item in arguments[1:] if isinstance(item, FieldInfo) for limit in item.metadata]
+        )
     if origin is Literal:
-        return ("one of " if len(inner) > 1 else "") + ", ".join(map(str, inner))
+        return ("one of " if len(arguments) > 1 else "") + ", ".join(map(str, arguments))
     if origin is list:
-        return f"list ({kind(inner[0])})"
+        return f"list ({kind(arguments[0])})"
     if origin is dict or origin is None:
-        ranges = [
-            text.format(getattr(limit, name)) for limit in limits for name, text in _LIMITS if hasattr(limit, name)
-        ]
-        return ", ".join([_KINDS.get(origin or annotation, "block"), *ranges])
-    return ", or ".join(dict.fromkeys(kind(item, limits) for item in inner if item is not NoneType))
+        return ", ".join([_KINDS.get(origin or annotation, "block"), *_ranges(limits)])
+    return ", or ".join(dict.fromkeys(kind(item, limits) for item in arguments if item is not NoneType))
+
+
+def _ranges(limits: Sequence[object]) -> list[str]:
+    """Return in words what a number must be: `at least 1`."""
+    return [text.format(getattr(limit, name)) for limit in limits for name, text in _LIMITS if hasattr(limit, name)]
 
 
 CHOICES = {"rl": tuple(OBJECTIVES)}
@@ -63,11 +68,11 @@ def default(field: FieldInfo) -> str:
 @cache
 def old_names() -> dict[str, list[str]]:
     """Return for each key the old names that stand for it."""
-    found: dict[str, list[str]] = {}
-    for old, stands_for in RENAMED.items():
+    names_by_key: dict[str, list[str]] = {}
+    for old_name, stands_for in RENAMED.items():
         for name in stands_for(True):
-            found.setdefault(name, []).append(old)
-    return found
+            names_by_key.setdefault(name, []).append(old_name)
+    return names_by_key
 
 
 def reference() -> str:
@@ -81,8 +86,8 @@ def reference() -> str:
             inside.setdefault(block, []).append(f"`{key.name}{suffix}`")
     for block, names in inside.items():
         parts += [f"## Inside {', '.join(names)}", block.__doc__ or "", _table(block)]
-    renamed = [f"| `{old}` | `{name}` |" for name, olds in sorted(old_names().items()) for old in olds]
-    parts += ["## Old names", "\n".join(["| old | is taken as |", "|---|---|", *sorted(renamed)])]
+    rows = [f"| `{old_name}` | `{name}` |" for name, olds in sorted(old_names().items()) for old_name in olds]
+    parts += ["## Old names", "\n".join(["| old | is taken as |", "|---|---|", *sorted(rows)])]
     parts += ["## Accepted and ignored", "Printed as a note when set.", _reasons("ignored")]
     parts += ["## Refused", "An error, with this reason, unless the value is off.", _reasons("refused")]
     return "\n\n".join(parts) + "\n"
@@ -92,13 +97,13 @@ def _table(section: type[BaseModel]) -> str:
     rows = []
     for key, field in section.model_fields.items():
         value, notes = default(field), describe_conditions(field, section)
-        shown = f"`{value}`" if value not in ("", "required") else value
-        rows.append(f"| `{key}` | {shown} | {f'{field.description} {notes}'.strip()} |")
+        default_text = f"`{value}`" if value not in ("", "required") else value
+        rows.append(f"| `{key}` | {default_text} | {f'{field.description} {notes}'.strip()} |")
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 
 def _reasons(status: str) -> str:
-    rows = [f"| `{key}` | {why.text} |" for key, why in sorted(reasons().items()) if why.status == status]
+    rows = [f"| `{key}` | {reason.text} |" for key, reason in sorted(reasons().items()) if reason.status == status]
     return "\n".join(["| key | why |", "|---|---|", *rows])
 
 

@@ -50,15 +50,15 @@ def _adapter(adapter: AdapterSection) -> Iterator[Problem]:
 
 
 def _answers(section: EvaluationSection, distribution: DistributionSection) -> Iterator[Problem]:
-    split = ("fsdp" if distribution.sharded else "") or ("deepspeed" if distribution.deepspeed else "")
+    sharding = ("fsdp" if distribution.sharded else "") or ("deepspeed" if distribution.deepspeed else "")
     paths: list[KeyPath] = [(key,) for key in ("generate_samples", "do_causal_lm_eval") if getattr(section, key)]
     if section.evaluation.during_training:
         paths.append(("evaluation", "during_training"))
-    for path in paths if split else []:
+    for path in paths if sharding else []:
         key = ".".join(map(str, path))
         yield (
             path,
-            f"`{key}` and `{split}`: a sharded model does not generate answers; remove `{key}`, "
+            f"`{key}` and `{sharding}`: a sharded model does not generate answers; remove `{key}`, "
             "and run tunesmith evaluate after the training",
         )
 

@@ -22,7 +22,7 @@ _BARE = {"no", "off", "false"}
 
 def schema() -> dict[str, Any]:
     """Return the schema (draft 2020-12)."""
-    found: dict[str, Any] = {
+    root: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Tunesmith config",
         "type": "object",
@@ -33,48 +33,52 @@ def schema() -> dict[str, Any]:
         "$defs": {},
     }
     for section in SECTIONS.values():
-        part = section.model_json_schema()
-        found["properties"] |= part.get("properties", {})
-        found["$defs"] |= part.get("$defs", {})
+        section_schema = section.model_json_schema()
+        root["properties"] |= section_schema.get("properties", {})
+        root["$defs"] |= section_schema.get("$defs", {})
     for key, choices in CHOICES.items():
-        found["properties"][key]["anyOf"][0] = {"enum": list(choices)}
-    for block in (found, *found["$defs"].values()):
+        root["properties"][key]["anyOf"][0] = {"enum": list(choices)}
+    for block in (root, *root["$defs"].values()):
         block["properties"] = {name: _may_be_empty(item) for name, item in block["properties"].items()}
     for item in supported().values():
-        block = found if item.block in SECTIONS.values() else found["$defs"][item.block.__name__]
+        block = root if item.block in SECTIONS.values() else root["$defs"][item.block.__name__]
         if notes := describe_conditions(item.field, item.block):
             property_schema = block["properties"][item.name.rpartition(".")[2]]
             property_schema["description"] = f"{item.field.description} {notes}"
-    _add_other_names(found)
-    places = {
-        f"{key.name}{suffix}.": found["$defs"][block.__name__]
+    _add_other_names(root)
+    blocks_by_prefix = {
+        f"{key.name}{suffix}.": root["$defs"][block.__name__]
         for key in supported().values()
         for suffix, block in blocks(key.field.annotation)
     }
     for name, reason in reasons().items():
         block, _, key = name.rpartition(".")
-        if place := places.get(f"{block}.") if block else found:
-            place["properties"].setdefault(key, _unsupported(reason))
-    return found
+        if target := blocks_by_prefix.get(f"{block}.") if block else root:
+            target["properties"].setdefault(key, _unsupported(reason))
+    return root
 
 
-def _add_other_names(found: dict[str, Any]) -> None:
+def _add_other_names(root: dict[str, Any]) -> None:
     """Add old names of keys, and the two spellings of FSDP's."""
-    fsdp = found["$defs"]["FsdpConfig"]["properties"]
-    other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
-    fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
-    names = {old: new for new, olds in old_names().items() for old in olds}
-    found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
+    fsdp = root["$defs"]["FsdpConfig"]["properties"]
+    other_spellings = {
+        name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp
+    }
+    fsdp |= {other_spellings[name]: _old(f"as `{name}`") for name in other_spellings}
+    names = {old_name: new_name for new_name, olds in old_names().items() for old_name in olds}
+    root["properties"] |= {old_name: _old(f"old name of `{names[old_name]}`") for old_name in RENAMED}
 
 
 def _may_be_empty(item: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a key without pydantic's titles, and with null among its values."""
-    about = {name: item[name] for name in ("description", "default") if item.get(name) not in (None, {}, [])}
-    if isinstance(about.get("default"), dict):
-        del about["default"]
-    rest = {name: value for name, value in item.items() if name not in ("title", "description", "default", "anyOf")}
-    kinds = [_with_bare(kind) for kind in (*item.get("anyOf", []), rest) if kind]
-    return {"anyOf": [kind for kind in kinds if kind != {"type": "null"}] + [{"type": "null"}], **about}
+    annotations = {name: item[name] for name in ("description", "default") if item.get(name) not in (None, {}, [])}
+    if isinstance(annotations.get("default"), dict):
+        del annotations["default"]
+    plain_schema = {
+        name: value for name, value in item.items() if name not in ("title", "description", "default", "anyOf")
+    }
+    kinds = [_with_bare(kind) for kind in (*item.get("anyOf", []), plain_schema) if kind]
+    return {"anyOf": [kind for kind in kinds if kind != {"type": "null"}] + [{"type": "null"}], **annotations}
 
 
 def _with_bare(kind: dict[str, Any]) -> dict[str, Any]:

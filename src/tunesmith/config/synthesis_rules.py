@@ -16,8 +16,8 @@ def synthesis_problems(section: SynthesisSection, evaluation: EvaluationSection)
         ("complexity", curate.min_complexity, curate.max_complexity),
     ):
         if least is not None and most is not None and least > most:
-            both = f"`min_{measure}: {least:g}` must not be above `max_{measure}: {most:g}`"
-            yield ("curate", f"min_{measure}"), f"{both}: no row would be kept"
+            bounds = f"`min_{measure}: {least:g}` must not be above `max_{measure}: {most:g}`"
+            yield ("curate", f"min_{measure}"), f"{bounds}: no row would be kept"
     if generate is None:
         return
     if generate.judge and evaluation.judge is None:

@@ -37,12 +37,12 @@ def training_problems(
         )
     yield from _batches(training, data)
     yield from _events(training, data)
-    measured = ["loss", "perplexity", "reward_accuracy", "reward_margin"]
-    measured += evaluation.eval_causal_lm_metrics if evaluation.do_causal_lm_eval else []
-    measured += ["pass_rate"] if evaluation.evaluation.during_training else []
-    if not (metric := training.metric_for_best_model).endswith(tuple(measured)):
-        known = ", ".join(f"eval_{name}" for name in measured)
-        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {known}")
+    metrics = ["loss", "perplexity", "reward_accuracy", "reward_margin"]
+    metrics += evaluation.eval_causal_lm_metrics if evaluation.do_causal_lm_eval else []
+    metrics += ["pass_rate"] if evaluation.evaluation.during_training else []
+    if not (metric := training.metric_for_best_model).endswith(tuple(metrics)):
+        names = ", ".join(f"eval_{name}" for name in metrics)
+        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {names}")
     yield from _schedule(training)
 
 
@@ -51,8 +51,8 @@ def _optimizer(training: TrainingSection) -> Iterator[Problem]:
     if name in REFUSED_OPTIMIZERS:
         yield at("optimizer", f"`optimizer: {name}`: {REFUSED_OPTIMIZERS[name]}")
     elif RENAMED_OPTIMIZERS.get(name, name) not in OPTIMIZERS:
-        known = f"known are {', '.join(OPTIMIZERS)}{did_you_mean(name, [*RENAMED_OPTIMIZERS, *OPTIMIZERS])}"
-        yield at("optimizer", f"`optimizer: {name}` is unknown; {known}")
+        hint = f"known are {', '.join(OPTIMIZERS)}{did_you_mean(name, [*RENAMED_OPTIMIZERS, *OPTIMIZERS])}"
+        yield at("optimizer", f"`optimizer: {name}` is unknown; {hint}")
 
 
 def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
@@ -73,22 +73,22 @@ def _optimizer_options(training: TrainingSection) -> Iterator[Problem]:
     ):
         always = key in ("learning_rate", "weight_decay")  # the groups of weights have theirs from there
         if name in options and options[name] != value and (always or key in training.model_fields_set):
-            said = flow({name: options[name]})
+            setting = flow({name: options[name]})
             yield at(
-                "optim_args", f"`optim_args: {said}` and {key_and_value(training, key)}: use only one; set `{key}`"
+                "optim_args", f"`optim_args: {setting}` and {key_and_value(training, key)}: use only one; set `{key}`"
             )
 
 
 def _options(training: TrainingSection, distribution: DistributionSection) -> Iterator[Problem]:
     """Yield unknown names in keys whose value is passed to a library."""
     deepspeed = distribution.deepspeed
-    for key, given, known in (
+    for key, options, names in (
         ("accelerator_config", training.accelerator_config, ACCELERATOR),
         ("gradient_checkpointing_kwargs", training.gradient_checkpointing_kwargs, CHECKPOINTING),
         ("deepspeed", deepspeed if isinstance(deepspeed, dict) else None, DEEPSPEED),
     ):
-        for name in set(given or {}) - set(known):
-            hint = did_you_mean(str(name), known) or f"; known are {', '.join(known)}"
+        for name in set(options or {}) - set(names):
+            hint = did_you_mean(str(name), names) or f"; known are {', '.join(names)}"
             yield (key, str(name)), f"unknown key `{name}` in `{key}`{hint}"
 
 
@@ -111,30 +111,50 @@ def _batches(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
 
 
 def _events(training: TrainingSection, data: DataSection) -> Iterator[Problem]:
-    has_eval = bool(data.val_set_size or data.test_datasets)
-    off = None if has_eval else "rows to evaluate on; set `val_set_size: 0.05`"
-    if has_eval and (training.eval_strategy == "no" or training.evals_per_epoch == 0):
+    """Yield keys that need evaluations which the run does not have, or has at other steps."""
+    has_eval_rows = bool(data.val_set_size or data.test_datasets)
+    need = _find_missing_eval(training, has_eval_rows)
+    if need:
+        for key in _keys_with_eval(training, has_eval_rows):
+            yield at(key, f"{key_and_value(training, key)} needs {need}, or remove it")
+    elif training.load_best_model_at_end:
+        yield from _best_model(training)
+
+
+def _find_missing_eval(training: TrainingSection, has_eval_rows: bool) -> str | None:
+    """Return what a run without evaluations lacks; None if it evaluates."""
+    if not has_eval_rows:
+        return "rows to evaluate on; set `val_set_size: 0.05`"
+    if training.eval_strategy == "no" or training.evals_per_epoch == 0:
         switch = "eval_strategy" if training.eval_strategy else "evals_per_epoch"
-        off = f"evaluations, not {key_and_value(training, switch)}"
-    evaluating = {
-        "eval_steps": training.eval_steps is not None and not has_eval,
+        return f"evaluations, not {key_and_value(training, switch)}"
+    return None
+
+
+def _keys_with_eval(training: TrainingSection, has_eval_rows: bool) -> list[str]:
+    """Return the keys that are set and do nothing without evaluations."""
+    is_set = {
+        "eval_steps": training.eval_steps is not None and not has_eval_rows,
         "early_stopping_patience": training.early_stopping_patience is not None,
         "load_best_model_at_end": training.load_best_model_at_end,
         "save_strategy": training.save_strategy == "best",
         "lr_scheduler": training.lr_scheduler in WATCHING,
     }
-    for key in evaluating if off else ():
-        if evaluating[key]:
-            yield at(key, f"{key_and_value(training, key)} needs {off}, or remove it")
-    (save, saved, save_said), (evaluate, evaluated, eval_said) = (_rhythm(training, kind) for kind in ("save", "eval"))
+    return [key for key in is_set if is_set[key]]
+
+
+def _best_model(training: TrainingSection) -> Iterator[Problem]:
+    """Yield that `load_best_model_at_end` has no evaluation at each save."""
+    save, save_steps, save_setting = _interval(training, "save")
+    evaluate, eval_steps, eval_setting = _interval(training, "eval")
     # Between a fraction and a number of steps only the run can tell; the Trainer refuses what does not fit.
-    apart = saved >= 1 and evaluated >= 1 and saved % evaluated
-    if training.load_best_model_at_end and not off and (save not in ("best", evaluate) or apart):
-        text = f"needs an evaluation at each save, not `{save_said}` and `{eval_said}`"
+    steps_differ = save_steps >= 1 and eval_steps >= 1 and save_steps % eval_steps
+    if save not in ("best", evaluate) or steps_differ:
+        text = f"needs an evaluation at each save, not `{save_setting}` and `{eval_setting}`"
         yield at("load_best_model_at_end", f"`load_best_model_at_end: true` {text}")
 
 
-def _rhythm(training: TrainingSection, kind: str) -> tuple[str, float, str]:
+def _interval(training: TrainingSection, kind: str) -> tuple[str, float, str]:
     """Return the strategy, the steps if they are set, and the key that sets them."""
     for key in (f"{kind}_steps", f"{kind}s_per_epoch"):
         if value := getattr(training, key):
@@ -144,11 +164,11 @@ def _rhythm(training: TrainingSection, kind: str) -> tuple[str, float, str]:
 
 
 def _schedule(training: TrainingSection) -> Iterator[Problem]:
-    name, every = training.lr_scheduler, training.jagged_restart_steps
+    name, restart_steps = training.lr_scheduler, training.jagged_restart_steps
     if name not in SCHEDULES:
-        known = f"known are {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}"
-        yield at("lr_scheduler", f"`lr_scheduler: {name}` is unknown; {known}")
-    rise, fall = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
-    if every and rise + fall > every:
-        parts = f"`jagged_restart_warmup_steps: {rise}` and `jagged_restart_anneal_steps: {fall}`"
-        yield at("jagged_restart_steps", f"`jagged_restart_steps: {every}` is too short for {parts}")
+        hint = f"known are {', '.join(SCHEDULES)}{did_you_mean(name, SCHEDULES)}"
+        yield at("lr_scheduler", f"`lr_scheduler: {name}` is unknown; {hint}")
+    warmup, anneal = training.jagged_restart_warmup_steps or 10, training.jagged_restart_anneal_steps or 1
+    if restart_steps and warmup + anneal > restart_steps:
+        parts = f"`jagged_restart_warmup_steps: {warmup}` and `jagged_restart_anneal_steps: {anneal}`"
+        yield at("jagged_restart_steps", f"`jagged_restart_steps: {restart_steps}` is too short for {parts}")

@@ -56,7 +56,7 @@ class Setting(NamedTuple):
 
     key: str
     value: Any
-    place: str
+    location: str
 
     @property
     def path(self) -> KeyPath:
@@ -70,17 +70,17 @@ def read_sweep(file: str, sweep: str, arguments: Sequence[str] = ()) -> list[Tri
     Raises:
         ConfigError: names every fault of the sweep file, or else every fault of all configs that it makes.
     """
-    given = overrides.parse(arguments)
-    choices = _choices(sweep, given)
+    options = overrides.parse(arguments)
+    choices = _choices(sweep, options)
     if (number := prod(map(len, choices))) > MOST_TRIALS:
         sizes = " x ".join(str(len(groups)) for groups in choices)
         raise ConfigError(f"{sweep}: {sizes} = {number:,} trials; {MOST_TRIALS:,} at most. Take fewer values")
     combinations = [list(chain(*groups)) for groups in product(*choices)]
-    return make_trials(file, combinations, given, sweep)
+    return make_trials(file, combinations, options, sweep)
 
 
-def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPath, Any], sweep: str) -> list[Trial]:
-    """Return a trial of the config in `file` for each combination of settings, which win over those `given`.
+def make_trials(file: str, combinations: list[list[Setting]], options: dict[KeyPath, Any], sweep: str) -> list[Trial]:
+    """Return a trial of the config in `file` for each combination of settings, which win over `options`.
 
     Raises:
         ConfigError: names every fault of the configs; `sweep` is where the settings come from.
@@ -90,14 +90,14 @@ def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPat
     faults: dict[str, list[str]] = {}
     for settings in combinations:
         name = _name(settings)
-        swept = {setting.path: setting.value for setting in settings}
+        swept_values = {setting.path: setting.value for setting in settings}
         try:
-            config = load_values(deepcopy(values), file, deepcopy(given | swept), marks)
+            config = load_values(deepcopy(values), file, deepcopy(options | swept_values), marks)
             if config.training.resume_from_checkpoint:
                 raise ConfigError(f"{file}: remove `resume_from_checkpoint`: {NOT_SWEPT['resume_from_checkpoint']}")
         except ConfigError as error:
             for fault in str(error).splitlines():
-                faults.setdefault(_placed(fault, settings), []).append(name)
+                faults.setdefault(_at_setting(fault, settings), []).append(name)
         else:
             for fault in _idle(config, settings):
                 faults.setdefault(fault, []).append(name)
@@ -111,14 +111,14 @@ def make_trials(file: str, combinations: list[list[Setting]], given: dict[KeyPat
     return trials
 
 
-def _choices(sweep: str, given: dict[KeyPath, Any]) -> list[list[list[Setting]]]:
+def _choices(sweep: str, options: dict[KeyPath, Any]) -> list[list[list[Setting]]]:
     """Return for each key of the sweep file what there is to choose from: settings that go together."""
-    listed, marks = yaml_source.read(sweep)
+    sweep_values, marks = yaml_source.read(sweep)
     locations = KeyLocations(sweep, marks, {})
     faults: list[str] = []
     choices: list[list[list[Setting]]] = []
-    taken = dict.fromkeys(given, "on the command line")
-    for key, value in {str(key): value for key, value in listed.items()}.items():
+    key_locations = dict.fromkeys(options, "on the command line")
+    for key, value in {str(key): value for key, value in sweep_values.items()}.items():
         if fault := _fault(key, value):
             faults.append(f"{locations(key)}: {fault}")
             continue
@@ -131,13 +131,13 @@ def _choices(sweep: str, given: dict[KeyPath, Any]) -> list[list[list[Setting]]]
             ]
         )
         for setting in {setting.path: setting for group in choices[-1][::-1] for setting in group}.values():
-            faults += _taken(setting, taken)
+            faults += _taken(setting, key_locations)
     if faults:
         raise ConfigError("\n".join(faults))
     return choices
 
 
-def _fault(key: str, value: Any) -> str | None:
+def _fault(key: str, value: object) -> str | None:
     """Return what is wrong with the value of a key of the sweep file."""
     if value in (None, [], {}):
         return f"`{key}` has no values; give a list, or remove it"
@@ -148,15 +148,15 @@ def _fault(key: str, value: Any) -> str | None:
     return None
 
 
-def _taken(setting: Setting, taken: dict[KeyPath, str]) -> Iterator[str]:
+def _taken(setting: Setting, key_locations: dict[KeyPath, str]) -> Iterator[str]:
     """Yield why a key can't be swept, and take it, so that it is not set twice."""
     if reason := NOT_SWEPT.get(str(setting.path[0])):
-        yield f"{setting.place}: `{setting.key}` can't be swept: {reason}"
-    for path, where in taken.items():
+        yield f"{setting.location}: `{setting.key}` can't be swept: {reason}"
+    for path, location in key_locations.items():
         shorter = min(len(path), len(setting.path))
         if path[:shorter] == setting.path[:shorter]:
-            yield f"{setting.place}: `{setting.key}` is also set {where}; use only one"
-    taken[setting.path] = f"at {setting.place}"
+            yield f"{setting.location}: `{setting.key}` is also set {location}; use only one"
+    key_locations[setting.path] = f"at {setting.location}"
 
 
 def _name(settings: list[Setting]) -> str:
@@ -166,7 +166,7 @@ def _name(settings: list[Setting]) -> str:
     return safe if safe == text else f"{safe}-{sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -177,28 +177,28 @@ def _in_folder(config: Config, name: str) -> Config:
     return config.model_copy(update={"training": training, "values": {**config.values, "output_dir": output}})
 
 
-def _placed(fault: str, settings: list[Setting]) -> str:
+def _at_setting(fault: str, settings: list[Setting]) -> str:
     """Return a fault with the place in the sweep file, where `load_values` names the option that it takes a key for."""
     for setting in settings:
         option = "--" + ".".join(map(str, setting.path))
         if fault.startswith((f"{option}:", f"{option}.")):
-            return f"{setting.place}: {fault.partition(': ')[2]}"
+            return f"{setting.location}: {fault.partition(': ')[2]}"
     return fault
 
 
 def _idle(config: Config, settings: list[Setting]) -> Iterator[str]:
     """Yield the swept keys that change nothing in a trial."""
     reasons = {item.key: item.text for item in config.statuses if item.status == "ignored"}
-    for keys, why in idle(config):
-        reasons |= {config.locations.renamed.get(key, key): why for key in keys}
+    for keys, text in idle(config):
+        reasons |= {config.locations.renamed.get(key, key): text for key in keys}
     for setting in settings:
         if reason := reasons.get(".".join(map(str, setting.path))):
-            yield f"{setting.place}: `{setting.key}: {shown(setting.value)}` would be ignored: {reason}"
+            yield f"{setting.location}: `{setting.key}: {shown(setting.value)}` would be ignored: {reason}"
 
 
 def _twins(trials: list[Trial]) -> Iterator[str]:
     """Yield the trials that are the same run as an earlier one, or would push to the same place."""
-    seen: dict[str, str] = {}
+    names_by_mark: dict[str, str] = {}
     for trial in trials:
         content = json.dumps(trial.config.settings() | {"output_dir": ""}, default=str)
         hub = trial.config.tracking.hub_model_id
@@ -207,7 +207,7 @@ def _twins(trials: list[Trial]) -> Iterator[str]:
             (content, "are the same run"),
             (hub, f"push to the same repository, `hub_model_id: {hub}`"),
         ):
-            if mark in seen:
-                yield f"trials {seen[mark]} and {trial.name} {text}; remove one of the values"
+            if mark in names_by_mark:
+                yield f"trials {names_by_mark[mark]} and {trial.name} {text}; remove one of the values"
             elif mark:
-                seen[mark] = trial.name
+                names_by_mark[mark] = trial.name

@@ -36,7 +36,7 @@ class Loader(yaml.SafeLoader):
 class Dumper(yaml.SafeDumper):
     """Writes what `Loader` reads: quotes the text `1e-4`, and keeps a text of several lines in one."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         """Write a repeated value again, without an alias."""
         return True
 
@@ -58,13 +58,13 @@ Dumper.add_representer(
 )
 
 
-def flow(value: Any) -> str:
+def flow(value: object) -> str:
     """Return a value as one line of YAML."""
     text = yaml.dump(value, Dumper=Dumper, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
-def shown(value: Any, *, quoted: bool = False) -> str:
+def shown(value: object, *, quoted: bool = False) -> str:
     """Return a value for a message: as YAML, cut if it is long; a text in quotes if it is to stand by itself."""
     text = repr(value) if quoted and isinstance(value, str) else flow(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
@@ -122,10 +122,10 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
             line, column, problem = line - 1, len(before) - len(before.lstrip()), "a key needs `: ` after it"
         else:
             column, problem = len(lines[line]) - len(lines[line].lstrip()), "indented differently from the line above"
-    for pattern, which, words in _FAULTS:
-        if found := re.search(pattern, f"{error.context}: {problem}"):
-            mark = error.context_mark if which == "from" and error.context_mark else at
-            line, column, problem = mark.line, mark.column, found.expand(words)
+    for pattern, anchor, words in _FAULTS:
+        if match := re.search(pattern, f"{error.context}: {problem}"):
+            mark = error.context_mark if anchor == "from" and error.context_mark else at
+            line, column, problem = mark.line, mark.column, match.expand(words)
             break
     if problem.startswith("but "):
         problem = f"{error.context}, {problem}"
@@ -141,8 +141,8 @@ def _text(file: str) -> str:
         return fetch(file)
     path = Path(file)
     if path.is_dir():
-        found = sorted(item.name for item in path.iterdir() if item.suffix in {".yml", ".yaml"})
-        hint = f"name one of its files: {', '.join(found)}" if found else "it has no .yml file"
+        names = sorted(item.name for item in path.iterdir() if item.suffix in {".yml", ".yaml"})
+        hint = f"name one of its files: {', '.join(names)}" if names else "it has no .yml file"
         raise ConfigError(f"{file} is a folder; {hint}")
     try:
         return path.read_text(encoding="utf-8")
@@ -160,12 +160,14 @@ def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[s
         raise RecursionError
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            inner = (*path, str(key.value))
-            place = (key.start_mark.line + 1, key.start_mark.column + 1)
-            if inner in marks:
-                faults.append(f"{place[0]}:{place[1]}: `{key.value}` is set twice; first on line {marks[inner][0]}")
-            marks[inner] = place
-            _collect(value, inner, marks, faults)
+            key_path = (*path, str(key.value))
+            location = (key.start_mark.line + 1, key.start_mark.column + 1)
+            if key_path in marks:
+                faults.append(
+                    f"{location[0]}:{location[1]}: `{key.value}` is set twice; first on line {marks[key_path][0]}"
+                )
+            marks[key_path] = location
+            _collect(value, key_path, marks, faults)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             marks[(*path, index)] = (value.start_mark.line + 1, value.start_mark.column + 1)

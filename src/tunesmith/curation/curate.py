@@ -157,10 +157,10 @@ def _write(config: Config, eval_rows: set[Location], entries: Iterator[Entry], f
     summary = Summary()
     names = [Path(name).name for name in set_names(config.data.datasets)]
     decisions = decide(entries, config.synthesis.curate)
-    with _files(folder) as opened, progress("writing", unit="rows") as advance:
-        manifest = opened(MANIFEST)
+    with _files(folder) as open_stream, progress("writing", unit="rows") as advance:
+        manifest = open_stream(MANIFEST)
         for name in names:  # also a file without rows, so that none of an earlier run remains
-            opened(f"{name}.jsonl")
+            open_stream(f"{name}.jsonl")
             summary.files[str(folder / f"{name}.jsonl")] = 0
         for item, dataset, is_eval in read_source_rows(config, eval_rows):
             is_written = is_eval
@@ -173,7 +173,7 @@ def _write(config: Config, eval_rows: set[Location], entries: Iterator[Entry], f
                 is_written = decision.exclusion is None
             if isinstance(item, Row) and is_written:
                 name = f"{names[dataset]}{'.held_out' if is_eval else ''}.jsonl"
-                opened(name).write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
+                open_stream(name).write(json.dumps(item.values, ensure_ascii=False, default=str) + "\n")
                 summary.files[str(folder / name)] = summary.files.get(str(folder / name), 0) + 1
             summary.held_out += is_eval
             advance(1)
@@ -185,14 +185,14 @@ def _files(folder: Path) -> Iterator[Callable[[str], TextIO]]:
     """Yield a function that opens a file for writing. At the end all files are renamed, or all are removed."""
     streams: dict[str, TextIO] = {}
 
-    def opened(name: str) -> TextIO:
+    def open_stream(name: str) -> TextIO:
         if name not in streams:
             streams[name] = (folder / f"{name}.part").open("w", encoding="utf-8")
         return streams[name]
 
     complete = False
     try:
-        yield opened
+        yield open_stream
         complete = True
     finally:
         for name, stream in streams.items():

@@ -70,8 +70,10 @@ def read_manifest(file: Path) -> Iterator[Entry]:
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             values: dict[str, Any] = json.loads(line)
-            found = tuple(Exclusion(*item) for item in values.get("found", ()))
-            yield Entry(values["file"], values["row"], values["chars"], values["complexity"], values["tokens"], found)
+            exclusions = tuple(Exclusion(*item) for item in values.get("found", ()))
+            yield Entry(
+                values["file"], values["row"], values["chars"], values["complexity"], values["tokens"], exclusions
+            )
 
 
 def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
@@ -85,24 +87,24 @@ def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
     kept_duplicates: dict[tuple[str, int], int] = {}  # (rule, first row of the cluster) -> the row that is kept
     for number, entry in enumerate(entries):
         locations.append(files.setdefault(entry.file, len(files)) << LOCATION_BITS | entry.row)
-        broken = [
+        exclusions = [
             item for item in (*_check_bounds(entry, section), *entry.found) if not is_kept(item.rule, section.keep)
         ]
-        broken.sort(key=lambda item: RULES.index(item.rule.partition(":")[0]))
+        exclusions.sort(key=lambda item: RULES.index(item.rule.partition(":")[0]))
         exclusion, representative = None, number
-        for item in broken:
-            first = item.duplicate_of
-            if first is None:
+        for item in exclusions:
+            first_row = item.duplicate_of
+            if first_row is None:
                 exclusion, representative = item, -1
                 break
-            kept = representatives[kept_duplicates.get((item.rule, first), first)]
-            if kept >= 0:
-                reason = _complete_reason(item.reason, first, kept, list(files), locations)
-                exclusion, representative = Exclusion(item.rule, reason, first), kept
+            kept_row = representatives[kept_duplicates.get((item.rule, first_row), first_row)]
+            if kept_row >= 0:
+                reason = _complete_reason(item.reason, first_row, kept_row, list(files), locations)
+                exclusion, representative = Exclusion(item.rule, reason, first_row), kept_row
                 break
         else:
             kept_duplicates |= {
-                (item.rule, item.duplicate_of): number for item in broken if item.duplicate_of is not None
+                (item.rule, item.duplicate_of): number for item in exclusions if item.duplicate_of is not None
             }
         representatives.append(representative)
         yield Decision(entry, exclusion)
@@ -113,12 +115,12 @@ def is_kept(rule: str, keep: Iterable[str]) -> bool:
     return rule in keep or rule.partition(":")[0] in keep
 
 
-def _complete_reason(reason: str, first: int, kept: int, files: list[str], locations: "array[int]") -> str:
+def _complete_reason(reason: str, first_row: int, kept_row: int, files: list[str], locations: "array[int]") -> str:
     row_mask = (1 << LOCATION_BITS) - 1
     first_name, kept_name = (
-        f"{files[locations[index] >> LOCATION_BITS]}:{locations[index] & row_mask}" for index in (first, kept)
+        f"{files[locations[index] >> LOCATION_BITS]}:{locations[index] & row_mask}" for index in (first_row, kept_row)
     )
-    return f"{reason} {first_name}" if first == kept else f"{reason} {first_name}; kept: {kept_name}"
+    return f"{reason} {first_name}" if first_row == kept_row else f"{reason} {first_name}; kept: {kept_name}"
 
 
 def _check_bounds(entry: Entry, section: Curate) -> Iterator[Exclusion]:

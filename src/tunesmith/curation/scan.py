@@ -111,8 +111,8 @@ class Scan:
             for number, line in enumerate(lines):
                 *fields, exclusions = json.loads(line)
                 duplicates = [by_row[number] for by_row in by_rule if number in by_row]
-                found = (*(Exclusion(*item) for item in exclusions), *duplicates)
-                yield Entry(*fields)._replace(found=found)
+                row_exclusions = (*(Exclusion(*item) for item in exclusions), *duplicates)
+                yield Entry(*fields)._replace(found=row_exclusions)
 
     def _read_eval_rows(self, eval_rows: set[Location]) -> Iterator[tuple[Row, Dataset]]:
         """Yield the rows of `test_datasets`, and the eval rows of `val_set_size`."""
@@ -155,8 +155,8 @@ class Scan:
             if isinstance(item, BadRow):
                 yield Entry(item.file, item.number, found=(Exclusion(UNREADABLE, item.reason),))
                 continue
-            failed = tuple(Exclusion(f"{ASSERTION}:{name}", reason) for name, ok, reason in next(results) if not ok)
-            yield Entry(item.file, item.number, len(text), self.complexity(item, text), num_tokens, failed)
+            failures = tuple(Exclusion(f"{ASSERTION}:{name}", reason) for name, ok, reason in next(results) if not ok)
+            yield Entry(item.file, item.number, len(text), self.complexity(item, text), num_tokens, failures)
 
     def _count_tokens(self, texts: Sequence[str]) -> Sequence[int | None]:
         if self.tokenizer is None:
@@ -178,10 +178,10 @@ class Scan:
     def _find_duplicates(self) -> list[dict[int, Exclusion]]:
         """Return for each rule that compares rows the exclusions by row number."""
         by_rule: list[dict[int, Exclusion]] = [self._find_leaks()] if self.eval_rows else []
-        excluded: set[int] = set()
+        excluded_rows: set[int] = set()
         for group, columns in zip(self.groups, self.section.dedup_keys, strict=True):
             duplicates = group.duplicates(f"{DUPLICATE}:{'+'.join(columns)}")
-            excluded |= duplicates.keys()
+            excluded_rows |= duplicates.keys()
             by_rule.append(duplicates)
         indexes = (
             (NEAR, "a near-duplicate (similarity {:.2f}) of", self.near),
@@ -189,8 +189,8 @@ class Scan:
         )
         for rule, relation, index in indexes:
             if index is not None:
-                matches = index.near_duplicates(without=sorted(excluded))
-                excluded |= matches.keys()
+                matches = index.near_duplicates(without=sorted(excluded_rows))
+                excluded_rows |= matches.keys()
                 by_rule.append(
                     {
                         row: Exclusion(rule, relation.format(match.similarity), match.earlier)

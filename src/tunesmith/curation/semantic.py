@@ -8,15 +8,17 @@ block: exact, and fast compared with the model's forward passes, up to a million
 import tempfile
 from array import array
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tunesmith.data.near_duplicates import NearDuplicate
 from tunesmith.generation.variants import load_base_variant
 from tunesmith.hardware import detect
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import ModelSection
+
+Floats = npt.NDArray[np.float32]
 
 MAX_TOKENS = 512
 """Tokens of a text that are embedded; the rest is truncated."""
@@ -48,7 +50,7 @@ class SemanticIndex:
         ids = self._tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
         numbers = [number for number, text in enumerate(texts) if text.strip() and ids[number]]
         order = sorted(numbers, key=lambda number: len(ids[number]))
-        embeddings: dict[int, Any] = {}
+        embeddings: dict[int, Floats] = {}
         while order:  # texts of about the same length in a batch, the longest first
             longest = len(ids[order[-1]])
             batch = [order.pop() for _ in range(min(len(order), max(1, BATCH_TOKENS // longest)))]
@@ -60,15 +62,15 @@ class SemanticIndex:
         self._empty.extend(self._count + number for number in range(len(texts)) if number not in embeddings)
         self._count += len(texts)
 
-    def _embed(self, ids: Sequence[Sequence[int]], longest: int) -> Any:
+    def _embed(self, ids: Sequence[Sequence[int]], longest: int) -> Floats:
         """Return the mean of the last hidden states of each text, normalized to length 1."""
         import torch
 
-        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=self._model.device)
+        input_ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in ids], device=self._model.device)
         lengths = torch.tensor([[len(row)] for row in ids], device=self._model.device)
         mask = torch.arange(longest, device=self._model.device) < lengths
         with torch.inference_mode():
-            states = self._model(input_ids=padded, attention_mask=mask.long()).last_hidden_state.float()
+            states = self._model(input_ids=input_ids, attention_mask=mask.long()).last_hidden_state.float()
         means = (states * mask[..., None]).sum(1) / lengths
         return torch.nn.functional.normalize(means, dim=1).cpu().numpy()
 
@@ -81,12 +83,12 @@ class SemanticIndex:
         self._file.flush()
         numbers = np.setdiff1d(np.arange(self._count), [*without, *self._empty])
         duplicates: dict[int, NearDuplicate] = {}
-        kept = np.zeros(0, np.int64)
+        kept_numbers = np.zeros(0, np.int64)
         for start in range(0, len(numbers), BLOCK):
             block = numbers[start : start + BLOCK]
             vectors = self._centered(block)
-            for kept_start in range(0, len(kept), BLOCK):
-                earlier = kept[kept_start : kept_start + BLOCK]
+            for kept_start in range(0, len(kept_numbers), BLOCK):
+                earlier = kept_numbers[kept_start : kept_start + BLOCK]
                 similarity = vectors @ self._centered(earlier).T
                 for row in np.flatnonzero((similarity >= self.min_similarity).any(axis=1)):
                     first = int(np.argmax(similarity[row] >= self.min_similarity))
@@ -97,12 +99,14 @@ class SemanticIndex:
                 if block[later] not in duplicates and block[first] not in duplicates:
                     match = NearDuplicate(int(block[first]), float(vectors[later] @ vectors[first]))
                     duplicates[int(block[later])] = match
-            kept = np.append(kept, [number for number in block if number not in duplicates]).astype(np.int64)
+            representatives = [number for number in block if number not in duplicates]
+            kept_numbers = np.append(kept_numbers, representatives).astype(np.int64)
         return duplicates
 
-    def _centered(self, numbers: Any) -> Any:
+    def _centered(self, numbers: npt.NDArray[np.int64]) -> Floats:
         """Return embeddings minus the mean of all, again of length 1."""
         vectors = np.memmap(self._file, np.float32, "r", shape=(self._count, self._width))
         mean = (self._sum / (self._count - len(self._empty))).astype(np.float32)
         centered = vectors[numbers] - mean
-        return centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-3)
+        normalized: Floats = centered / np.maximum(np.linalg.norm(centered, axis=1, keepdims=True), 1e-3)
+        return normalized

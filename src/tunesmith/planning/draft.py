@@ -27,7 +27,7 @@ Length = tuple[int, str]
 LONGEST = {"laptop": 1024, "gpu": 4096, "multi-gpu": 8192}
 """Hardware -> the longest sequences that memory is expected to hold."""
 MEASURED = 1000
-"""Rows that are tokenised to choose `sequence_len`."""
+"""Rows that are tokenized to choose `sequence_len`."""
 COUNTED = 100_000
 """Rows that are counted."""
 
@@ -84,9 +84,10 @@ def look_at(path: str) -> Look:
         raise DataError(f"{path}: no row can be read; {first.file}:{first.number}: {first.reason}")
     rows = len(good) + sum(isinstance(row, Row) for row in islice(items, COUNTED - len(sample)))
     values = merged(good)
-    columns, there = list(values), {name for name, value in values.items() if value is not None}
-    for rl, wanted in (("dpo", {"chosen", "rejected"}), ("kto", {"prompt", "completion", "label"})):
-        if wanted <= there:
+    columns = list(values)
+    filled_columns = {name for name, value in values.items() if value is not None}
+    for rl, preference_columns in (("dpo", {"chosen", "rejected"}), ("kto", {"prompt", "completion", "label"})):
+        if preference_columns <= filled_columns:
             return Look(path, rows, columns, _preference_entry(values, rl), rl)
     try:
         return Look(path, rows, columns, detected(values), None)
@@ -107,12 +108,12 @@ def _preference_entry(values: Mapping[str, Any], rl: str) -> dict[str, Any]:
 
 
 def _unknown(path: str, columns: Sequence[str]) -> str:
-    known = "; ".join(f"{columns} ({name})" for columns, name in usual_columns())
-    one, other = [*columns, "question", "answer"][:2] if len(columns) > 1 else ("question", "answer")
+    types = "; ".join(f"{columns} ({name})" for columns, name in usual_columns())
+    question, answer = [*columns, "question", "answer"][:2] if len(columns) > 1 else ("question", "answer")
     return (
-        f"{path}: no type is known for the columns {', '.join(columns)}. Known are {known}; prompt + chosen + rejected "
+        f"{path}: no type is known for the columns {', '.join(columns)}. Known are {types}; prompt + chosen + rejected "
         "(rl: dpo). Rename the columns, or take `tunesmith examples show alpaca` and describe them in its entry of "
-        f'datasets: `type: {{field_instruction: {one}, field_output: {other}, format: "{{instruction}}\\n"}}`'
+        f'datasets: `type: {{field_instruction: {question}, field_output: {answer}, format: "{{instruction}}\\n"}}`'
     )
 
 
@@ -129,12 +130,12 @@ def measure(answers: Answers, tokenizer: Tokenizer) -> list[int]:
     sizes, reasons = [], []
     for batch in encoded_rows(specs[0], tokenizer, MEASURED):
         for item in batch:
-            for found in [item.reason] if isinstance(item, BadRow) else item.examples:
-                place = item.row if isinstance(item, EncodedRow) else item
-                if isinstance(found, str):
-                    reasons.append(f"{place.file}:{place.number}: {found}")
+            for result in [item.reason] if isinstance(item, BadRow) else item.examples:
+                source_row = item.row if isinstance(item, EncodedRow) else item
+                if isinstance(result, str):
+                    reasons.append(f"{source_row.file}:{source_row.number}: {result}")
                 else:
-                    sizes += [max(len(part.input_ids) for part in example.documents) for example in found]
+                    sizes += [max(len(part.input_ids) for part in example.documents) for example in result]
     if not sizes:
         raise DataError(f"no row can be trained on; {reasons[0]}")
     return sorted(sizes)
@@ -146,15 +147,15 @@ def fitting(sizes: Sequence[int], answers: Answers) -> Length:
     if not sizes:
         return (min(2048, limit), "not measured, the tokenizer is not on this machine")
     longest, most = sizes[-1], sizes[int(0.95 * (len(sizes) - 1))]
-    chosen = next(size for size in (2**power for power in range(8, 40)) if size >= min(longest, limit))
+    length = next(size for size in (2**power for power in range(8, 40)) if size >= min(longest, limit))
     kind = answers.data.entry.get("type")
     if kind in FORMATS and FORMATS[kind].splits:
-        return (chosen, f"the longest text has {longest} tokens; a longer one than this is cut into pieces")
-    chosen = max(chosen, 2 ** (most - 1).bit_length())
-    if chosen >= longest:
-        return (chosen, f"the longest row has {longest} tokens")
-    lost = sum(size > chosen for size in sizes)
-    return (chosen, f"the longest row has {longest} tokens; {lost} of {len(sizes)} are longer and dropped")
+        return (length, f"the longest text has {longest} tokens; a longer one than this is cut into pieces")
+    length = max(length, 2 ** (most - 1).bit_length())
+    if length >= longest:
+        return (length, f"the longest row has {longest} tokens")
+    num_dropped = sum(size > length for size in sizes)
+    return (length, f"the longest row has {longest} tokens; {num_dropped} of {len(sizes)} are longer and dropped")
 
 
 def draft(answers: Answers, length: Length, tokenizer: Tokenizer | None) -> str:

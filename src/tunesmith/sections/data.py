@@ -132,9 +132,9 @@ class Dataset(Section):
 
     def common_role(self, name: str) -> str:
         """Return a role by the name that templates know."""
-        own = {alias: role for role, aliases in self.roles.items() for alias in aliases}
+        custom_roles = {alias: role for role, aliases in self.roles.items() for alias in aliases}
         lower = name.lower()
-        return own.get(name) or ROLES.get(lower) or (lower if lower in SERVER_ROLES else name)
+        return custom_roles.get(name) or ROLES.get(lower) or (lower if lower in SERVER_ROLES else name)
 
 
 class DataSection(Section):
@@ -237,13 +237,13 @@ class DataSection(Section):
     @classmethod
     def _one_by_one(cls, entries: list[Dataset], info: ValidationInfo) -> list[Dataset]:
         """Return an entry for each name of a list of names, and give those to train on the file's `streaming`."""
-        found = []
+        expanded_entries = []
         for entry in entries:
             if info.field_name == "datasets" and entry.streaming is None and info.data.get("streaming"):
                 entry = entry.model_copy(update={"streaming": True})
             names = entry.name if isinstance(entry.name, list) else []
-            found += [entry.model_copy(update={"name": name}) for name in names] or [entry]
-        return found
+            expanded_entries += [entry.model_copy(update={"name": name}) for name in names] or [entry]
+        return expanded_entries
 
     @property
     def shuffles(self) -> bool:

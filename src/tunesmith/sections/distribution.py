@@ -100,8 +100,8 @@ class DistributionSection(Section):
     @property
     def sharded(self) -> bool:
         """Whether FSDP is on."""
-        given = self.fsdp or self.fsdp_config.model_fields_set - {"fsdp_version"}
-        return bool(given) and "no_shard" not in (*self.fsdp, self.fsdp_config.sharding_strategy)
+        fsdp_settings = self.fsdp or self.fsdp_config.model_fields_set - {"fsdp_version"}
+        return bool(fsdp_settings) and "no_shard" not in (*self.fsdp, self.fsdp_config.sharding_strategy)
 
 
 def _known_strategy(name: Any) -> Any:

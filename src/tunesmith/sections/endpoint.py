@@ -57,9 +57,11 @@ class EndpointSection(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EndpointSection":
-        lonely = [key for key in _OF_A_SERVER if key in self.model_fields_set]
-        if self.base_url is None and lonely:
-            raise ValueError(f"has no `base_url`, so the model runs locally: remove `{lonely[0]}`, or set `base_url`")
+        server_keys = [key for key in _OF_A_SERVER if key in self.model_fields_set]
+        if self.base_url is None and server_keys:
+            raise ValueError(
+                f"has no `base_url`, so the model runs locally: remove `{server_keys[0]}`, or set `base_url`"
+            )
         if self.max_cost is not None and self.input_cost is None and self.output_cost is None:
             raise ValueError(f"`max_cost: {self.max_cost:g}` needs `input_cost` and `output_cost`, per million tokens")
         return self

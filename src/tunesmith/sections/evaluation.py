@@ -50,10 +50,10 @@ class Evaluation(Section):
         """Refuse keys of an endpoint that an evaluation sets itself."""
         if value is None:
             return None
-        if given := {"temperature", "max_tokens"} & value.model_fields_set:
-            raise ValueError(f"takes no `{min(given)}`: decoding is greedy, up to `max_new_tokens` of `evaluation`")
-        if value.cache is None and (given := {"max_requests", "max_cost"} & value.model_fields_set):
-            raise ValueError(f"has `{min(given)}`, which needs `cache`: the folder of the reply cache")
+        if keys := {"temperature", "max_tokens"} & value.model_fields_set:
+            raise ValueError(f"takes no `{min(keys)}`: decoding is greedy, up to `max_new_tokens` of `evaluation`")
+        if value.cache is None and (keys := {"max_requests", "max_cost"} & value.model_fields_set):
+            raise ValueError(f"has `{min(keys)}`, which needs `cache`: the folder of the reply cache")
         return value
 
     @model_validator(mode="after")
@@ -78,9 +78,11 @@ class Evaluation(Section):
                 except re.error as error:
                     raise ValueError(f"has `{name}`, which is not a regular expression: {error}") from None
             elif name not in METRICS and not (isinstance(name, str) and re.search(r"\.py:\w+$", name)):
-                known = ", ".join(METRICS)
+                metric_names = ", ".join(METRICS)
                 near = did_you_mean(str(name), METRICS)
-                raise ValueError(f"has `{name}`; known are {known}, `regex: PATTERN` and `file.py:function`{near}")
+                raise ValueError(
+                    f"has `{name}`; known are {metric_names}, `regex: PATTERN` and `file.py:function`{near}"
+                )
         return names
 
 
@@ -124,5 +126,5 @@ class EvaluationSection(Section):
     @property
     def draws(self) -> bool:
         """Whether samples are sampled, not decoded greedily."""
-        asked = {"generation_temperature", "generation_top_p", "generation_top_k"} & self.model_fields_set
-        return bool(asked) if self.generation_do_sample is None else self.generation_do_sample
+        sampling_keys = {"generation_temperature", "generation_top_p", "generation_top_k"} & self.model_fields_set
+        return bool(sampling_keys) if self.generation_do_sample is None else self.generation_do_sample

@@ -112,8 +112,8 @@ class TrackingSection(Section):
         if {"wandb": self.wandb_mode, "swanlab": self.swanlab_mode}.get(tracker) == "disabled":
             return False
         switch, implied_by = SWITCHES[tracker]
-        asked = getattr(self, switch)
-        return bool(getattr(self, implied_by)) if asked is None and implied_by else bool(asked)
+        value = getattr(self, switch)
+        return bool(getattr(self, implied_by)) if value is None and implied_by else bool(value)
 
 
 def without_secrets(values: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ TEMPLATES = (
 
 def template_fault(name: str | None) -> str:
     """Return what is wrong with the name of a chat template, if anything is."""
-    known = ("tokenizer_default", "jinja", *TEMPLATES)
-    plain = (name or "jinja").removeprefix("tokenizer_default_fallback_")
-    if plain in known or plain.startswith(("trl:", "command_a")):
+    names = ("tokenizer_default", "jinja", *TEMPLATES)
+    template = (name or "jinja").removeprefix("tokenizer_default_fallback_")
+    if template in names or template.startswith(("trl:", "command_a")):
         return ""
-    return f"`chat_template: {name}` is none of {', '.join(known)}{did_you_mean(plain, known)}"
+    return f"`chat_template: {name}` is none of {', '.join(names)}{did_you_mean(template, names)}"

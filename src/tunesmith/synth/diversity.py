@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from tunesmith.checks.text import iterate_strings
 from tunesmith.log import aligned
 
+Scalar = str | int | float  # also a boolean, which is an integer
+
 MAX_CHOICES = 50
 """A column whose seeds have at most so many values is categorical; rows should cover all its values."""
 
@@ -30,7 +32,7 @@ class Diversity(NamedTuple):
     coverage: dict[str, int]
 
 
-def measure_diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any]]) -> Diversity:
+def measure_diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Scalar]]) -> Diversity:
     """Return the diversity of rows; `choices` are the categorical columns and their values."""
     singles, pairs = set[str](), set[tuple[str, str]]()
     lengths = []
@@ -39,35 +41,35 @@ def measure_diversity(rows: Sequence[dict[str, Any]], choices: dict[str, set[Any
         singles.update(words)
         pairs.update(pairwise(words))
         lengths.append(len(words))
-    total = sum(lengths)
+    num_words = sum(lengths)
     return Diversity(
         rows=len(rows),
-        distinct_1=len(singles) / max(total, 1),
-        distinct_2=len(pairs) / max(total - len(lengths), 1),
+        distinct_1=len(singles) / max(num_words, 1),
+        distinct_2=len(pairs) / max(num_words - len(lengths), 1),
         words=(min(lengths), median(lengths), max(lengths)) if lengths else (0, 0, 0),
         coverage={name: len(values & _column_values(rows, name)) for name, values in choices.items()},
     )
 
 
-def find_choices(seeds: Sequence[dict[str, Any]]) -> dict[str, set[Any]]:
+def find_choices(seeds: Sequence[dict[str, Any]]) -> dict[str, set[Scalar]]:
     """Return the categorical columns with their values: 2 to `MAX_CHOICES`, and at most half as many as seeds."""
     names = dict.fromkeys(name for seed in seeds for name in seed)
     columns = {name: _column_values(seeds, name) for name in names}
     return {name: values for name, values in columns.items() if 1 < len(values) <= min(MAX_CHOICES, len(seeds) / 2)}
 
 
-def _column_values(rows: Sequence[dict[str, Any]], name: str) -> set[Any]:
+def _column_values(rows: Sequence[dict[str, Any]], name: str) -> set[Scalar]:
     return {value for row in rows for value in _scalars(row.get(name))}
 
 
-def _scalars(value: Any) -> Iterator[Any]:
+def _scalars(value: object) -> Iterator[Scalar]:
     """Yield a value, or those of a list, if they are strings, numbers or booleans."""
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, (str, int, float)):
             yield item
 
 
-def format_diversity(seeds: Diversity, accepted: Diversity, choices: dict[str, set[Any]]) -> str:
+def format_diversity(seeds: Diversity, accepted: Diversity, choices: dict[str, set[Scalar]]) -> str:
     """Return the diversity of seeds and of accepted rows, side by side."""
     columns = (seeds, accepted)
     lines = [

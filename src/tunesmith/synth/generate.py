@@ -19,7 +19,7 @@ from tunesmith.errors import RunError, UserError
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request, Spent, open_endpoint
 from tunesmith.log import note, progress
 from tunesmith.sections import Config, Dataset, Generate
-from tunesmith.synth.diversity import Diversity, find_choices, measure_diversity
+from tunesmith.synth.diversity import Diversity, Scalar, find_choices, measure_diversity
 from tunesmith.synth.output import Output, open_output
 from tunesmith.synth.prompts import Prompts
 
@@ -77,7 +77,7 @@ class Outcome(NamedTuple):
 
     seeds: Diversity
     accepted: Diversity
-    choices: dict[str, set[Any]]
+    choices: dict[str, set[Scalar]]
     tries: int
     faults: Counter[str]
     rejected: int
@@ -192,16 +192,20 @@ class RowGenerator:
             for index, verdicts in zip(passing, self.runner(cases), strict=True):
                 faults[index] = _failed_assertions(verdicts)
         if self.judge:
-            for index in _passing(faults):  # a duplicate is not worth a judgment
-                faults[index] = self._find_duplicate(parts[index])
-            passing = _passing(faults)
-            for index, critique in zip(passing, self.judge([parts[i] for i in passing]), strict=True):
-                faults[index] = Fault(JUDGE, critique) if critique else None
+            self._judge(self.judge, parts, faults)
         for index in _passing(faults):  # in order, so that a row is also compared with earlier ones of this round
             faults[index] = self._find_duplicate(parts[index])
             if faults[index] is None:
                 self._remember(parts[index], f"the row of prompt {drafts[index].number}")
         return faults
+
+    def _judge(self, judge: JudgeRows, parts: Sequence[tuple[str, str]], faults: list[Fault | None]) -> None:
+        """Set the faults of the rows that the LLM judge criticizes; a duplicate is not worth a judgment."""
+        for index in _passing(faults):
+            faults[index] = self._find_duplicate(parts[index])
+        passing = _passing(faults)
+        for index, critique in zip(passing, judge([parts[i] for i in passing]), strict=True):
+            faults[index] = Fault(JUDGE, critique) if critique else None
 
     def _find_duplicate(self, parts: tuple[str, str]) -> Fault | None:
         """Return a fault if a seed or an earlier row has the same question, or is a near-duplicate."""
@@ -248,10 +252,10 @@ def _passing(faults: Sequence[Fault | None]) -> list[int]:
 
 def _failed_assertions(verdicts: Sequence[Verdict]) -> Fault | None:
     """Return the fault of a row, named after the first assertion that fails."""
-    failed = [verdict for verdict in verdicts if not verdict.ok]
-    if not failed:
+    failures = [verdict for verdict in verdicts if not verdict.ok]
+    if not failures:
         return None
-    return Fault(failed[0].name, "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failed))
+    return Fault(failures[0].name, "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failures))
 
 
 def _split(values: dict[str, Any]) -> tuple[str, str]:
@@ -261,9 +265,11 @@ def _split(values: dict[str, Any]) -> tuple[str, str]:
 def estimate(section: Generate, prompts: Prompts) -> tuple[int, int, float]:
     """Return prompt tokens, completion tokens and cost if every row is accepted at once, with 4 characters a token."""
     sample = range(1, 1 + min(section.rows, 20))
-    sent = sum(len(prompts.render(number)) for number in sample) / len(sample) / 4
-    received = sum(len(json.dumps(row.values, ensure_ascii=False)) for row in prompts.seeds) / len(prompts.seeds) / 4
-    num_sent, num_received = round(sent * section.rows), round(received * section.rows)
+    prompt_tokens = sum(len(prompts.render(number)) for number in sample) / len(sample) / 4
+    completion_tokens = (
+        sum(len(json.dumps(row.values, ensure_ascii=False)) for row in prompts.seeds) / len(prompts.seeds) / 4
+    )
+    num_sent, num_received = round(prompt_tokens * section.rows), round(completion_tokens * section.rows)
     limits = section.endpoint
     cost = (num_sent * (limits.input_cost or 0) + num_received * (limits.output_cost or 0)) / 1e6
     return num_sent, num_received, cost

@@ -79,8 +79,8 @@ def open_output(name: str) -> Iterator[Output]:
 def _require_unedited(file: Path) -> None:
     """Raise an error if the file is not as a run wrote it."""
     record = file.with_suffix(".record.json")
-    known = json.loads(record.read_text(encoding="utf-8"))["written"] if record.exists() else []
-    if file.exists() and hash_file(file).hex() not in known:
+    written_hashes = json.loads(record.read_text(encoding="utf-8"))["written"] if record.exists() else []
+    if file.exists() and hash_file(file).hex() not in written_hashes:
         raise RunError(f"{file} is not as `generate` wrote it; move it away, or set `generate.output` to another file")
 
 

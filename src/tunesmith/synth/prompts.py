@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.data.source import read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.references import resolve_file
 from tunesmith.sections import Dataset, Generate
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 DEFAULT = """\
 {% if seeds %}These are rows of a dataset:
@@ -61,7 +64,7 @@ class Prompts:
         return sha256(json.dumps([self._template_text, self.schema], sort_keys=True).encode()).hexdigest()[:12]
 
     @cached_property
-    def _template(self) -> Any:
+    def _template(self) -> "Template":
         from jinja2 import StrictUndefined, TemplateSyntaxError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -122,13 +125,7 @@ def common_schema(values: Sequence[Any]) -> dict[str, Any]:
     """Return a JSON schema that all values satisfy: columns that all have are required, unknown columns are refused."""
     types = sorted({_json_type(value) for value in values})
     if types == ["object"]:
-        names = list(dict.fromkeys(name for value in values for name in value))
-        return {
-            "type": "object",
-            "properties": {name: common_schema([value[name] for value in values if name in value]) for name in names},
-            "required": [name for name in names if all(name in value for value in values)],
-            "additionalProperties": False,
-        }
+        return _common_object_schema(values)
     if types == ["array"]:
         return {"type": "array", "items": common_schema([item for value in values for item in value])}
     if not types:
@@ -136,6 +133,16 @@ def common_schema(values: Sequence[Any]) -> dict[str, Any]:
     return {"type": types[0] if len(types) == 1 else types}
 
 
-def _json_type(value: Any) -> str:
+def _common_object_schema(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = list(dict.fromkeys(name for value in values for name in value))
+    return {
+        "type": "object",
+        "properties": {name: common_schema([value[name] for value in values if name in value]) for name in names},
+        "required": [name for name in names if all(name in value for value in values)],
+        "additionalProperties": False,
+    }
+
+
+def _json_type(value: object) -> str:
     names = {dict: "object", list: "array", bool: "boolean", int: "number", float: "number", type(None): "null"}
     return names.get(type(value), "string")
