@@ -54,9 +54,13 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"tunesmith {__version__}\n"
 
 
-def test_an_unknown_command_gets_the_nearest_name(capsys):
-    assert main(["tran"]) == 2
-    assert capsys.readouterr().err.startswith("error: no command `tran`; did you mean `train`?\n")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("trian", "; did you mean `train`?"), ("merge-lroa", "; did you mean `merge-lora`?"), ("zzz", ";")],
+)
+def test_an_unknown_command_is_one_line_with_the_nearest_name(name, near, capsys):
+    assert main([name, "x.yml"]) == 2
+    assert capsys.readouterr().err == f"error: no command `{name}`{near} `tunesmith --help` lists the commands\n"
 
 
 def test_underscores_in_a_command_are_dashes(capsys):
