@@ -3,6 +3,7 @@
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from tunesmith.cli.train import main
 from tunesmith.config.load import load
 from tunesmith.sections import TrackingSection
 from tunesmith.sections.tracking import SWITCHES, without_secrets
+from tunesmith.training.record import trackers
 from tunesmith.training.record.trackers import choose_trackers, environment, report_arguments
 from tunesmith.world import World
 
@@ -179,6 +181,24 @@ def test_mlflow_without_its_server_is_left_out(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "missing"),
+    [
+        ("swanlab", {}, "no API key: `swanlab login`"),
+        ("swanlab", {"swanlab_api_key": "k"}, f"{NOBODY} does not answer"),
+        ("swanlab", {"swanlab_mode": "local"}, ""),
+        ("swanlab", {"swanlab_mode": "offline"}, ""),
+        ("comet_ml", {}, "no API key: `comet login`"),
+        ("comet_ml", {"comet_api_key": "k"}, f"{NOBODY} does not answer"),
+        ("comet_ml", {"comet_online": False}, ""),
+    ],
+)
+def test_what_a_tracker_needs_for_its_server(name, keys, missing, monkeypatch):
+    comet = SimpleNamespace(config=SimpleNamespace(get_config=lambda key: None))  # no key in its own config file
+    monkeypatch.setattr(trackers, "import_module", {"comet_ml": comet}.__getitem__)
+    assert trackers._why_offline(name, TrackingSection(**keys)) == missing
+
+
 def test_what_switches_a_tracker_on():
     def wanted(**keys):
         return [name for name in SWITCHES if TrackingSection(**keys).wants(name)]
@@ -187,6 +207,8 @@ def test_what_switches_a_tracker_on():
     assert wanted(wandb_project="x") == ["wandb"]
     assert wanted(wandb_project="x", use_wandb=False) == []
     assert wanted(wandb_project="x", wandb_mode="disabled") == []
+    assert wanted(swanlab_project="x", swanlab_mode="local") == ["swanlab"]
+    assert wanted(swanlab_project="x", swanlab_mode="disabled") == []
     assert wanted(use_tensorboard=True, trackio_project_name="x") == ["tensorboard", "trackio"]
     assert wanted(use_mlflow=True, use_comet=True, use_trackio=True, use_swanlab=True) == [
         "mlflow",
