@@ -67,6 +67,7 @@ def test_tensorboard_gets_the_losses_and_the_config(tracked, tmp_path):
     assert b"use_tensorboard: true" in config.tensor_proto.string_val[0]
 
 
+@pytest.mark.optional
 def test_wandb_runs_offline_without_a_key(tracked, tmp_path, capsys):
     pytest.importorskip("wandb")
     curve = tracked(wandb_project="bees", wandb_name="first", wandb_watch="all", wandb_log_model="end")
@@ -78,6 +79,7 @@ def test_wandb_runs_offline_without_a_key(tracked, tmp_path, capsys):
     assert b'"wandb_project":"bees"' in written.replace(b'": "', b'":"')
 
 
+@pytest.mark.optional
 def test_mlflow_gets_the_losses_the_config_and_the_end(tracked, tiny_config, tmp_path):
     mlflow = pytest.importorskip("mlflow")
     keys = {"mlflow_tracking_uri": f"sqlite:///{tmp_path}/mlflow.db", "mlflow_experiment_name": "bees"}
@@ -94,6 +96,7 @@ def test_mlflow_gets_the_losses_the_config_and_the_end(tracked, tiny_config, tmp
     assert yaml.safe_load(Path(file).read_text())["mlflow_run_name"] == "first"
 
 
+@pytest.mark.optional
 def test_trackio_gets_the_losses_and_the_config(tracked):
     trackio = pytest.importorskip("trackio")
     from trackio.sqlite_storage import SQLiteStorage
@@ -106,6 +109,7 @@ def test_trackio_gets_the_losses_and_the_config(tracked):
     assert run.config["tunesmith"]["trackio_run_name"] == "first"
 
 
+@pytest.mark.optional
 def test_swanlab_gets_the_losses_the_config_and_its_names(tracked, tmp_path, capsys):
     pytest.importorskip("swanlab")
     names = {"swanlab_experiment_name": "first", "swanlab_workspace": "hive", "swanlab_description": "of bees"}
@@ -118,6 +122,7 @@ def test_swanlab_gets_the_losses_the_config_and_its_names(tracked, tmp_path, cap
         assert part.encode() in log.read_bytes(), part
 
 
+@pytest.mark.optional
 def test_comet_gets_the_losses_and_the_config(tracked, tmp_path):
     pytest.importorskip("comet_ml")
     tracked(comet_project_name="bees", comet_online=False)
@@ -161,6 +166,7 @@ def test_keys_become_the_environment_of_a_tracker(tmp_path):
     }
 
 
+@pytest.mark.optional
 @pytest.mark.parametrize("name", ["wandb", "swanlab"])
 def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch):
     pytest.importorskip(name)
@@ -170,6 +176,7 @@ def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch
     assert chosen.decisions[0].why.startswith(f"{NOBODY} does not answer; `{name} sync`")
 
 
+@pytest.mark.optional
 def test_mlflow_without_its_server_is_left_out(tmp_path):
     pytest.importorskip("mlflow")
     address = NOBODY.replace("//", "//me:secret@")
