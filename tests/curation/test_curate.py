@@ -280,6 +280,8 @@ def test_bounds_in_tokens_are_those_of_the_model(tmp_path, write_jsonl, tokenize
     assert [len(tokenizer(text)["input_ids"]) for text in texts] == [3, 4]
     assert main([str(rows), "--output", f"{tmp_path}/c", "--curate.max-tokens", "3"]) == 0
     assert json.loads((tmp_path / "c/rows.jsonl").read_text()) == {"text": texts[0]}
+    assert main([str(rows), "--output", f"{tmp_path}/d", "--curate.min-tokens", "4"]) == 0
+    assert json.loads((tmp_path / "d/rows.jsonl").read_text()) == {"text": texts[1]}
 
 
 def test_rows_that_val_set_size_holds_out_are_those_of_training(

@@ -1,42 +1,58 @@
-"""What a long conversation costs beside its plain render and tokenisation: `pytest -s` prints it."""
-
-from time import process_time
+"""What a long conversation costs: counted in messages that the template renders and characters that are tokenized."""
 
 import pytest
 
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.tokenize import encode
-from tunesmith.data.tokenizer import chat_template
+from tunesmith.data.tokenizer import ChatTemplate, chat_template
 from tunesmith.sections import Dataset
 
-TURNS = 200
+
+def conversation(turns):
+    messages = []
+    for n in range(turns // 2):
+        messages.append({"role": "user", "content": f"Question {n}: " + "how do the bees make their honey? " * 2})
+        messages.append({"role": "assistant", "content": f"Answer {n}: " + "they carry nectar into the hive. " * 3})
+    return messages
 
 
-def conversation():
-    turns = []
-    for n in range(TURNS // 2):
-        turns.append({"role": "user", "content": f"Question {n}: " + "how do the bees make their honey? " * 2})
-        turns.append({"role": "assistant", "content": f"Answer {n}: " + "they carry nectar into the hive. " * 3})
-    return turns
+class CountingTokenizer:
+    """A tokenizer that counts the characters it is given."""
 
+    def __init__(self, tokenizer):
+        self.tokenizer, self.characters = tokenizer, 0
 
-def quickest(function, times=7):
-    """Return the seconds of processor time of the quickest of several calls."""
-    found = []
-    for _ in range(times):
-        start = process_time()
-        function()
-        found.append(process_time() - start)
-    return min(found)
+    def __call__(self, texts, **options):
+        self.characters += len(texts) if isinstance(texts, str) else sum(map(len, texts))
+        return self.tokenizer(texts, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.tokenizer, name)
 
 
 @pytest.mark.parametrize("name", [None, "chatml", "qwen_25"])
-def test_a_conversation_of_200_turns_costs_at_most_three_times_its_plain_text(tokenizer, name):
-    template = chat_template(tokenizer, name, None, "config.yml")
-    spec = FormatSpec(Dataset(path="x", type="chat_template"), template=template)
-    turns = conversation()
-    plain = quickest(lambda: tokenizer(template.render(turns), add_special_tokens=False))
-    masked = quickest(lambda: encode(FORMATS["chat_template"]({"messages": turns}, spec), tokenizer))
-    print(f"\n{name}: {TURNS} turns, {1000 * masked:.1f} ms; plain {1000 * plain:.1f} ms; {masked / plain:.2f} times")
-    assert masked < 3 * plain
+def test_the_cost_of_a_conversation_is_linear_in_its_turns(tokenizer, name, monkeypatch):
+    rendered = []
+    render = ChatTemplate.render
+    monkeypatch.setattr(
+        ChatTemplate,
+        "render",
+        lambda self, messages, **options: rendered.append(len(messages)) or render(self, messages, **options),
+    )
+
+    def cost(turns):
+        """Return messages rendered for each turn, and characters tokenized for each of the plain text's."""
+        template = chat_template(tokenizer, name, None, "config.yml")
+        spec = FormatSpec(Dataset(path="x", type="chat_template"), template=template)
+        messages, counting = conversation(turns), CountingTokenizer(tokenizer)
+        plain = template.render(messages)
+        rendered.clear()
+        (examples,) = encode(FORMATS["chat_template"]({"messages": messages}, spec), counting)
+        assert len(examples) == 1
+        return sum(rendered) / turns, counting.characters / len(plain)
+
+    for turns in (50, 400):
+        messages, characters = cost(turns)
+        assert messages <= 5
+        assert characters <= 1.1

@@ -303,6 +303,13 @@ def test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset(tmp_path, w
     assert sorted(item.suffix for item in (tmp_path / "prepared").iterdir()) == ["", ".lock"]
 
 
+def test_prepared_data_lie_where_the_config_says(tmp_path, build):
+    prepared = build(dataset_prepared_path=str(tmp_path / "elsewhere"))
+    assert prepared.folder.parent == tmp_path / "elsewhere"
+    assert build(dataset_prepared_path=str(tmp_path / "elsewhere")).cached
+    assert not build().cached
+
+
 def test_a_template_without_an_end_for_answers_is_refused(tokenizer):
     def specs(**keys):
         dataset = Dataset(path="x", type="chat_template", **keys)

@@ -122,6 +122,19 @@ def test_replies_are_reused_only_from_a_cache_that_the_user_names(config, server
     assert len(server.asked) == 12, "another length is another question"
 
 
+@pytest.mark.parametrize("limit", [{"max_requests": 2}, {"max_cost": 20.0, "input_cost": 1_000_000, "output_cost": 0}])
+def test_a_limit_ends_the_evaluation_and_the_next_one_goes_on(config, server, tmp_path, limit, capsys):
+    completion = {"choices": [{"text": "Yes.", "finish_reason": "stop"}]}
+    usage = {"prompt_tokens": 10, "completion_tokens": 1}
+    server.script = lambda body, number: Says(body=json.dumps(completion | {"usage": usage}))
+    keys = {"base_url": server.url, "model": "mine", "cache": str(tmp_path / "kept"), "concurrency": 1}
+    name, value = next(iter(limit.items()))
+    evaluate(config(endpoint=keys | limit), code=5)
+    assert f"`{name}: {value:g}` is reached" in capsys.readouterr().err
+    assert len(server.asked) == 2
+    assert len(answers(evaluate(config(endpoint=keys)), "mine")) == len(server.asked) == 6
+
+
 def test_a_server_that_takes_text_alone_is_fed_the_trained_tokens_too(config, model_folder, tmp_path, prompts, capsys):
     with transformers_serve(model_folder, tmp_path) as served:
         keys = {"base_url": f"{served.url}/v1", "model": served.model, "concurrency": 1}
@@ -151,6 +164,7 @@ def test_a_server_that_does_not_answer_ends_the_evaluation(config, server, says,
     [
         ({"endpoint": {"model": "m"}}, [], "`evaluation.endpoint.base_url` is missing"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1", "max_tokens": 9}}, [], "takes no `max_tokens`"),
+        ({"endpoint": {"model": "m", "base_url": "http://h/v1", "temperature": 1}}, [], "takes no `temperature`"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1", "max_requests": 9}}, [], "which needs `cache`"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1"}, "backend": "vllm"}, [], "use only one"),
         ({"endpoint": {"model": "m", "base_url": "http://h/v1"}}, ["--base"], "stands for the tuned model"),

@@ -8,6 +8,7 @@ import yaml
 from tunesmith.cli.evaluate import main
 
 
+@pytest.mark.optional
 def test_a_task_is_measured_and_an_unknown_one_is_an_error(tmp_path, write_config, write_jsonl, capsys):
     pytest.importorskip("lm_eval")
     rows = write_jsonl(tmp_path / "sums.jsonl", [{"first": number} for number in range(1, 5)])

@@ -72,8 +72,10 @@ def test_long_documents_attend_as_if_alone(window, monkeypatch):
 def test_the_cost_is_the_square_of_each_document_not_of_the_row(monkeypatch):
     """Counted in scores: eight documents of 128 tokens take an eighth of the scores of one of 1,024, and a half."""
     counted = []
-    products = module._products
-    monkeypatch.setattr(module, "_products", lambda left, right: counted.append(products(left, right)) or counted[-1])
+    products = module._dot_products
+    monkeypatch.setattr(
+        module, "_dot_products", lambda left, right: counted.append(products(left, right)) or counted[-1]
+    )
 
     def scores(borders):
         counted.clear()

@@ -256,6 +256,21 @@ def test_a_limit_stops_and_the_next_run_goes_on(config, server, tmp_path, capsys
     assert len(lines(tmp_path / "made.jsonl")) == 100
 
 
+def test_a_limit_of_the_cost_stops(config, server, capsys):
+    """Each request has 10 tokens in and 5 out, at 1 and 2 for a token."""
+    costs = {"max_cost": 100, "input_cost": 1_000_000, "output_cost": 2_000_000, "concurrency": 1}
+    assert main([config(rows=100, endpoint=costs)]) == 5
+    assert "`max_cost: 100` is reached" in capsys.readouterr().err
+    assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize("heal", [0, 2])
+def test_a_row_goes_back_as_often_as_asked_for(config, server, heal, tmp_path):
+    (tmp_path / "checks.py").write_text("def test_never(question):\n    assert not question\n")
+    assert main([config(rows=1, heal=heal, assertions=str(tmp_path / "checks.py"))]) == 5
+    assert {len(body["messages"]) for body in server.asked} == set(range(1, 2 * heal + 2, 2))
+
+
 def test_a_file_that_was_edited_is_not_written_over(config, tmp_path, capsys):
     run(config())
     run(config(rows=11))

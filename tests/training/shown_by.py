@@ -31,7 +31,7 @@ TESTS: dict[str, dict[str, str]] = {
     },
     "data/test_prepare.py": {
         "test_a_file_may_be_read_as_far_as_the_run_needs_it": "streaming",
-        "test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset": "dataset_prepared_path",
+        "test_prepared_data_lie_where_the_config_says": "dataset_prepared_path",
         "test_a_token_that_is_missing_ends_the_run_before_any_reading": "hf_use_auth_token",
         "test_bad_rows_error_ends_at_the_first": "bad_rows",
         "test_each_dataset_may_be_shuffled_by_itself": "shuffle_before_merging_datasets",
@@ -72,10 +72,10 @@ TESTS: dict[str, dict[str, str]] = {
         "test_a_server_that_takes_text_alone_is_fed_the_trained_tokens_too": "evaluation.endpoint.concurrency",
         "test_replies_are_reused_only_from_a_cache_that_the_user_names": "evaluation.endpoint.cache",
         "test_vllm_is_started_with_the_adapter_asked_and_ended": "evaluation.backend",
-        "test_what_does_not_go_together_is_refused": (
-            "evaluation.endpoint.temperature evaluation.endpoint.max_tokens evaluation.endpoint.max_requests "
-            "evaluation.endpoint.max_cost"
+        "test_a_limit_ends_the_evaluation_and_the_next_one_goes_on": (
+            "evaluation.endpoint.max_requests evaluation.endpoint.max_cost"
         ),
+        "test_what_does_not_go_together_is_refused": ("evaluation.endpoint.temperature evaluation.endpoint.max_tokens"),
     },
     "evals/test_metrics.py": {
         "test_a_list_in_yaml_may_have_a_pattern_without_quotes": "evaluation.metrics",
@@ -148,7 +148,7 @@ TESTS: dict[str, dict[str, str]] = {
     "curation/test_curate.py": {
         "test_a_rule_is_undone_and_a_bound_moved_without_a_second_look": "curate.keep curate.near_duplicates",
         "test_bounds_in_tokens_are_those_of_the_model": "curate.min_tokens curate.max_tokens",
-        "test_columns_that_count": "curate.columns",
+        "test_columns_that_count": "curate.columns curate.leak_columns",
         "test_complexity_is_the_number_of_different_words_or_a_function": (
             "curate.complexity curate.min_complexity curate.max_complexity"
         ),
@@ -157,12 +157,14 @@ TESTS: dict[str, dict[str, str]] = {
             "curate.embedding_model curate.embedding_likeness"
         ),
         "test_planted_rows_are_caught_with_the_right_reason_and_all_others_stay": (
-            "curate.max_chars curate.min_chars curate.assertions curate.output curate.leak_columns"
+            "curate.max_chars curate.min_chars curate.assertions curate.output"
         ),
     },
     "synth/test_generated_rows.py": {
         "test_a_dry_run_shows_the_prompt_and_asks_nothing": "generate.prompt generate.seeds_per_prompt",
-        "test_a_limit_stops_and_the_next_run_goes_on": "generate.endpoint.max_requests generate.endpoint.max_cost",
+        "test_a_limit_stops_and_the_next_run_goes_on": "generate.endpoint.max_requests",
+        "test_a_limit_of_the_cost_stops": "generate.endpoint.max_cost",
+        "test_a_row_goes_back_as_often_as_asked_for": "generate.heal",
         "test_another_seed_draws_other_seeds": "generate.seed",
         "test_keys_of_the_endpoint_arrive_in_the_request": (
             "generate.endpoint.model generate.endpoint.temperature generate.endpoint.max_tokens"
@@ -171,7 +173,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_rows_fit_the_schema": "generate.row_schema",
         "test_rows_that_say_nearly_the_same_are_out": "generate.near_duplicates",
         "test_the_judge_has_the_last_word": "generate.judge",
-        "test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end": "generate.assertions generate.heal",
+        "test_what_is_wrong_goes_back_with_the_reason_and_is_given_up_in_the_end": "generate.assertions",
     },
     "training/test_answering.py": {
         "test_each_key_changes_the_samples": (
@@ -266,7 +268,7 @@ TESTS: dict[str, dict[str, str]] = {
     "training/test_run.py": {
         "test_a_broken_loss_ends_the_run": "loss_watchdog_threshold loss_watchdog_patience",
         "test_the_best_checkpoint_is_the_result_if_asked_for": "load_best_model_at_end",
-        "test_the_decisions_and_the_steps_are_printed": "output_dir",
+        "test_the_result_and_the_record_lie_in_the_output_folder": "output_dir",
         "test_training_goes_on_from_an_adapter": "lora_model_dir",
         "test_training_stops_early_when_the_held_out_loss_no_longer_falls": "early_stopping_patience",
     },
@@ -278,7 +280,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_one_cycle_is_that_of_torch": "lr_div_factor",
     },
     "training/record/test_trackers.py": {
-        "test_comet_gets_the_losses_and_the_config": "comet_project_name comet_online comet_api_key",
+        "test_comet_gets_the_losses_and_the_config": "comet_project_name",
         "test_keys_become_the_environment_of_a_tracker": (
             "wandb_entity wandb_run_id trackio_space_id swanlab_api_key swanlab_api_host swanlab_web_host "
             "comet_workspace comet_experiment_key comet_mode"
@@ -287,11 +289,12 @@ TESTS: dict[str, dict[str, str]] = {
             "mlflow_tracking_uri mlflow_experiment_name mlflow_run_name hf_mlflow_log_artifacts"
         ),
         "test_swanlab_gets_the_losses_the_config_and_its_names": (
-            "swanlab_project swanlab_experiment_name swanlab_workspace swanlab_description swanlab_mode"
+            "swanlab_project swanlab_experiment_name swanlab_workspace swanlab_description"
         ),
         "test_tensorboard_gets_the_losses_and_the_config": "use_tensorboard",
         "test_trackio_gets_the_losses_and_the_config": "trackio_project_name trackio_run_name",
         "test_wandb_runs_offline_without_a_key": "wandb_project wandb_name wandb_watch wandb_log_model",
+        "test_what_a_tracker_needs_for_its_server": "swanlab_mode comet_api_key comet_online",
         "test_what_switches_a_tracker_on": "use_wandb wandb_mode use_comet use_mlflow use_swanlab use_trackio",
     },
     "training/test_what_trains.py": {

@@ -9,10 +9,12 @@ import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
+from tunesmith.sections import TrainingSection
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training import callbacks
-from tunesmith.training.callbacks import CleanStop, Collect, LossWatch, Profile, Reporter, duration, peak_memory
+from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for, duration, peak_memory
 from tunesmith.training.record.run_record import RunRecord
+from tunesmith.world import World
 
 
 @pytest.fixture
@@ -111,16 +113,19 @@ def test_checkpoints_and_a_trace_are_made_when_asked_for(tmp_path, tiny_config, 
 
 
 def test_the_trace_has_the_steps_that_were_asked_for(arguments, tmp_path):
-    profile = Profile(tmp_path / "trace.json", start=1, steps=2)
+    keys = {"profiler_steps": 2, "profiler_steps_start": 1}
+    (profile,) = asked_for(TrainingSection(learning_rate=1e-3, output_dir=str(tmp_path), **keys), World())
     for step in range(4):
         profile.on_step_begin(arguments, TrainerState(global_step=step, max_steps=9), TrainerControl())
         assert (profile.profiler is not None) == (step in (1, 2))
         profile.on_step_end(arguments, TrainerState(global_step=step + 1, max_steps=9), TrainerControl())
-        assert (tmp_path / "trace.json").exists() == (step >= 2)
+        assert (tmp_path / "profiler_trace.json").exists() == (step >= 2)
 
 
-def test_python_collects_each_so_many_steps(arguments):
-    collect, runs = Collect(3), []
+def test_python_collects_each_so_many_steps(arguments, tmp_path):
+    assert asked_for(TrainingSection(learning_rate=1e-3, output_dir=str(tmp_path)), World()) == []
+    training = TrainingSection(learning_rate=1e-3, output_dir=str(tmp_path), gc_collect_steps=3)
+    (collect,), runs = asked_for(training, World()), []
     gc.callbacks.append(lambda phase, info: runs.append(phase) if info["generation"] == 2 else None)
     gc.disable()
     for step in range(1, 8):

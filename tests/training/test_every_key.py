@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
+from named_keys import names_key
 from safetensors import safe_open
 from shown_by import SHOWN_BY, TESTS
 
@@ -221,10 +222,31 @@ def test_every_documented_key_has_a_line():
     assert len(SHOWN_BY) == sum(len(keys.split()) for tests in TESTS.values() for keys in tests.values())
 
 
-@pytest.mark.parametrize("place", sorted(set(SHOWN_BY.values())))
-def test_the_test_that_shows_an_effect_is_there(place):
-    file, _, name = place.partition("::")
-    assert f"def {name}(" in (Path(__file__).parents[2] / file).read_text()
+@pytest.mark.parametrize("key", SHOWN_BY)
+def test_the_test_that_shows_an_effect_names_the_key(key):
+    file, _, name = SHOWN_BY[key].partition("::")
+    assert names_key(Path(__file__).parents[2] / file, name, key)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_named"),
+    [
+        ("load(lora_r=8)", True),
+        ("load(**KEYS)", True),
+        ("load({'lora_r': 8})", True),
+        ("main(['--lora-r', '8'])", True),
+        ("main(['--adapter.lora-r', '8'])", True),
+        ("load('lora_r: 8')", True),
+        ("load('its lora_r may be')", False),
+        ("load(lora_rank=8, my_lora_r=8)", False),
+        ("load(config.lora_r)", False),
+    ],
+)
+def test_a_key_is_named_by_what_sets_it(line, is_named, tmp_path):
+    file = tmp_path / "test_some.py"
+    constants = "KEYS = {'lora_r': 8}\nUNUSED_KEYS = {'lora_r': 9}\n"
+    file.write_text(f"{constants}def test_some():\n    'lora_r: in words'\n    {line}\n")
+    assert names_key(file, "test_some", "lora_r") == is_named
 
 
 @pytest.fixture(scope="module")

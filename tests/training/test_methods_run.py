@@ -24,7 +24,7 @@ from tunesmith.training.losses import EntropyWeighted
             "lora_modules_to_save": ["lm_head"],
         },
         {"optimizer": "muon", "loraplus_lr_ratio": 4, "group_by_length": True, "micro_batch_size": 2, "num_epochs": 3},
-        {"optimizer": "schedule_free_adamw", "lr_scheduler": "constant"},
+        pytest.param({"optimizer": "schedule_free_adamw", "lr_scheduler": "constant"}, marks=pytest.mark.optional),
         {"optimizer": "adamw_torch", "lr_scheduler": "reduce_lr_on_plateau", "val_set_size": 3, "eval_steps": 2},
     ],
     ids=lambda keys: keys["optimizer"],

@@ -102,6 +102,13 @@ def test_the_decisions_and_the_steps_are_printed(tmp_path, tiny_config, train, c
     assert f"done: weights in {tmp_path}/out, record in {tmp_path}/out/run, loss curve in" in err
 
 
+def test_the_result_and_the_record_lie_in_the_output_folder(tmp_path, tiny_config, train):
+    train(tiny_config(tmp_path, **TINY, output_dir=str(tmp_path / "elsewhere")))
+    assert (tmp_path / "elsewhere/adapter_model.safetensors").exists()
+    assert (tmp_path / "elsewhere/run/metrics.jsonl").exists()
+    assert not (tmp_path / "out").exists()
+
+
 def test_held_out_rows_are_evaluated_during_training(tiny_run, metrics):
     evaluated = [entry for entry in metrics(tiny_run) if "eval_loss" in entry]
     assert [entry["step"] for entry in evaluated] == [5, 10]

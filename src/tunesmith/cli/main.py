@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name = args[0].replace("_", "-")
     if name not in COMMANDS:
-        print(f"error: no command `{name}`{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
+        hint = "`tunesmith --help` lists the commands"
+        print(f"error: no command `{name}`{did_you_mean(name, COMMANDS) or ';'} {hint}", file=sys.stderr)
         return 2
     module = importlib.import_module(f"tunesmith.cli.{name.replace('-', '_')}")
     return int(module.main(args[1:]))

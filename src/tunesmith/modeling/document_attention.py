@@ -1,9 +1,9 @@
-"""Attention over documents that lie end to end in one row, at the cost of each document's own square.
+"""Block-diagonal attention: tokens attend to their own document only, at the cost of each document's length squared.
 
-transformers passes `cu_seq_lens_q`, where documents begin and end, from a model's `forward` to its attention. torch's
-own attention is slow backwards on a CPU. Here the scores of a block of queries are one matrix product with the keys up
-to its end, and backwards they are computed anew. The formulas are those of FlashAttention (2205.14135), with a whole
-row of scores at a time in place of tiles.
+transformers passes `cu_seq_lens_q`, the cumulative document lengths, from a model's `forward` to its attention. The
+backward pass of torch's own attention is slow on a CPU. Here the scores of a block of queries are one matrix product
+with the keys up to its end, and they are recomputed in the backward pass. The formulas and names are those of
+FlashAttention (2205.14135, 2307.08691), with complete rows of scores instead of tiles.
 """
 
 import math
@@ -42,26 +42,28 @@ def document_attention(
         key: shape (1, key-value heads, tokens, head size); `value` too.
         value: see `key`.
         attention_mask: None; the documents take its place.
-        cu_seq_lens_q: where documents begin, and the end of the last, shape (documents + 1,).
-        dropout: share of attention weights dropped.
-        scaling: factor of the scores.
-        sliding_window: how many tokens back a token sees, itself included.
-        kwargs: what transformers passes besides, which has done its work before.
+        cu_seq_lens_q: cumulative document lengths from 0, shape (documents + 1,).
+        dropout: probability at which an attention weight is dropped.
+        scaling: factor of the scores; by default 1 / sqrt(head size).
+        sliding_window: how many tokens a query attends to, itself included.
+        kwargs: other arguments of transformers, which are applied before.
 
     Raises:
-        ConfigError: the model wants scores that are bounded, or sinks, which only its own code computes.
+        ConfigError: the model uses logit softcapping or attention sinks, which only its own code computes.
     """
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
-        raise ConfigError(f"{type(module).__name__} bounds its scores or has sinks; set `attn_implementation: eager`")
-    borders = cu_seq_lens_q.tolist()
+        raise ConfigError(
+            f"{type(module).__name__} uses logit softcapping or attention sinks; set `attn_implementation: eager`"
+        )
+    cu_seqlens = cu_seq_lens_q.tolist()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if dropout:
-        return _with_dropout(query, key, value, borders, dropout, scale, sliding_window), None
+        return _with_dropout(query, key, value, cu_seqlens, dropout, scale, sliding_window), None
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else value.dtype
-    # Positions in fp32 make fp32 of queries and keys.
+    # Rotary embeddings in fp32 turn queries and keys into fp32.
     query, key, value = (states.to(dtype) for states in (query, key, value))
     with torch.autocast("cpu", enabled=False):
-        arguments = query[0], key[0], value[0], borders, scale, sliding_window
+        arguments = query[0], key[0], value[0], cu_seqlens, scale, sliding_window
         result: torch.Tensor = _DocumentAttention.apply(*arguments)  # type: ignore[no-untyped-call]
     return result[None], None
 
@@ -70,16 +72,16 @@ def _with_dropout(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    borders: list[int],
+    cu_seqlens: list[int],
     dropout: float,
     scale: float,
     window: int | None,
 ) -> torch.Tensor:
-    """Return the same by torch's own attention, which drops weights."""
+    """Return the same from torch's own attention, which has dropout."""
     outputs = []
-    for start, end in pairwise(borders):
-        ages = torch.arange(end - start)[:, None] - torch.arange(end - start)
-        mask = (ages >= 0) & (ages < (window or len(ages)))
+    for start, end in pairwise(cu_seqlens):
+        distance = torch.arange(end - start)[:, None] - torch.arange(end - start)
+        mask = (distance >= 0) & (distance < (window or len(distance)))
         outputs.append(
             torch.nn.functional.scaled_dot_product_attention(
                 query[:, :, start:end],
@@ -95,10 +97,10 @@ def _with_dropout(
 
 
 class _Block(NamedTuple):
-    """Queries `first` to `last` of the document that begins at `start`, in a row of `tokens`.
+    """Queries `first` to `last` of the document that starts at `start`, in a row of `tokens`.
 
-    Its shape is a round one: with queries and keys that do not count, which the mask hides. oneDNN keeps code for each
-    shape of a product that it has seen, half a megabyte, and takes its time to make it.
+    Numbers of queries and keys are rounded up, and the mask hides the padding: oneDNN caches a primitive of half a
+    megabyte for each shape of a product, and takes time to compile it.
     """
 
     start: int
@@ -109,45 +111,45 @@ class _Block(NamedTuple):
 
     @property
     def queries(self) -> slice:
-        """The queries in the row, and what rounds them up."""
+        """The queries in the row, padded to a round number."""
         start = self.start + self.first
-        return slice(start, min(start + _up(self.last - self.first, ROUND), self.tokens))
+        return slice(start, min(start + _round_up(self.last - self.first, ROUND), self.tokens))
 
     @property
-    def counted(self) -> slice:
-        """The queries in the row."""
+    def valid_queries(self) -> slice:
+        """The queries in the row, without padding."""
         return slice(self.start + self.first, self.start + self.last)
 
     @property
     def keys(self) -> slice:
-        """The keys in the row that a query sees, and what rounds them up."""
+        """The keys in the row to which a query attends, padded to a round number."""
         oldest = 0 if self.window is None else max(0, self.first - self.window + 1)
         start = self.start + oldest // BLOCK * BLOCK
-        return slice(start, min(start + _up(self.start + self.last - start, 2 * ROUND), self.tokens))
+        return slice(start, min(start + _round_up(self.start + self.last - start, 2 * ROUND), self.tokens))
 
-    def hide(self, scores: torch.Tensor, later: torch.Tensor) -> None:
-        """Add -inf in place to `scores` (groups, queries, heads, keys) where a query does not see a key."""
+    def mask_scores(self, scores: torch.Tensor, causal_mask: torch.Tensor) -> None:
+        """Set `scores` (groups, queries, heads, keys) to -inf in place where a query does not attend to a key."""
         earlier = self.start + self.first - self.keys.start
         _, queries, _, keys = scores.shape
-        scores[..., earlier:].add_(later[:queries, None, : keys - earlier])
+        scores[..., earlier:].add_(causal_mask[:queries, None, : keys - earlier])
         if self.window is not None and self.last > self.window:
-            ages = torch.arange(queries)[:, None] + earlier - torch.arange(keys)
-            scores.masked_fill_((ages >= self.window)[:, None], -math.inf)
+            distance = torch.arange(queries)[:, None] + earlier - torch.arange(keys)
+            scores.masked_fill_((distance >= self.window)[:, None], -math.inf)
         if queries > self.last - self.first:
             scores[:, self.last - self.first :] = -math.inf
 
 
-def _up(count: int, to: int) -> int:
-    return -(-count // to) * to
+def _round_up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
 
 
-def _later(like: torch.Tensor) -> torch.Tensor:
-    """Return -inf where a key comes after a query, of those of a block and what rounds its keys up."""
+def _causal_mask(like: torch.Tensor) -> torch.Tensor:
+    """Return a mask for one block and its padding that adds -inf where a key comes after a query."""
     return torch.full((BLOCK, BLOCK + 2 * ROUND), -math.inf, dtype=like.dtype).triu_(1)
 
 
-def _blocks(borders: list[int], tokens: int, window: int | None) -> Iterator[_Block]:
-    for start, end in pairwise(borders):
+def _blocks(cu_seqlens: list[int], tokens: int, window: int | None) -> Iterator[_Block]:
+    for start, end in pairwise(cu_seqlens):
         for first in range(0, end - start, BLOCK):
             yield _Block(start, first, min(first + BLOCK, end - start), tokens, window)
 
@@ -155,8 +157,8 @@ def _blocks(borders: list[int], tokens: int, window: int | None) -> Iterator[_Bl
 class _DocumentAttention(torch.autograd.Function):
     """Attention of `query` (heads, tokens, size) to `key` and `value` (key-value heads, tokens, size).
 
-    Within, queries have the shape (groups, tokens, heads of a group, size), so that those of a block are one piece of
-    memory for each group. The result has the shape (tokens, heads, size).
+    Inside, queries have the shape (groups, tokens, heads per group, size), so those of a block are contiguous in each
+    group. The result has the shape (tokens, heads, size). `lse` is the log-sum-exp of each row of scores.
     """
 
     @staticmethod
@@ -165,7 +167,7 @@ class _DocumentAttention(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        borders: list[int],
+        cu_seqlens: list[int],
         scale: float,
         window: int | None,
     ) -> torch.Tensor:
@@ -175,71 +177,73 @@ class _DocumentAttention(torch.autograd.Function):
         query = torch.mul(grouped, scale, out=query.new_empty(grouped.shape))
         key, value = key.contiguous(), value.contiguous()
         output = torch.empty_like(query)
-        highest = query.new_empty(*query.shape[:-1], 1)
-        total = torch.empty_like(highest, dtype=_wide(highest))
-        later = _later(query)
-        for block in _blocks(borders, tokens, window):
+        row_max = query.new_empty(*query.shape[:-1], 1)
+        row_sum = torch.empty_like(row_max, dtype=_accumulation_dtype(row_max))
+        causal_mask = _causal_mask(query)
+        for block in _blocks(cu_seqlens, tokens, window):
             count = block.last - block.first
-            scores = _products(query[:, block.queries], key[:, block.keys])
-            block.hide(scores, later)
-            largest = scores.amax(-1, keepdim=True)
-            shares = scores.sub_(largest).exp_()
-            highest[:, block.counted] = largest[:, :count]
-            total[:, block.counted] = shares.sum(-1, keepdim=True, dtype=total.dtype)[:, :count]
-            output[:, block.counted] = _sums(shares, value[:, block.keys])[:, :count]
-        output.div_(total)
-        weight = total.log_().add_(highest)
-        ctx.save_for_backward(query, key, value, output, weight)
-        ctx.settings = borders, scale, window
+            scores = _dot_products(query[:, block.queries], key[:, block.keys])
+            block.mask_scores(scores, causal_mask)
+            block_max = scores.amax(-1, keepdim=True)
+            probs = scores.sub_(block_max).exp_()  # not normalized: `row_sum` divides the output
+            row_max[:, block.valid_queries] = block_max[:, :count]
+            row_sum[:, block.valid_queries] = probs.sum(-1, keepdim=True, dtype=row_sum.dtype)[:, :count]
+            output[:, block.valid_queries] = _weighted_sums(probs, value[:, block.keys])[:, :count]
+        output.div_(row_sum)
+        lse = row_sum.log_().add_(row_max)
+        ctx.save_for_backward(query, key, value, output, lse)
+        ctx.settings = cu_seqlens, scale, window
         return output.transpose(0, 1).reshape(tokens, heads, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, output, weight = ctx.saved_tensors
-        borders, scale, window = ctx.settings
+        query, key, value, output, lse = ctx.saved_tensors
+        cu_seqlens, scale, window = ctx.settings
         groups, tokens, heads, size = query.shape
-        grad = grads[0].reshape(tokens, groups, -1, size).transpose(0, 1).contiguous()
-        inner = (grad * output).sum(-1, keepdim=True, dtype=_wide(query))
-        # What is to be subtracted from each product is a part of the product, so that it is rounded only once.
-        queries, grads_out = _with_offset(query, weight), _with_offset(grad, inner)
+        grad_output = grads[0].reshape(tokens, groups, -1, size).transpose(0, 1).contiguous()
+        delta = (grad_output * output).sum(-1, keepdim=True, dtype=_accumulation_dtype(query))
+        # `lse` and `delta` are subtracted inside the matrix products, so each difference is rounded only once.
+        queries, grad_outputs = _with_offset(query, lse), _with_offset(grad_output, delta)
         keys, values = _with_ones(key), _with_ones(value)
         d_query = torch.empty_like(query)
-        d_key, d_value = (torch.zeros(part.shape, dtype=_wide(part)) for part in (key, value))
-        later = _later(query)
-        for block in _blocks(borders, tokens, window):
-            shares = _products(queries[:, block.queries], keys[:, block.keys])
-            block.hide(shares, later)
-            shares.exp_()
-            d_scores = _products(grads_out[:, block.queries], values[:, block.keys]).mul_(shares)
-            d_value[:, block.keys].add_(_transposed_sums(shares, grad[:, block.queries]))
+        d_key, d_value = (torch.zeros(part.shape, dtype=_accumulation_dtype(part)) for part in (key, value))
+        causal_mask = _causal_mask(query)
+        for block in _blocks(cu_seqlens, tokens, window):
+            scores = _dot_products(queries[:, block.queries], keys[:, block.keys])
+            block.mask_scores(scores, causal_mask)
+            probs = scores.exp_()
+            d_scores = _dot_products(grad_outputs[:, block.queries], values[:, block.keys]).mul_(probs)
+            d_value[:, block.keys].add_(_transposed_sums(probs, grad_output[:, block.queries]))
             d_key[:, block.keys].add_(_transposed_sums(d_scores, query[:, block.queries]))
-            d_query[:, block.counted] = _sums(d_scores, key[:, block.keys])[:, : block.last - block.first]
+            d_query[:, block.valid_queries] = _weighted_sums(d_scores, key[:, block.keys])[
+                :, : block.last - block.first
+            ]
         grad_query = torch.mul(d_query.transpose(0, 1), scale, out=query.new_empty(tokens, groups, heads, size))
         return grad_query.flatten(1, 2).transpose(0, 1), d_key.to(key.dtype), d_value.to(value.dtype), None, None, None
 
 
-def _wide(states: torch.Tensor) -> torch.dtype:
-    """Return the format to add up in."""
+def _accumulation_dtype(states: torch.Tensor) -> torch.dtype:
+    """Return the dtype in which sums are kept."""
     return torch.promote_types(states.dtype, torch.float32)
 
 
-def _products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return the products of (groups, queries, heads, size) and (groups, keys, size)."""
+def _dot_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return the dot products of (groups, queries, heads, size) and (groups, keys, size)."""
     return torch.bmm(left.flatten(1, 2), right.contiguous().transpose(1, 2)).view(*left.shape[:-1], -1)
 
 
-def _sums(shares: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return the sums of (groups, keys, size) by shares (groups, queries, heads, keys)."""
-    return torch.bmm(shares.flatten(1, 2), values).view(*shares.shape[:-1], -1)
+def _weighted_sums(probs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return the sums of values (groups, keys, size), weighted by probs (groups, queries, heads, keys)."""
+    return torch.bmm(probs.flatten(1, 2), values).view(*probs.shape[:-1], -1)
 
 
-def _transposed_sums(shares: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return the sums of (groups, queries, heads, size) by shares, over queries and heads: (groups, keys, size)."""
-    return torch.bmm(shares.flatten(1, 2).transpose(1, 2), values.flatten(1, 2))
+def _transposed_sums(probs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Return sums of (groups, queries, heads, size) over queries and heads, weighted by probs: (groups, keys, size)."""
+    return torch.bmm(probs.flatten(1, 2).transpose(1, 2), values.flatten(1, 2))
 
 
 def _with_offset(states: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """Return states with `-offset` beside them, as a number in their format and what that leaves over."""
+    """Return states with two more columns whose sum is `-offset`: its value in their dtype and the rounding error."""
     high = offset.neg().to(states.dtype)
     return torch.cat((states, high, (-offset - high).to(states.dtype)), -1)
 

@@ -274,12 +274,14 @@ def test_an_optimizer_goes_on_from_its_saved_state(tmp_path, optimizer):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.optional
 def test_came_has_its_own_keys(tmp_path):
     pytest.importorskip("came_pytorch")
     group = built(tmp_path, optimizer="came_pytorch", adam_beta3=0.99, adam_epsilon2=1e-12).optimizer.param_groups[0]
     assert (group["betas"], group["eps"]) == ((0.9, 0.999, 0.99), (1e-30, 1e-12))
 
 
+@pytest.mark.optional
 def test_galore_projects_the_named_modules(tmp_path):
     pytest.importorskip("galore_torch")
     keys = {"optim_target_modules": ["q_proj"], "optim_args": {"rank": 3}, "weight_decay": 0.1, "adam_beta1": 0.8}
@@ -288,6 +290,7 @@ def test_galore_projects_the_named_modules(tmp_path):
     assert (projected["rank"], rest["weight_decay"], rest["betas"]) == (3, 0.1, (0.8, 0.999))
 
 
+@pytest.mark.optional
 @pytest.mark.parametrize("optimizer", ["optimi_adamw", "lion_pytorch", "adopt_adamw"])
 def test_a_foreign_optimizer_has_the_keys_of_the_file_and_its_own_defaults_for_the_rest(tmp_path, optimizer):
     if lacking(OPTIMIZERS[optimizer]):

@@ -3,6 +3,7 @@
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from tunesmith.cli.train import main
 from tunesmith.config.load import load
 from tunesmith.sections import TrackingSection
 from tunesmith.sections.tracking import SWITCHES, without_secrets
+from tunesmith.training.record import trackers
 from tunesmith.training.record.trackers import choose_trackers, environment, report_arguments
 from tunesmith.world import World
 
@@ -65,6 +67,7 @@ def test_tensorboard_gets_the_losses_and_the_config(tracked, tmp_path):
     assert b"use_tensorboard: true" in config.tensor_proto.string_val[0]
 
 
+@pytest.mark.optional
 def test_wandb_runs_offline_without_a_key(tracked, tmp_path, capsys):
     pytest.importorskip("wandb")
     curve = tracked(wandb_project="bees", wandb_name="first", wandb_watch="all", wandb_log_model="end")
@@ -76,6 +79,7 @@ def test_wandb_runs_offline_without_a_key(tracked, tmp_path, capsys):
     assert b'"wandb_project":"bees"' in written.replace(b'": "', b'":"')
 
 
+@pytest.mark.optional
 def test_mlflow_gets_the_losses_the_config_and_the_end(tracked, tiny_config, tmp_path):
     mlflow = pytest.importorskip("mlflow")
     keys = {"mlflow_tracking_uri": f"sqlite:///{tmp_path}/mlflow.db", "mlflow_experiment_name": "bees"}
@@ -92,6 +96,7 @@ def test_mlflow_gets_the_losses_the_config_and_the_end(tracked, tiny_config, tmp
     assert yaml.safe_load(Path(file).read_text())["mlflow_run_name"] == "first"
 
 
+@pytest.mark.optional
 def test_trackio_gets_the_losses_and_the_config(tracked):
     trackio = pytest.importorskip("trackio")
     from trackio.sqlite_storage import SQLiteStorage
@@ -104,6 +109,7 @@ def test_trackio_gets_the_losses_and_the_config(tracked):
     assert run.config["tunesmith"]["trackio_run_name"] == "first"
 
 
+@pytest.mark.optional
 def test_swanlab_gets_the_losses_the_config_and_its_names(tracked, tmp_path, capsys):
     pytest.importorskip("swanlab")
     names = {"swanlab_experiment_name": "first", "swanlab_workspace": "hive", "swanlab_description": "of bees"}
@@ -116,6 +122,7 @@ def test_swanlab_gets_the_losses_the_config_and_its_names(tracked, tmp_path, cap
         assert part.encode() in log.read_bytes(), part
 
 
+@pytest.mark.optional
 def test_comet_gets_the_losses_and_the_config(tracked, tmp_path):
     pytest.importorskip("comet_ml")
     tracked(comet_project_name="bees", comet_online=False)
@@ -159,6 +166,7 @@ def test_keys_become_the_environment_of_a_tracker(tmp_path):
     }
 
 
+@pytest.mark.optional
 @pytest.mark.parametrize("name", ["wandb", "swanlab"])
 def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch):
     pytest.importorskip(name)
@@ -168,6 +176,7 @@ def test_a_server_that_does_not_answer_means_offline(name, tmp_path, monkeypatch
     assert chosen.decisions[0].reason.startswith(f"{NOBODY} does not answer; `{name} sync`")
 
 
+@pytest.mark.optional
 def test_mlflow_without_its_server_is_left_out(tmp_path):
     pytest.importorskip("mlflow")
     address = NOBODY.replace("//", "//me:secret@")
@@ -179,6 +188,24 @@ def test_mlflow_without_its_server_is_left_out(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "missing"),
+    [
+        ("swanlab", {}, "no API key: `swanlab login`"),
+        ("swanlab", {"swanlab_api_key": "k"}, f"{NOBODY} does not answer"),
+        ("swanlab", {"swanlab_mode": "local"}, ""),
+        ("swanlab", {"swanlab_mode": "offline"}, ""),
+        ("comet_ml", {}, "no API key: `comet login`"),
+        ("comet_ml", {"comet_api_key": "k"}, f"{NOBODY} does not answer"),
+        ("comet_ml", {"comet_online": False}, ""),
+    ],
+)
+def test_what_a_tracker_needs_for_its_server(name, keys, missing, monkeypatch):
+    comet = SimpleNamespace(config=SimpleNamespace(get_config=lambda key: None))  # no key in its own config file
+    monkeypatch.setattr(trackers, "import_module", {"comet_ml": comet}.__getitem__)
+    assert trackers._why_offline(name, TrackingSection(**keys)) == missing
+
+
 def test_what_switches_a_tracker_on():
     def wanted(**keys):
         return [name for name in SWITCHES if TrackingSection(**keys).wants(name)]
@@ -187,6 +214,8 @@ def test_what_switches_a_tracker_on():
     assert wanted(wandb_project="x") == ["wandb"]
     assert wanted(wandb_project="x", use_wandb=False) == []
     assert wanted(wandb_project="x", wandb_mode="disabled") == []
+    assert wanted(swanlab_project="x", swanlab_mode="local") == ["swanlab"]
+    assert wanted(swanlab_project="x", swanlab_mode="disabled") == []
     assert wanted(use_tensorboard=True, trackio_project_name="x") == ["tensorboard", "trackio"]
     assert wanted(use_mlflow=True, use_comet=True, use_trackio=True, use_swanlab=True) == [
         "mlflow",
