@@ -25,10 +25,10 @@ from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow, Example, Ro
 from tunesmith.errors import DataError
 from tunesmith.files import hold_lock, write_folder, write_json
 from tunesmith.log import progress
-from tunesmith.references import code_file
+from tunesmith.references import code_digest
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
-DATA_VERSION = 3
+DATA_VERSION = 4
 """Raise it whenever the same rows and settings would give other tokens."""
 DECIDING = {
     "sequence_len",
@@ -112,7 +112,8 @@ def prepare(
     for dataset in datasets if data.hf_use_auth_token else ():
         data_source.check_token(dataset, source)
     specs = format_specs(datasets, data, model, tokenizer, source)
-    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, stream_tokens)
+    versions = [data_source.version(spec.dataset, spec.source) for spec in specs]
+    folder = Path(data.dataset_prepared_path) / _key(specs, versions, data, tokenizer, seed, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder.with_name(f"{folder.name}.lock")):
         if (folder / "report.json").exists() and not rebuild:
@@ -122,13 +123,21 @@ def prepare(
         try:
             with write_folder(folder) as unfinished:
                 reports = _build(specs, data, tokenizer, seed, unfinished, unshuffled, stream_tokens, assertion_seconds)
+                _require_unchanged(specs, versions)
         finally:
             gc.enable()
             unshuffled.unlink(missing_ok=True)
     return Prepared(folder, reports, cached=False)
 
 
-def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, stream: int | None) -> str:
+def _key(
+    specs: Sequence[FormatSpec],
+    versions: Sequence[tuple[str, Any]],
+    data: DataSection,
+    tokenizer: Tokenizer,
+    seed: int,
+    stream: int | None,
+) -> str:
     """Return the hash of everything that decides the prepared tokens."""
     settings = data.model_dump(include=DECIDING)
     parts = [
@@ -136,19 +145,27 @@ def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, s
         settings | {"seed": seed if data.shuffles or data.shuffle_before_merging_datasets else None},
         [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
-        [data_source.digest(spec.dataset, spec.source) for spec in specs],
-        [[_file_hash(name, spec.source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
+        [digest for digest, _ in versions],
+        [[_code_digest(name, spec.source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
         stream if any(data_source.is_stream(spec.dataset) for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
 
 
-def _file_hash(name: str, source: str) -> str:
+def _code_digest(name: str, source: str) -> str:
     """Hash the user's own code, so that editing it makes the data anew."""
-    if not re.search(r"\.py(:|$)", name):
-        return ""
-    return hashlib.blake2b(code_file(name, source)[0].read_bytes()).hexdigest()
+    return code_digest(name, source) if re.search(r"\.py(:|$)", name) else ""
+
+
+def _require_unchanged(specs: Sequence[FormatSpec], before: Sequence[tuple[str, Any]]) -> None:
+    """Raise a DataError if the files of a dataset are no longer those that the key was made of."""
+    for spec, old in zip(specs, before, strict=True):
+        if old[1] and data_source.version(spec.dataset, spec.source) != old:
+            raise DataError(
+                f"`datasets.path: {spec.dataset.path}` changed while it was read; run the command again when nothing "
+                "writes to it"
+            )
 
 
 def _build(
