@@ -61,12 +61,21 @@ def read_tools(values: dict[str, Any], dataset: Dataset) -> list[Any] | None:
         DataError: they are something else.
     """
     tools = values.get(dataset.field_tools)
-    if tools is None:
+    tools = None if _is_empty(tools) else from_json(tools, f"column {dataset.field_tools}")
+    if _is_empty(tools):
         return None
-    tools = from_json(tools, f"column {dataset.field_tools}")
     if not isinstance(tools, list):
         raise DataError(f"column {dataset.field_tools} should hold a list of tools; found {type(tools).__name__}")
     return [_read_tool(tool) for tool in tools]
+
+
+def _is_empty(value: Any) -> bool:
+    """Return whether an optional value counts as absent."""
+    return value in (None, [], "") or (isinstance(value, str) and not value.strip())
+
+
+def _without_empty(message: WireMessage) -> WireMessage:
+    return {key: value for key, value in message.items() if key in ("role", "content") or not _is_empty(value)}
 
 
 def _read_tool(tool: Any) -> Any:
@@ -117,7 +126,7 @@ def _read_message(number: int, item: Any, dataset: Dataset) -> Message:
 
 
 def _renamed(number: int, item: dict[str, Any], dataset: Dataset) -> WireMessage:
-    """Return a message with its keys by the template's names, without those that are null or only flags."""
+    """Return a message with its keys by the template's names, without those that are empty or only flags."""
     names = {
         "role": dataset.message_field_role or ("role" if "role" in item else "from"),
         "content": dataset.message_field_content
@@ -126,8 +135,9 @@ def _renamed(number: int, item: dict[str, Any], dataset: Dataset) -> WireMessage
         **dataset.message_property_mappings,
     }
     flags = {dataset.message_field_training, dataset.message_field_training_detail}
-    message = {key: value for key, value in item.items() if key not in {*names.values(), *flags} and value is not None}
+    message = {key: value for key, value in item.items() if key not in {*names.values(), *flags}}
     message |= {key: item[name] for key, name in names.items() if item.get(name) is not None}
+    message = _without_empty(message)
     for key in ("role", "content"):
         if key not in message and not (key == "content" and message.get("tool_calls")):
             keys = ", ".join(map(str, item))
@@ -144,7 +154,7 @@ def read_tool_calls(calls: Any, number: int) -> list[Any]:
         DataError: it is no JSON.
     """
     parsed = []
-    for call in from_json(calls, f"message {number}: tool_calls"):
+    for call in from_json(calls, f"message {number}: tool_calls") or []:
         function = call.get("function") if isinstance(call, dict) else None
         if isinstance(function, dict) and "arguments" in function:
             arguments = from_json(function["arguments"], f"message {number}: arguments of {function.get('name')}")
