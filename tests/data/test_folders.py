@@ -43,7 +43,7 @@ def folder(tmp_path):
         ["data/train-00000-of-00002.jsonl", "data/train-00001-of-00002.jsonl", "data/test-00000-of-00001.jsonl"],
         ["data/train_sft-00000-of-00001-abc.jsonl", "data/train-00000-of-00001.jsonl", "extra.jsonl"],
         ["b.jsonl", "a.jsonl", "sub/c.jsonl", ".hidden/train.jsonl", "__cache__/d.jsonl"],
-        ["latest.jsonl", "attest/x.jsonl"],
+        ["latest.jsonl", "attest/x.jsonl", "a__b.jsonl"],
     ],
 )
 def test_each_split_has_the_files_that_datasets_finds(folder, tmp_path, files):
@@ -77,6 +77,21 @@ def test_a_split_may_be_a_word_of_ones_own(folder):
 def test_kinds_may_be_mixed_and_what_describes_the_data_is_no_data(folder):
     path = folder("b.json", "a.jsonl", "README.md", "notes.txt", "dataset_info.json")
     assert names(path) == ["a.jsonl", "b.json"]
+
+
+def test_prepared_data_models_and_runs_beside_the_data_are_no_data(folder):
+    path = folder(
+        "rows.jsonl",
+        "config.json",
+        "prep/key/state.json",
+        "prep/key/report.json",
+        "out/run/run.json",
+        "out/run/metrics.jsonl",
+        "out/adapter_config.json",
+        "out/tokenizer.json",
+        "out/checkpoint-3/trainer_state.json",
+    )
+    assert names(path) == ["rows.jsonl"]
 
 
 def test_an_empty_folder_names_the_kinds_it_looked_for(tmp_path):

@@ -17,6 +17,8 @@ from tunesmith.sections import Dataset
 
 _SHARD = re.compile(r"data/(.+)-\d{5}-of-\d{5}.*\..*")
 """A file as `push_to_hub` names it, with its split."""
+OUTPUT_FILES = {"state.json", "config.json", "adapter_config.json", "run.json"}
+"""Files that prepared data, a model or a run has in its folder."""
 _NAMED = 8
 """Files that a message names."""
 
@@ -71,14 +73,23 @@ def match_files(folder: Path, patterns: str | Sequence[str]) -> list[Path]:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """Return the files below a folder that have a known kind; hidden ones and those that describe a dataset do not."""
+    """Return the files below a folder that have a known kind, without those that only describe a dataset.
+
+    Left out are hidden folders, and those of a model, a run or prepared data, which may be beside the data.
+    """
     from datasets.data_files import FILES_TO_IGNORE
 
-    ignored = {*FILES_TO_IGNORE, "state.json"}
-    files = [folder / name for name in sorted(glob("**/*", root_dir=folder, recursive=True)) if "__" not in name]
-    files = [file for file in files if kind_suffix(file) in SUFFIXES and file.name not in ignored and file.is_file()]
+    names = [Path(name) for name in sorted(glob("**/*", root_dir=folder, recursive=True))]
+    ignored = _folders_without_data(names)
+    known = [name for name in names if kind_suffix(name) in SUFFIXES and name.name not in FILES_TO_IGNORE]
+    files = [folder / name for name in known if ignored.isdisjoint(name.parents) and (folder / name).is_file()]
     files = [file for file in files if kind_suffix(file) != ".txt"] or files  # a readme beside the data is no data
     return files or _raise_no_file(folder, "/".join(SUFFIXES))
+
+
+def _folders_without_data(names: Sequence[Path]) -> set[Path]:
+    outputs = {name.parent for name in names if name.name in OUTPUT_FILES and name.parent != Path()}
+    return outputs | {parent for name in names for parent in name.parents if parent.name.startswith("__")}
 
 
 def _card_files(folder: Path, name: Any) -> tuple[Path, dict[str, Any] | None]:
