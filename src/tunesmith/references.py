@@ -1,8 +1,12 @@
 """Files that a config names, and `path/to/file.py:function` in it: the way to bring your own code."""
 
+import ast
 import importlib.util
 import sys
 import traceback
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +31,48 @@ def code_file(name: str, source: str) -> tuple[Path, str]:
     if not file.is_file():
         raise ConfigError(f"{path}: no such file (looked here and beside {source})")
     return file, function
+
+
+def code_digest(name: str, source: str) -> str:
+    """Return a hash of the Python file of `path/to/file.py[:function]` and of all it imports from folders of the user.
+
+    These are the file's own folder and the working folder; what is installed does not count.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    file, _ = code_file(name, source)
+    folders = [file.absolute().parent, Path.cwd()]
+    files = {file.absolute()}
+    unread = [file.absolute()]
+    while unread:
+        imports = [path for path in _imported_files(unread.pop(), folders) if path not in files]
+        files.update(imports)
+        unread += imports
+    return blake2b(b"\0".join(path.name.encode() + path.read_bytes() for path in sorted(files))).hexdigest()
+
+
+def _imported_files(file: Path, folders: Sequence[Path]) -> list[Path]:
+    """Return the files below `folders` that a Python file imports, also inside functions."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):  # whoever runs it says so
+        return []
+    files = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names, roots = [alias.name for alias in node.names], folders
+        elif isinstance(node, ast.ImportFrom):
+            module = f"{node.module}." if node.module else ""
+            names = [module + alias.name for alias in node.names]
+            roots = [file.parents[node.level - 1]] if node.level else folders
+        else:
+            continue
+        for root, name in product(roots, names):
+            parts = name.split(".")
+            modules = [root.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+            files += [path for module in modules for path in (Path(f"{module}.py"), module / "__init__.py")]
+    return [path for path in files if path.is_file()]
 
 
 def load_file(file: Path) -> ModuleType:

@@ -135,6 +135,37 @@ def test_a_changed_format_of_the_users_own_makes_another_dataset(build, alpaca, 
     assert len(second.load()[0]["input_ids"]) > len(first.load()[0]["input_ids"])
 
 
+def test_a_changed_module_that_a_format_or_filter_imports_makes_another_dataset(build, alpaca, tmp_path):
+    (tmp_path / "mine.py").write_text("import mine_words\n\ndef short(row, spec):\n    return mine_words.parts(row)\n")
+    (tmp_path / "keep.py").write_text("import mine_limit\n\ndef short(answer):\n    assert answer\n")
+    (tmp_path / "mine_words.py").write_text("def parts(row):\n    return [('Q', False), (row['output'], True)]\n")
+    (tmp_path / "mine_limit.py").write_text("")
+    folders = []
+    for name in ("mine_words.py", "mine_limit.py", ""):
+        folders.append(build(datasets=alpaca([GOOD], type="mine.py:short", filters="keep.py:short")).folder)
+        if name:
+            (tmp_path / name).write_text(f"{(tmp_path / name).read_text()}# a note\n")
+    assert len(set(folders)) == 3
+
+
+@pytest.mark.parametrize("restore", ["", "file.write_text(old)"])
+def test_data_that_changes_while_it_is_prepared_leaves_nothing_behind(build, alpaca, tmp_path, restore):
+    body = f"""
+from pathlib import Path
+
+def change(row, spec):
+    file = Path({str(tmp_path / "a.jsonl")!r})
+    old = file.read_text()
+    file.write_text(old * 2)
+    {restore}
+    return [("Q", False), (row["output"], True)]
+"""
+    (tmp_path / "mine.py").write_text(body)
+    with pytest.raises(DataError, match="changed while it was read; run the command again when nothing writes to it"):
+        build(datasets=alpaca([GOOD], type="mine.py:change"))
+    assert not list(tmp_path.glob("**/report.json"))
+
+
 def test_another_tokenizer_makes_another_dataset(build, model_folder):
     from tunesmith.data.tokenizer import load_tokenizer
     from tunesmith.sections import SpecialTokens

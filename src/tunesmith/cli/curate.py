@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.cli.arguments import entry, parser, read_config
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
-from tunesmith.data.source import SUFFIXES, kind_suffix
+from tunesmith.data.data_files import SUFFIXES, kind_suffix
 from tunesmith.log import note
 from tunesmith.sections import Config
 

@@ -31,8 +31,8 @@ def filter_rows(arguments: list[str]) -> int:
     options.add_argument("--output", metavar="KEPT", help="file of the rows that pass, if there is one dataset")
     args, overrides = options.parse_known_args(arguments)
 
+    from tunesmith.data.data_files import SUFFIXES, kind_suffix
     from tunesmith.data.filters import dropped_lines, filtered_rows, spec_of_file, write_filtered
-    from tunesmith.data.source import SUFFIXES, kind_suffix
     from tunesmith.data.splits import set_names
     from tunesmith.references import resolve_file
 

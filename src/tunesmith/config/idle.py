@@ -112,7 +112,8 @@ def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple
         is_part = entry.split in (None, "train") or "[" in str(entry.split)
         yield f"{names} data_files{'' if is_part else ' split'}", "`path` is a single file"
     elif path.is_dir():
-        yield names, "`path` is a folder"
+        has_card = (path / "README.md").is_file()  # its `configs` have names
+        yield "revision" if has_card else names, "`path` is a folder"
 
 
 def _keys_read(entry: Dataset, rl: str | None) -> frozenset[str] | None:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import re
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
@@ -26,7 +25,7 @@ from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, BadRow
 from tunesmith.errors import DataError
 from tunesmith.files import hold_lock, write_folder, write_json
 from tunesmith.log import progress
-from tunesmith.references import code_file
+from tunesmith.references import code_digest
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
 DATA_VERSION = 4
@@ -74,7 +73,7 @@ class Report:
     dropped: list[BadRow] = field(default_factory=list)
     filtered: int = 0
     tallies: list[Tally] = field(default_factory=list)
-    unread: Counter[str] = field(default_factory=Counter)
+    unread: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,8 @@ def prepare(
     for dataset in datasets if data.hf_use_auth_token else ():
         data_source.check_token(dataset, source)
     specs = format_specs(datasets, data, model, tokenizer, source)
-    folder = Path(data.dataset_prepared_path) / _key(specs, data, tokenizer, seed, stream_tokens)
+    versions = [data_source.version(spec.dataset, spec.source) for spec in specs]
+    folder = Path(data.dataset_prepared_path) / _key(specs, versions, data, tokenizer, seed, stream_tokens)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder.with_name(f"{folder.name}.lock")):
         if (folder / "report.json").exists() and not rebuild:
@@ -125,13 +125,21 @@ def prepare(
         try:
             with write_folder(folder) as unfinished:
                 reports = _build(specs, data, tokenizer, seed, unfinished, unshuffled, stream_tokens, assertion_seconds)
+                _require_unchanged(specs, versions)
         finally:
             gc.enable()
             unshuffled.unlink(missing_ok=True)
     return Prepared(folder, reports, cached=False)
 
 
-def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, seed: int, stream: int | None) -> str:
+def _key(
+    specs: Sequence[FormatSpec],
+    versions: Sequence[tuple[str, Any]],
+    data: DataSection,
+    tokenizer: Tokenizer,
+    seed: int,
+    stream: int | None,
+) -> str:
     """Return the hash of everything that decides the prepared tokens."""
     settings = data.model_dump(include=DECIDING)
     parts = [
@@ -139,19 +147,27 @@ def _key(specs: Sequence[FormatSpec], data: DataSection, tokenizer: Tokenizer, s
         settings | {"seed": seed if data.shuffles or data.shuffle_before_merging_datasets else None},
         [[spec.dataset.model_dump(), spec.mask, spec.eot_tokens, spec.default_system_message] for spec in specs],
         [spec.template and [spec.template.text, spec.template.settings] for spec in specs],
-        [data_source.digest(spec.dataset, spec.source) for spec in specs],
-        [[_file_hash(name, spec.source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
+        [digest for digest, _ in versions],
+        [[_code_digest(name, spec.source) for name in (spec.dataset.kind, *spec.dataset.filters)] for spec in specs],
         stream if any(data_source.is_stream(spec.dataset) for spec in specs) else None,
         [tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token, tokenizer.eos_token],
     ]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=10).hexdigest()
 
 
-def _file_hash(name: str, source: str) -> str:
+def _code_digest(name: str, source: str) -> str:
     """Hash the user's own code, so that editing it makes the data anew."""
-    if not re.search(r"\.py(:|$)", name):
-        return ""
-    return hashlib.blake2b(code_file(name, source)[0].read_bytes()).hexdigest()
+    return code_digest(name, source) if re.search(r"\.py(:|$)", name) else ""
+
+
+def _require_unchanged(specs: Sequence[FormatSpec], before: Sequence[tuple[str, Any]]) -> None:
+    """Raise a DataError if the files of a dataset are no longer those that the key was made of."""
+    for spec, old in zip(specs, before, strict=True):
+        if old[1] and data_source.version(spec.dataset, spec.source) != old:
+            raise DataError(
+                f"`datasets.path: {spec.dataset.path}` changed while it was read; run the command again when nothing "
+                "writes to it"
+            )
 
 
 def _build(
@@ -258,7 +274,8 @@ def _encoded(
                 if isinstance(item, BadRow):
                     _bad(item, report, data)
                     continue
-                report.unread.update(item.unread)
+                for name in item.unread:
+                    report.unread[name] = report.unread.get(name, 0) + 1
                 samples += _samples(item, data, report)
             yield samples
             advance(len(batch))
@@ -319,6 +336,5 @@ def _read_reports(folder: Path) -> list[Report]:
     for item in json.loads((folder / "report.json").read_text()):
         bad, dropped = ([BadRow(*row) for row in item.pop(key)] for key in ("bad", "dropped"))
         tallies = [Tally(**tally) for tally in item.pop("tallies")]
-        unread = Counter(item.pop("unread", {}))
-        reports.append(Report(**item, bad=bad, dropped=dropped, tallies=tallies, unread=unread))
+        reports.append(Report(**item, bad=bad, dropped=dropped, tallies=tallies))
     return reports

@@ -44,10 +44,8 @@ def from_sentencepiece(folder: Path, settings: dict[str, Any]) -> Any:
 
     if not (is_sentencepiece_available() and is_protobuf_available()):
         raise ModelError(f"{folder} has only a tokenizer.model; to read it: pip install 'tunesmith[sentencepiece]'")
-    begin: dict[str, Any] = (
-        {} if "add_bos_token" in settings else {"add_bos_token": True}
-    )  # what LlamaTokenizer took it for
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **begin)
+    bos: dict[str, Any] = {} if "add_bos_token" in settings else {"add_bos_token": True}  # as LlamaTokenizer has it
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **bos)
     backend = tokenizer.backend_tokenizer
     prefixes = backend.pre_tokenizer is not None and backend.pre_tokenizer.pre_tokenize_str("x")[0][0] == "▁x"
     if settings.get("legacy") is False and prefixes:

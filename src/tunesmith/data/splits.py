@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from glob import has_magic
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -95,10 +96,11 @@ def _with_tests(train: Any, parts: list[Prepared], data: DataSection) -> Splits:
 
 
 def set_names(entries: Sequence[Dataset]) -> list[str]:
-    """Return a name for each dataset, all different: its `name`, or that of its file or of the Hub dataset."""
+    """Return a name for each dataset, all different: its `name`, or that of its file, folder or the Hub dataset."""
     names: list[str] = []
     for entry in entries:
-        wanted = str(entry.name or Path(entry.path).stem)
+        parts = [part for part in Path(entry.path).parts if not has_magic(part)]  # of data/*.jsonl the folder's name
+        wanted = str(entry.name or (Path(parts[-1]).stem if parts else "rows"))
         numbered = (f"{wanted}-{number}" for number in count(2))
         names.append(wanted if wanted not in names else next(name for name in numbered if name not in names))
     return names

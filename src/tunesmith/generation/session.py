@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tunesmith.assertions import AssertionRunner, Case
 from tunesmith.checks.manifest import changed_prompts, prompt_manifest
 from tunesmith.data import source as data_source
+from tunesmith.data.data_files import SUFFIXES, kind_suffix
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_specs
 from tunesmith.data.question import Question, Turn, conversation_prompt, keeps_history, question, shared_system_turn
@@ -232,7 +233,7 @@ def _read_prompts(session: GenerationSession, file: str) -> Iterable[Prompt]:
     path = Path(file)
     if not path.is_file():
         raise DataError(f"{file}: no such file")
-    if data_source.kind_suffix(path) not in data_source.SUFFIXES.keys() - {".txt"}:
+    if kind_suffix(path) not in SUFFIXES.keys() - {".txt"}:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if line.strip():
                 yield _prompt_from_text(session, line, {}, f"{file}:{number}")

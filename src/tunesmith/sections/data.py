@@ -28,7 +28,7 @@ class Dataset(Section):
     """One entry of `datasets` or `test_datasets`."""
 
     path: Annotated[str, FilePath()]
-    """File, folder, Hub dataset, or `https://` URL of a file."""
+    """File, pattern such as data/*.jsonl, folder, Hub dataset, or `https://` URL of a file."""
     type: Annotated[str | dict[str, Any] | None, CodePath()] = None
     """Dataset type: chat_template, alpaca, completion, ..., `file.py:function`, or a mapping of columns."""
     ds_type: Literal["json", "jsonl", "csv", "parquet", "arrow", "text"] | None = None
@@ -41,8 +41,8 @@ class Dataset(Section):
     """Stream a Hub dataset, only as far as the run needs it. Default: `streaming` of the file."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset."""
-    data_files: Annotated[list[str] | str | None, OutputPath()] = None
-    """Files inside the folder or the Hub dataset."""
+    data_files: Annotated[dict[str, list[str] | str] | list[str] | str | None, OutputPath()] = None
+    """Files inside the folder or the Hub dataset, as names or patterns; or a mapping of split to files."""
     shards: Count | None = None
     """Take one of this many equal parts of the dataset."""
     shards_idx: Annotated[int, Field(ge=0), Requires(shards=True)] = 0

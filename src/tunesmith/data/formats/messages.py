@@ -163,8 +163,9 @@ def _renamed(number: int, item: dict[str, Any], dataset: Dataset) -> WireMessage
     thinking = item.get(names[dataset.template_thinking_key])
     repeated = {key for key in OTHER_REASONING if item.get(key) == thinking}
     read = {*names.values(), *flags, *repeated}
-    message = {key: value for key, value in item.items() if key not in read and not is_empty(value)}
+    message = {key: value for key, value in item.items() if key not in read}
     message |= {key: item[name] for key, name in names.items() if item.get(name) is not None}
+    message = {key: value for key, value in message.items() if key in ("role", "content") or not is_empty(value)}
     if "function_call" in message and not message.get("tool_calls"):
         message["tool_calls"] = [{"type": "function", "function": message.pop("function_call")}]
     _require_keys(number, message, item)
