@@ -47,6 +47,14 @@ CHAT_FAULTS = {
     "over-length": chat("Count.", " ".join(map(str, range(300))) + "."),
     "bad-row": {"messages": [{"role": "user", "content": "No answer?"}]},
     "duplicate-row": CLEAN[1],
+    "name-dropped": {
+        "messages": [
+            {"role": "user", "content": "Who am I?", "name": "Maja"},
+            {"role": "assistant", "content": "A bee."},
+        ]
+    },
+    "role-unknown": messages(("prompter", "Who am I?"), ("assistant", "A bee.")),
+    "column-unread": chat("How are you?", "Fine.") | {"mood": "glad"},
 }
 
 
@@ -279,13 +287,9 @@ def test_samples_are_kept_for_the_page_with_their_findings_and_their_pieces(exam
 
 
 def test_content_that_the_template_drops(examine, found):
-    jinja = (
-        "{% for m in messages if m.role != 'tool' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    )
+    jinja = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split(' (')[0] }}<|im_end|>\n{% endfor %}"
     jinja += "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    row = messages(
-        ("system", "s"), ("user", "Weather?"), ("assistant", "One moment."), ("tool", "21 C"), ("assistant", "Warm.")
-    )
+    row = messages(("system", "s"), ("user", "Weather?"), ("assistant", "Warm (21 C)."))
     report = found(examine([*CLEAN, row], chat_template="jinja", chat_template_jinja=jinja))
     assert (report["content-dropped"].severity, report["content-dropped"].hits[0].row) == ("error", 7)
     assert "21 C" in report["content-dropped"].hits[0].detail

@@ -70,13 +70,15 @@ def run_checks(
     return Examination(config, tokenizer, quick=quick, limit=limit, model_folder=model_folder).report()
 
 
-def quick_checks(config: Config, tokenizer: Tokenizer, *, model_folder: str | None = None) -> None:
+def quick_checks(
+    config: Config, tokenizer: Tokenizer, *, model_folder: str | None = None, warn_only: bool = False
+) -> None:
     """Look at the tokenizer, the templates and the first rows, and print what is wrong.
 
     Raises:
-        DataError: there is an error, and `data_checks` is not `warn`.
+        DataError: there is an error, and neither `warn_only` nor `data_checks: warn` is set.
     """
-    setting = config.data.data_checks
+    setting = "warn" if warn_only and config.data.data_checks == "error" else config.data.data_checks
     if setting == "off" or config.data.rl:
         return
     findings = run_checks(config, tokenizer, quick=True, limit=QUICK_ROWS, model_folder=model_folder).findings
@@ -84,6 +86,8 @@ def quick_checks(config: Config, tokenizer: Tokenizer, *, model_folder: str | No
         if item.severity == "warning" or (item.severity == "error" and setting == "warn"):
             note(one_line(item))
     errors = [one_line(item).removeprefix("error: ") for item in findings if item.severity == "error"]
+    if errors and warn_only:
+        note("`train` stops on these errors; `data_checks: warn` trains all the same")
     if errors and setting == "error":
         raise DataError(
             "\n".join([*errors, "`tunesmith check` shows the rows; `data_checks: warn` trains all the same"])

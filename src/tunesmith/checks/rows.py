@@ -14,7 +14,7 @@ from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.data.formats.messages import read_messages
 from tunesmith.data.masks import format_of
-from tunesmith.data.messages import Message
+from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import EncodedRow
 from tunesmith.data.shown import squeezed, stands
@@ -22,6 +22,7 @@ from tunesmith.data.thinking import without_thinking
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
+from tunesmith.sections.data import SERVER_ROLES
 
 
 @dataclass
@@ -96,6 +97,8 @@ def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tal
 
 def _turn_findings(item: EncodedRow, turns: Sequence[Message], look: Look) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the turns of a row, and with its texts before they are tokenized."""
+    for name in item.unread:
+        yield "column-unread", name
     texts = [rendered.text for rendered in item.rendered]
     if turns:
         yield from _conversation(turns, look)
@@ -120,9 +123,12 @@ def _sample_findings(item: EncodedRow, look: Look) -> Iterator[tuple[str, str]]:
 
 def turns_in(values: dict[str, Any], look: Look) -> list[Message]:
     """Return the turns of a row; none of a type without roles."""
+    dataset = look.spec.dataset
+    if look.record.templated and not look.record.roles:
+        content = look.record.read(values, look.spec)
+        return list(content.messages) if isinstance(content, Conversation) else []
     if not look.record.roles:
         return []
-    dataset = look.spec.dataset
     if dataset.field_messages is None and dataset.kind.startswith("sharegpt"):
         dataset = dataset.model_copy(update={"field_messages": "conversations"})
     try:
@@ -143,6 +149,9 @@ def _conversation(turns: Sequence[Message], look: Look) -> Iterator[tuple[str, s
     """Yield what the roles and contents tell by themselves."""
     roles = [turn.role for turn in turns]
     yield from _role_order(roles)
+    for role in dict.fromkeys(roles) if look.spec.template else ():
+        if role not in SERVER_ROLES:
+            yield "role-unknown", f"{role}: set `roles: {{user: [{role}]}}` if it is the user's"
     if roles[-1] == "user":
         yield "ends-unanswered", f"turn {len(roles)} is user"
     if look.own_system and roles[0] != "system":
@@ -177,6 +186,9 @@ def _contents(turns: Sequence[Message], look: Look, texts: Sequence[str]) -> Ite
         thinking = turn.thinking.text if turn.thinking else ""
         if index in trained and thinking.strip() and not stands(thinking, texts):
             yield "reasoning-dropped", f"{location}: {thinking.strip()[:40]!r}"
+        name = turn.fields.get("name") if turn.role in ("user", "assistant") else None
+        if isinstance(name, str) and not stands(name, texts):
+            yield "name-dropped", f"{location}: {name!r}"
         if index in trained and turn.content.strip():
             yield from _answer(turn.content, look, location, any(turn.content in text for text in texts))
 

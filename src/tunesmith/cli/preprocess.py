@@ -28,10 +28,13 @@ def preprocess(arguments: list[str]) -> int:
     args, overrides = options.parse_known_args(arguments)
     config = read_config(args.file, overrides)
 
+    from tunesmith.checks.doctor import quick_checks
     from tunesmith.data.splits import describe, prepare_splits
+    from tunesmith.modeling.builtin import local_base_model
     from tunesmith.modeling.tokenizer import model_tokenizer
 
     tokenizer = model_tokenizer(config.model)
+    quick_checks(config, tokenizer, model_folder=local_base_model(config.model.base_model), warn_only=True)
     splits = prepare_splits(config, tokenizer, rebuild=True)
     if args.debug or args.debug_text_only or args.debug_row:
         indexes = _select_samples(splits.train, args.debug_row, args.debug_num_examples)
