@@ -15,7 +15,7 @@ from tunesmith.checks.report import SEVERITIES, CheckReport, Figures, Finding, H
 from tunesmith.checks.rows import Look, check_row, full_text, look_at, turns_in
 from tunesmith.checks.template import injected_system, layout, shown_marks, template_findings
 from tunesmith.checks.terminal import one_line
-from tunesmith.checks.text import check_text, iterate_strings, mask_pieces, mask_secrets
+from tunesmith.checks.text import check_text, iterate_strings, mask_pieces, mask_secrets, token_pieces
 from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.format import FormatSpec
@@ -345,7 +345,7 @@ class Examination:
             return
         for ids, labels in islice(token_lists, 3):
             samples_by_code.update(["all", *(codes or [""])])
-            pieces = mask_pieces(_pieces(ids, self.tokenizer))
+            pieces = mask_pieces(token_pieces(ids, self.tokenizer))
             self.samples.append(Sample(look.spec.dataset.path, row.file, row.number, ids, labels, pieces, codes))
 
     def _shown(self, findings: Sequence[Finding]) -> list[Sample]:
@@ -383,22 +383,3 @@ def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
         return prompt
     start = next((index for index, label in enumerate(example.labels) if label >= 0), 0)
     return repr(example.input_ids[:start] or example.input_ids)
-
-
-def _pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
-    """Return the text of each token, with the space that a SentencePiece vocabulary puts before a word.
-
-    A character of several tokens stands at the last of them; the others are empty.
-    """
-    texts: list[str] = []
-    start = 0
-    names = tokenizer.convert_ids_to_tokens(list(ids))
-    for index, name in enumerate(names):
-        text = str(tokenizer.decode(list(ids[start : index + 1])))
-        if text.endswith("\ufffd") and index - start < 3 and index + 1 < len(names):
-            texts.append("")
-            continue
-        starts_word = start == index and str(name).startswith("▁") and not text.startswith(" ")
-        texts.append(f" {text}" if starts_word else text)
-        start = index + 1
-    return texts

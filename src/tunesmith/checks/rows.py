@@ -17,7 +17,7 @@ from tunesmith.data.masks import format_of
 from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import EncodedRow
-from tunesmith.data.shown import squeezed, stands
+from tunesmith.data.shown import says, squeezed, stands
 from tunesmith.data.thinking import without_thinking
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Example, Rendered
@@ -178,19 +178,24 @@ def _contents(turns: Sequence[Message], look: Look, texts: Sequence[str]) -> Ite
     trained = trained_turns(turns, look.spec)
     for index, turn in enumerate(turns):
         location = f"turn {index + 1}, {turn.role}"
-        if turn.content.strip() and not stands(turn.content, texts):
-            if not stands(without_thinking(turn.content), texts):
-                yield "content-dropped", f"{location}: {turn.content.strip()[:40]!r}"
-            elif index in trained:
-                yield "reasoning-dropped", f"{location}: {turn.content.strip()[:40]!r}"
-        thinking = turn.thinking.text if turn.thinking else ""
-        if index in trained and thinking.strip() and not stands(thinking, texts):
-            yield "reasoning-dropped", f"{location}: {thinking.strip()[:40]!r}"
-        name = turn.fields.get("name") if turn.role in ("user", "assistant") else None
-        if isinstance(name, str) and not stands(name, texts):
-            yield "name-dropped", f"{location}: {name!r}"
+        for code, text in _dropped(turn, texts, is_trained=index in trained):
+            yield code, f"{location}: {text.strip()[:40]!r}"
         if index in trained and turn.content.strip():
             yield from _answer(turn.content, look, location, any(turn.content in text for text in texts))
+
+
+def _dropped(turn: Message, texts: Sequence[str], *, is_trained: bool) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a turn that stand in none of the texts."""
+    content, thinking = turn.content, turn.thinking.text if turn.thinking else ""
+    if content.strip() and not says(content, texts):
+        yield "content-dropped", content
+    elif is_trained and without_thinking(content) != content and not stands(content, texts):
+        yield "reasoning-dropped", content
+    if is_trained and thinking.strip() and not stands(thinking, texts):
+        yield "reasoning-dropped", thinking
+    name = turn.fields.get("name") if turn.role in ("user", "assistant") else None
+    if isinstance(name, str) and not stands(name, texts):
+        yield "name-dropped", name
 
 
 def _answer(content: str, look: Look, location: str, is_verbatim: bool) -> Iterator[tuple[str, str]]:

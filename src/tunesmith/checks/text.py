@@ -5,8 +5,10 @@ Secrets are never shown: `mask_secrets` is applied to everything that is printed
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+
+from tunesmith.data.tokenizer import Tokenizer
 
 SECRETS: dict[str, tuple[tuple[str, ...], str]] = {
     "AWS access key": (("AKIA", "ASIA"), r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
@@ -113,3 +115,22 @@ def _repair(garbled_text: str) -> str:
 
 def _around(text: str, offset: int) -> str:
     return repr(mask_secrets(text, strict=True)[max(0, offset - 15) : offset + 15])
+
+
+def token_pieces(ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
+    """Return the text of each token, with the space that a SentencePiece vocabulary puts before a word.
+
+    A character of several tokens stands at the last of them; the others are empty.
+    """
+    texts: list[str] = []
+    start = 0
+    names = tokenizer.convert_ids_to_tokens(list(ids))
+    for index, name in enumerate(names):
+        text = str(tokenizer.decode(list(ids[start : index + 1])))
+        if text.endswith("\ufffd") and index - start < 3 and index + 1 < len(names):
+            texts.append("")
+            continue
+        starts_word = start == index and str(name).startswith("▁") and not text.startswith(" ")
+        texts.append(f" {text}" if starts_word else text)
+        start = index + 1
+    return texts

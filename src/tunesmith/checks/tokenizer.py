@@ -12,7 +12,7 @@ from tunesmith.checks.catalogue import HITS, finding
 from tunesmith.checks.report import Finding, Hit
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.sentencepiece import sentencepiece_disagreements
-from tunesmith.data.tokenizer import Tokenizer, adds_bos, bos_disagrees
+from tunesmith.data.tokenizer import Tokenizer, adds_bos, bos_disagrees, eos_of
 from tunesmith.sections import AdapterSection, ModelSection
 
 NEITHER_SIDE_STRIPS = "a  b\n\n\tc"
@@ -98,7 +98,7 @@ def tokenizer_findings(
 
 
 def _end(tokenizer: Tokenizer, layouts: Sequence[str]) -> Iterator[Finding]:
-    end = tokenizer.eos_token
+    end, _ = eos_of(tokenizer)
     if tokenizer.pad_token_id == tokenizer.eos_token_id:
         yield finding("pad-equals-eos", end)
     for before in AFTER:

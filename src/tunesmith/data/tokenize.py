@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
 
-from tunesmith.data.tokenizer import Tokenizer, adds_bos
+from tunesmith.data.tokenizer import NO_EOS, Tokenizer, adds_bos
 from tunesmith.data.types import MASKED, Example, Rendered, Segment
 from tunesmith.errors import DataError
 
@@ -43,9 +43,6 @@ def encode(
             )
             found.append(list(pieces(Example(ids, labels, row.text), sequence_len if row.overflow else 0)))
     return found
-
-
-NO_EOS = "the tokenizer has no EOS token; set `special_tokens: {eos_token: ...}` to the token that ends an answer"
 
 
 def prompt_ids(rendered: Rendered, tokenizer: Tokenizer, *, last: bool = False) -> Ids:
@@ -90,24 +87,29 @@ class _Tokens:
     def encode_whole(self, row: Rendered, ids: Ids, starts: list[int], ends: list[int]) -> tuple[Ids, Ids]:
         """Return the token ids and labels of a text tokenized as a whole, with the BOS and EOS tokens around it."""
         ids, labels = _label_by_offsets(row, ids, starts, ends)
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-        if row.bos == "own" and self.adds_bos and ids[:1] != [bos]:
+        bos = self.tokenizer.bos_token_id
+        if row.bos == "own" and self.adds_bos and bos is not None and ids[:1] != [bos]:
             ids, labels = [bos, *ids], [bos if row.segments[0].train else MASKED, *labels]
         for segment in row.segments[-1:]:
-            added = [eos] * (segment.eos_count - int(ids[-1:] == [eos]))
+            added = self._eos_ids(segment, ids)
             ids, labels = [*ids, *added], [*labels, *(added if segment.train else [MASKED] * len(added))]
         return ids, labels
 
     def _encode_segment(self, segment: Segment, row: Rendered, *, first: bool) -> tuple[Ids, int]:
         """Return the token ids of a segment, and how many of them are its header's."""
-        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        bos = self.tokenizer.bos_token_id
         starts_row = row.bos == "always" or (row.bos == "own" and self.adds_bos and bool(segment.text))
         ids = [bos] if first and starts_row and bos is not None else []
         header_size = len(self.ids_of[segment.header]) + (len(ids) if segment.header else 0)
         ids += self._segment_ids(segment)
         if segment.text:
-            ids += [eos] * (segment.eos_count - int(ids[-1:] == [eos]))
+            ids += self._eos_ids(segment, ids)
         return ids, header_size
+
+    def _eos_ids(self, segment: Segment, ids: Ids) -> Ids:
+        """Return the EOS tokens that follow a segment, of which `ids` may end with the first."""
+        eos = self.tokenizer.eos_token_id
+        return [] if eos is None else [eos] * (segment.eos_count - int(ids[-1:] == [eos]))
 
     def _segment_ids(self, segment: Segment) -> Ids:
         """Return the ids of a segment; a header that would merge with the text after it is tokenized apart."""

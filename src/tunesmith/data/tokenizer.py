@@ -9,17 +9,29 @@ from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tunesmith import hub
 from tunesmith.data.sentencepiece import from_sentencepiece, has_only_sentencepiece
+from tunesmith.data.tokenizer_type import Tokenizer as Tokenizer
 from tunesmith.errors import ConfigError, DataError, ModelError, did_you_mean
 from tunesmith.log import note
 from tunesmith.references import resolve_file
 from tunesmith.sections import ModelSection, SpecialTokens
 
-Tokenizer = Any
-"""A `transformers.PreTrainedTokenizerFast`; not imported here, so that a bad config is answered at once."""
+NO_EOS = "the tokenizer has no EOS token; set `special_tokens: {eos_token: ...}` to the token that ends an answer"
+
+
+def eos_of(tokenizer: Tokenizer) -> tuple[str, int]:
+    """Return the EOS token and its id.
+
+    Raises:
+        ConfigError: the tokenizer has none.
+    """
+    if tokenizer.eos_token is None or tokenizer.eos_token_id is None:
+        raise ConfigError(NO_EOS)
+    return tokenizer.eos_token, tokenizer.eos_token_id
+
 
 HUB_FILES = ["tokenizer*", "special_tokens_map.json", "added_tokens.json", "*.jinja"]
 """What is fetched of a Hub repository that has no tokenizer.json."""
@@ -58,6 +70,7 @@ def load_tokenizer(
     if local and not any((Path(name) / file).exists() for file in files):
         raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`")
     where: dict[str, Any] = {"revision": revision, "local_files_only": local or not hub.is_reachable()}
+    tokenizer: Tokenizer
     try:
         folder = Path(name) if local else _hub_folder(name, where)
         if has_only_sentencepiece(folder):
@@ -125,7 +138,7 @@ def _rename_tokens(tokenizer: Tokenizer, renamed: Mapping[int, str]) -> Tokenize
                     old, now = (json.dumps(item, ensure_ascii=False) for item in (texts[index], text))
                     content = content.replace(old, now)
                 path.write_text(content, encoding="utf-8")
-        changed = PreTrainedTokenizerFast.from_pretrained(folder)
+        changed: Tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     changed.name_or_path = tokenizer.name_or_path
     return changed
 
@@ -135,7 +148,7 @@ def _converted(name: str, where: dict[str, Any], trust_remote_code: bool, first:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where)
+        return cast(Tokenizer, AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code, **where))
     except (OSError, ValueError) as error:
         if Path(name).is_dir():
             raise ModelError(f"the tokenizer in {name} does not load: {first}") from error

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from inspect import signature
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers import DynamicCache, GenerationConfig, GenerationMixin, TextIteratorStreamer
@@ -54,13 +54,13 @@ def find_stop_tokens(model: "CausalLM | None", tokenizer: Tokenizer, template: C
 
     A served model, for which `model` is None, stops at its own EOS anyway.
     """
-    token_ids = {tokenizer.eos_token_id}
+    token_ids: set[int | None] = {tokenizer.eos_token_id}
     if model is not None:
         configured = model.generation_config.eos_token_id
         token_ids |= set(configured if isinstance(configured, list) else [configured])
     if template and (text := template.turn_end()):
         token_ids.add(tokenizer.convert_tokens_to_ids(text))
-    return sorted(token_ids - {None})
+    return sorted(token_id for token_id in token_ids if token_id is not None)
 
 
 def generate(
@@ -168,7 +168,7 @@ def stream(
     variant: ModelVariant, prompt: Sequence[int], tokenizer: Tokenizer, sampling: Sampling, *, ends: list[int]
 ) -> Iterator[str]:
     """Yield the answer to one prompt piece by piece. Closing the iterator stops the generation."""
-    texts = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    texts = TextIteratorStreamer(cast(Any, tokenizer), skip_prompt=True, skip_special_tokens=True)
     ids = torch.tensor([list(prompt)], device=variant.model.device)
     closed = Event()
     failure: list[BaseException] = []

@@ -25,7 +25,8 @@ def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
     names = [*section.tokens, *special.additional_special_tokens, special.bos_token, special.eos_token]
     texts = [name for name in names if name]
     known = _load(section).get_vocab() if texts else {}
-    return {name: tokenizer.convert_tokens_to_ids(name) for name in texts if name not in known}
+    ids = tokenizer.get_vocab() if texts else {}
+    return {name: ids[name] for name in texts if name not in known}
 
 
 def _load(section: ModelSection, **changes: Any) -> Tokenizer:

@@ -48,7 +48,7 @@ def _render_pygmalion(conversation: Conversation, spec: FormatSpec) -> list[Rend
 def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a conversation for inference; what is trained is `llama2_chat`."""
     tokenizer = tokenizer_of(spec)
-    bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
+    bos = tokenizer.bos_token or "" if adds_bos(tokenizer) else ""
     return [served.llama2_text(conversation, spec, (bos, "<s>", "</s>"))]
 
 

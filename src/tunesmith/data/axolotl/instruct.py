@@ -7,7 +7,7 @@ from tunesmith.data.formats import instruct as served
 from tunesmith.data.formats.format import FormatSpec, samples_of, tokenizer_of
 from tunesmith.data.formats.layouts import Layout
 from tunesmith.data.formats.raw import as_document
-from tunesmith.data.tokenizer import adds_bos
+from tunesmith.data.tokenizer import adds_bos, eos_of
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
@@ -37,7 +37,7 @@ def _render(prompt: str, answer: Any, layout: Layout, spec: FormatSpec) -> Rende
         return Rendered((Segment(prompt + (answer or ""), True, header=head, eos_count=layout.ends),), bos="own")
     reply = Segment(answer or "", True, eos_count=layout.ends)
     if has_bos and not answer:
-        reply = Segment(tokenizer_of(spec).eos_token * layout.ends, True)
+        reply = Segment(eos_of(tokenizer_of(spec))[0] * layout.ends, True)
     return Rendered((Segment(prompt, spec.train_on_inputs), reply), bos="own" if prompt or not has_bos else "always")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tunesmith.data import tokenize
-from tunesmith.data.tokenizer import Tokenizer
+from tunesmith.data.tokenizer import Tokenizer, eos_of
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
 
@@ -50,7 +50,7 @@ def _segment(text: str, num_ends: int, tokenizer: Tokenizer, limit: int, *, firs
     ids: Ids = tokenizer(text, truncation=True, max_length=limit)["input_ids"] if text else []
     if not ids:
         return []
-    end = tokenizer.eos_token_id
+    _, end = eos_of(tokenizer)
     missing = num_ends - int(ids[-1] == end)
     ids = ids + [end] * min(missing, limit - len(ids))
     return ids if first or ids[0] != tokenizer.bos_token_id else ids[1:]

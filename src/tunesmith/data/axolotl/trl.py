@@ -18,7 +18,7 @@ from tunesmith.data.formats.prompt_completion import (
 from tunesmith.data.formats.prompt_completion import read_conversation as read_served
 from tunesmith.data.messages import Conversation, Tools
 from tunesmith.data.prefix import first_difference
-from tunesmith.data.tokenizer import ChatTemplate
+from tunesmith.data.tokenizer import ChatTemplate, eos_of
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import DataError
 
@@ -28,7 +28,8 @@ def prompt_completion(values: dict[str, Any], spec: FormatSpec) -> list[Example]
     if are_messages(values, COLUMNS, spec.dataset):
         return [_encode_chat(read_conversation(values, spec), spec)]
     tokenizer, (prompt, completion) = tokenizer_of(spec), texts_of_pair(values, spec)
-    end = "" if completion.endswith(tokenizer.eos_token) else tokenizer.eos_token
+    eos, _ = eos_of(tokenizer)
+    end = "" if completion.endswith(eos) else eos
     ids = tokenizer(prompt + completion + end).input_ids
     return [_after_prompt(tokenizer(prompt).input_ids, ids, prompt + completion, spec)]
 

@@ -6,7 +6,7 @@ from typing import Any
 from tunesmith.data.formats.conversation import answer, items_of, require_training, text_of
 from tunesmith.data.formats.format import Format, FormatSpec, tokenizer_of
 from tunesmith.data.messages import Conversation, Message, text_message
-from tunesmith.data.tokenizer import adds_bos
+from tunesmith.data.tokenizer import adds_bos, eos_of
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 
@@ -102,8 +102,8 @@ def texts_of(system: str, turns: Sequence[Message]) -> list[str]:
 def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render a conversation; its BOS and end tokens are those of the tokenizer, not Llama-2's."""
     tokenizer = tokenizer_of(spec)
-    bos = tokenizer.bos_token if adds_bos(tokenizer) else ""
-    rendered = llama2_text(conversation, spec, (bos, bos, tokenizer.eos_token))
+    bos = tokenizer.bos_token or "" if adds_bos(tokenizer) else ""
+    rendered = llama2_text(conversation, spec, (bos, bos, eos_of(tokenizer)[0]))
     answers = [turn.content for turn in split_system(conversation.messages)[1][1::2]]
     require_training(rendered.segments, answers, inputs=spec.train_on_inputs)
     return [rendered]

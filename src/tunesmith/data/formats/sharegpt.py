@@ -182,7 +182,8 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = VICUNA)
             segments.append(Segment(text, spec.train_on_inputs and message.train is None))
     require_training(segments, answers, inputs=spec.train_on_inputs)
     segments = [segment for segment in segments if segment.text]
-    has_bos = bool(tokenizer.bos_token) and segments[0].text.startswith(tokenizer.bos_token)  # some layouts write one
+    bos = tokenizer.bos_token
+    has_bos = bool(bos) and segments[0].text.startswith(bos or "")  # some layouts write one
     return [Rendered(tuple(segments), bos="never" if has_bos else "own")]
 
 

@@ -7,8 +7,7 @@ from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.format import Format, FormatSpec, Mask, Preferences
 from tunesmith.data.messages import REASONING
-from tunesmith.data.tokenize import NO_EOS
-from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template, template_properties
+from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template, eos_of, template_properties
 from tunesmith.errors import ConfigError
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
@@ -21,8 +20,7 @@ def format_specs(
     Raises:
         ConfigError: a type or template is unknown, or nothing ends an answer, in a template or at all.
     """
-    if tokenizer.eos_token is None:
-        raise ConfigError(NO_EOS)
+    eos_of(tokenizer)
     if data.rl:
         return _preference_specs(datasets, data, model, tokenizer, source)
     specs = [format_spec(dataset, data, model, tokenizer, source) for dataset in with_types(datasets, source)]
@@ -36,7 +34,7 @@ def _preference_specs(
 ) -> list[FormatSpec]:
     """Return the settings of preference datasets."""
     special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    ends = tuple({*special, *(model.eot_tokens or ()), tokenizer.eos_token} - {None})
+    ends = tuple({*special, *(model.eot_tokens or ()), eos_of(tokenizer)[0]})
     preferences = Preferences(data.rl or "", model, ends)
     specs = []
     for dataset in datasets:
