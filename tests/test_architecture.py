@@ -164,9 +164,6 @@ STILL_OVER = {
     "data/axolotl/dialogue.py:llama2_chat",
     "data/axolotl/instruct.py:_render",
     "data/axolotl/sharegpt.py:_render",
-    "data/formats/spans.py:_border",
-    "data/prepare.py:_build",
-    "data/tokenizer.py:load_tokenizer",
 }
 """Functions with more branches, which are still to be split; a new one does not come in."""
 

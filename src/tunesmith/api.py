@@ -8,9 +8,10 @@ from tunesmith.data.formats.detect import detected
 from tunesmith.data.formats.format import FormatSpec, Preferences
 from tunesmith.data.formats.specs import format_spec
 from tunesmith.data.masks import format_of
+from tunesmith.data.plain import plain_row
 from tunesmith.data.row_access import TrackedRow
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
-from tunesmith.data.types import Example
+from tunesmith.data.types import BadRow, Example, Row
 from tunesmith.data.unread import read_row, unread_names
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Config, Dataset
@@ -43,6 +44,7 @@ def encode(
         ConfigError: a key or its value is at fault.
         DataError: the row does not fit the type, or nothing in it would be trained.
     """
+    row = _plain_values(row)
     keys, options = dict(config or {}), dict(dataset or {})
     dataset_keys = {key: value for key, value in options.items() if value is not None}
     streams = keys.pop("pretraining_dataset", None)
@@ -65,7 +67,15 @@ def encode(
         return [example]
     if section.type is None:
         section = section.model_copy(update=detected(row, section.model_fields_set - {"type"}))
-    return _encode(dict(row), section, checked, tokenizer)
+    return _encode(row, section, checked, tokenizer)
+
+
+def _plain_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns as those of a data file: a row of pandas has NaN for null."""
+    plain = plain_row(Row(PLACE, 1, dict(row)))
+    if isinstance(plain, BadRow):
+        raise DataError(plain.reason)
+    return plain.values
 
 
 def _encode(row: dict[str, Any], section: Dataset, checked: Config, tokenizer: Tokenizer | None) -> list[Example]:

@@ -79,6 +79,10 @@ from tunesmith.errors import ConfigError
             {"datasets": [{"path": __file__, "type": "completion", "name": "en", "data_files": "x", "split": "test"}]},
             "`datasets.0.name`, `datasets.0.data_files`, `datasets.0.split`: ignored: `path` is a single file",
         ),
+        (
+            {"datasets": [{"path": "data/*.jsonl", "type": "completion", "revision": "x", "data_files": "x"}]},
+            "`datasets.0.revision`, `datasets.0.data_files`: ignored: `path` is a pattern",
+        ),
     ],
 )
 def test_a_key_that_changes_nothing_is_named(tmp_path, write_config, changes, expected):

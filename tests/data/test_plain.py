@@ -8,8 +8,10 @@ import numpy
 import pandas
 import pytest
 
+from tunesmith import encode
 from tunesmith.data.plain import plain_row, plain_value
 from tunesmith.data.types import BadRow, Row
+from tunesmith.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,12 @@ def test_values_of_libraries_become_those_of_json(value, expected):
 )
 def test_a_value_without_such_a_form_makes_a_bad_row(value, reason):
     assert plain_row(Row("f", 3, {"a": value})) == BadRow("f", 3, reason)
+
+
+def test_a_row_of_pandas_is_encoded_as_the_same_row_of_a_file(tokenizer):
+    frame = pandas.DataFrame({"instruction": ["Add.", "Say a."], "input": ["1+1", numpy.nan], "output": ["2", "a"]})
+    encoded = encode(frame.iloc[1], dataset={"type": "alpaca"}, tokenizer=tokenizer)
+    row = {"instruction": "Say a.", "output": "a"}
+    assert encoded == encode(row, dataset={"type": "alpaca"}, tokenizer=tokenizer)
+    with pytest.raises(DataError, match="column output: 1 bytes that are not UTF-8 text"):
+        encode(row | {"output": b"\xff"}, dataset={"type": "alpaca"}, tokenizer=tokenizer)

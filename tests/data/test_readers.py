@@ -147,6 +147,12 @@ def test_binary_is_text_or_a_bad_row(tmp_path):
     assert bad[1:] == (2, "column a: 2 bytes that are not UTF-8 text; remove the column")
 
 
+def test_a_table_whose_columns_have_one_name_is_refused(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table([[1], [2]], ["a", "a"]), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: column a stands twice in the table"):
+        list(read_file(tmp_path / "a.parquet", "parquet"))
+
+
 def test_text_of_a_table_that_is_not_utf_8_is_one_error(tmp_path):
     buffers = [None, pyarrow.array([0, 2], pyarrow.int32()).buffers()[1], pyarrow.py_buffer(b"\xff\xfe")]
     broken = pyarrow.Array.from_buffers(pyarrow.string(), 1, buffers)

@@ -13,6 +13,8 @@ import pyarrow.parquet
 import pytest
 
 from tunesmith import hub
+from tunesmith.data.data_files import file_version
+from tunesmith.data.download import download
 from tunesmith.data.source import check_token, digest, read_rows
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
@@ -284,6 +286,12 @@ def test_a_file_may_lie_on_a_web_server(file, tmp_path, monkeypatch):
         assert values(f"{address}/a.csv?raw=true") == [{"a": "1", "b": "x"}]
         assert read(f"{address}/a.jsonl")[3].file.endswith("/a.jsonl")
         assert values(f"{address}/encoded/a.jsonl") == values(f"{address}/encoded/a.jsonl.gz") == [{"a": 1}]
+        first = download(f"{address}/a.jsonl")
+        before = file_version(first)
+        assert file_version(download.__wrapped__(f"{address}/a.jsonl")) == before  # others may be reading it
+        file("a.jsonl", '{"a": 7}\n')
+        assert download.__wrapped__(f"{address}/a.jsonl").read_text() == '{"a": 7}\n'
+        assert [path.name for path in first.parent.iterdir()] == ["a.jsonl"]
         with pytest.raises(DataError, match=r"`datasets.path: http.*/b.jsonl` could not be downloaded: "):
             read(f"{address}/b.jsonl")
         server.shutdown()

@@ -4,6 +4,7 @@ Most follow from the markers of their fields (`OnlyFor`, `IgnoredIf`); here are 
 """
 
 from collections.abc import Callable, Iterator
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,11 @@ def _idle_in(entry: Dataset, config: Config, *, is_test: bool) -> Iterator[tuple
         yield " ".join(unread), f"`type: {entry.kind}` does not read it"
     path = Path(resolve_file(entry.path, config.source))
     names = "revision" if is_test else "name revision"  # `name` is that of the loss too
-    if path.is_file() or "://" in entry.path:
+    is_pattern = "://" not in entry.path and has_magic(entry.path) and not path.exists()
+    if path.is_file() or "://" in entry.path or is_pattern:
         is_part = entry.split in (None, "train") or "[" in str(entry.split)
-        yield f"{names} data_files{'' if is_part else ' split'}", "`path` is a single file"
+        kind = "a pattern" if is_pattern else "a single file"
+        yield f"{names} data_files{'' if is_part else ' split'}", f"`path` is {kind}"
     elif path.is_dir():
         has_card = (path / "README.md").is_file()  # its `configs` have names
         yield "revision" if has_card else names, "`path` is a folder"

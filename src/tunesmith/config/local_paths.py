@@ -18,7 +18,8 @@ ALLOWED: KeyPath = ("allow_local_paths",)
 FIX = "--allow-local-paths allows it, and everything else in the file"
 _ELSEWHERE = re.compile(r"[/\\~]|(?!https?://)[\w+.]+:|(.*[/\\])?\.\.([/\\]|$)", re.DOTALL)
 _FILE = re.compile(
-    r"\.|http://|(json|csv|parquet|arrow|text)$|(?!https://).*\.(arrow|bin|csv|gguf|gz|jinja2?|jsonl?|ndjson|parquet|pt|py|safetensors|txt|ya?ml|zst)$",
+    r"\.|http://|(json|csv|parquet|arrow|text)$|(?!https://).*([*?\[]|\.(arrow|bin|bz2|csv|gguf|gz|jinja2?|jsonl?|ndjson|"
+    r"parquet|pt|py|safetensors|txt|xz|ya?ml|zip|zst)$)",
     re.DOTALL | re.IGNORECASE,
 )
 

@@ -182,6 +182,29 @@ def _build(
 ) -> list[Report]:
     """Write the dataset and its report to `folder`, by way of the file `unshuffled`, so that memory stays constant."""
     import datasets
+
+    datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal
+    reports = _write_samples(specs, data, tokenizer, folder, unshuffled, stream_tokens, seconds)
+    dataset = datasets.Dataset.from_file(str(unshuffled))
+    if data.shuffle_before_merging_datasets:
+        dataset = dataset.select(_each_shuffled([report.kept for report in reports], seed), keep_in_memory=True)
+    if data.shuffles:
+        dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
+    dataset.save_to_disk(str(folder))
+    write_json(folder / "report.json", [asdict(report) for report in reports])
+    return reports
+
+
+def _write_samples(
+    specs: Sequence[FormatSpec],
+    data: DataSection,
+    tokenizer: Tokenizer,
+    folder: Path,
+    file: Path,
+    stream_tokens: int | None,
+    seconds: float,
+) -> list[Report]:
+    """Write the samples of all datasets to an Arrow file, in the order of the rows, and return the reports."""
     import pyarrow
 
     tokens = pyarrow.list_(pyarrow.int32())
@@ -191,8 +214,7 @@ def _build(
     schema = pyarrow.schema(fields)
     reports: list[Report] = []
     seen: set[bytes] = set()
-    datasets.disable_progress_bars()  # ours says what is done, and is silent where there is no terminal
-    with pyarrow.OSFile(str(unshuffled), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
+    with pyarrow.OSFile(str(file), "wb") as sink, pyarrow.ipc.new_stream(sink, schema) as writer:
         for spec in specs:
             report = Report(spec.dataset.path)
             for batch in _encoded(spec, data, tokenizer, report, folder / "dropped.jsonl", seconds):
@@ -205,13 +227,6 @@ def _build(
                     break
             _judge(report, data)
             reports.append(report)
-    dataset = datasets.Dataset.from_file(str(unshuffled))
-    if data.shuffle_before_merging_datasets:
-        dataset = dataset.select(_each_shuffled([report.kept for report in reports], seed), keep_in_memory=True)
-    if data.shuffles:
-        dataset = dataset.shuffle(seed=seed, keep_in_memory=True)
-    dataset.save_to_disk(str(folder))
-    write_json(folder / "report.json", [asdict(report) for report in reports])
     return reports
 
 

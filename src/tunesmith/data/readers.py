@@ -226,10 +226,13 @@ def table_rows(name: str, tables: Iterable[Any]) -> Iterator[Row | BadRow]:
     """Yield the rows of Arrow tables or batches without the columns that are null.
 
     Raises:
-        DataError: a text is not UTF-8.
+        DataError: a text is not UTF-8, or two columns have one name.
     """
     number = 0
     for table in tables:
+        columns = table.schema.names
+        if twice := [column for column in dict.fromkeys(columns) if columns.count(column) > 1]:
+            raise DataError(f"{name}: column {', '.join(twice)} stands twice in the table")
         convert = struct_converter(table.schema)
         try:
             rows = table.to_pylist()

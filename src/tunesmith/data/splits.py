@@ -99,8 +99,10 @@ def set_names(entries: Sequence[Dataset]) -> list[str]:
     """Return a name for each dataset, all different: its `name`, or that of its file, folder or the Hub dataset."""
     names: list[str] = []
     for entry in entries:
-        parts = [part for part in Path(entry.path).parts if not has_magic(part)]  # of data/*.jsonl the folder's name
-        wanted = str(entry.name or (Path(parts[-1]).stem if parts else "rows"))
+        path = Path(entry.path)
+        while has_magic(path.name) and "://" not in entry.path:  # of data/*.jsonl the folder's name
+            path = path.parent
+        wanted = str(entry.name or path.stem or "rows")
         numbered = (f"{wanted}-{number}" for number in count(2))
         names.append(wanted if wanted not in names else next(name for name in numbered if name not in names))
     return names

@@ -61,26 +61,7 @@ def load_tokenizer(
         ModelError: there is no tokenizer at `name`.
         ConfigError: an id in `renamed` is that of no added token, or its text is another token.
     """
-    from transformers import PreTrainedTokenizerFast
-
-    local = Path(name).is_dir()
-    if not local and name.startswith((".", "/", "~")):
-        raise ModelError(f"{name}: no such folder")
-    files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
-    if local and not any((Path(name) / file).exists() for file in files):
-        raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`")
-    where: dict[str, Any] = {"revision": revision, "local_files_only": local or not hub.is_reachable()}
-    tokenizer: Tokenizer
-    try:
-        folder = Path(name) if local else _hub_folder(name, where)
-        if has_only_sentencepiece(folder):
-            tokenizer = from_sentencepiece(folder, settings_in(folder))
-        else:
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(name, **where)
-    except ModelError:
-        raise
-    except (OSError, ValueError) as error:
-        folder, tokenizer = Path(name), _converted(name, where, trust_remote_code, error)
+    folder, tokenizer = _load_files(name, revision, trust_remote_code)
     heeds = str(settings_in(folder).get("tokenizer_class")).removesuffix("Fast") in HEED_BOS_FLAG
     if heeds and bos_disagrees(tokenizer, folder):
         tokenizer.add_bos_token = not adds_bos(tokenizer)
@@ -100,6 +81,28 @@ def vocabulary_changes(section: ModelSection) -> dict[str, Any]:
         "tokens": section.tokens,
         "renamed": section.added_tokens_overrides,
     }
+
+
+def _load_files(name: str, revision: str | None, trust_remote_code: bool) -> tuple[Path, Tokenizer]:
+    """Return the folder of a tokenizer's files, and the tokenizer as they describe it."""
+    from transformers import PreTrainedTokenizerFast
+
+    local = Path(name).is_dir()
+    if not local and name.startswith((".", "/", "~")):
+        raise ModelError(f"{name}: no such folder")
+    files = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+    if local and not any((Path(name) / file).exists() for file in files):
+        raise ModelError(f"{name} holds no tokenizer (no tokenizer.json); set `tokenizer_config`")
+    where: dict[str, Any] = {"revision": revision, "local_files_only": local or not hub.is_reachable()}
+    try:
+        folder = Path(name) if local else _hub_folder(name, where)
+        if has_only_sentencepiece(folder):
+            return folder, from_sentencepiece(folder, settings_in(folder))
+        return folder, cast(Tokenizer, PreTrainedTokenizerFast.from_pretrained(name, **where))
+    except ModelError:
+        raise
+    except (OSError, ValueError) as error:
+        return Path(name), _converted(name, where, trust_remote_code, error)
 
 
 def _add_tokens(tokenizer: Tokenizer, special_tokens: SpecialTokens, tokens: Sequence[str]) -> None:

@@ -128,24 +128,30 @@ class SpanFinder:
 
     def _border(self, what: str, index: int, before: int, places: list[Place]) -> int:
         place, following = places[before], places[before + 1]
-        key, header_key = self._key(what, index), self._key("header", before + 1)
-        if not self.careful:
-            known = self.template.learnt.get(key) if place.exact else None
-            if known is not None and self.full.startswith(known, place.end):
-                return place.end + len(known)
-            header = self.template.learnt.get(header_key) if what == "through" and following.exact else None
-            if header is not None and self.full.endswith(header, 0, following.start):
-                return following.start - len(header)
+        key = self._key(what, index) if place.exact else None
+        header_key = self._key("header", before + 1) if what == "through" and following.exact else None
+        border = None if self.careful else self._look_up(key, header_key, place, following)
+        if border is not None:
+            return border
         text = self._render(index, add_generation_prompt=True) if what == "fed" else self._render(index + 1)
         if not prompt_is_prefix(text, self.full):
             self._refuse(index)
         if self.careful:
             return len(text)
-        if place.exact:
+        if key:
             self.template.learnt[key] = self.full[place.end : len(text)]
-        elif what == "through" and following.exact and following.start >= len(text):
+        elif header_key and following.start >= len(text):
             self.template.learnt[header_key] = self.full[len(text) : following.start]
         return len(text)
+
+    def _look_up(self, key: Any, header_key: Any, place: Place, following: Place) -> int | None:
+        """Return a border by what is known to follow the content before it, or to precede the one after it."""
+        known, header = (one and self.template.learnt.get(one) for one in (key, header_key))
+        if known is not None and self.full.startswith(known, place.end):
+            return place.end + len(known)
+        if header is not None and self.full.endswith(header, 0, following.start):
+            return following.start - len(header)
+        return None
 
     def verify(self, index: int) -> None:
         """Render the prompt of turn `index` and compare: what was looked up must be what is served."""
