@@ -10,7 +10,7 @@ from tunesmith.config import local_paths, overrides, yaml_source
 from tunesmith.config.idle import idle_keys
 from tunesmith.config.key_status import notes, resolve_keys
 from tunesmith.config.rules import broken_rules
-from tunesmith.config.yaml_source import LONGEST, shown
+from tunesmith.config.yaml_source import LONGEST, quotes_advice, shown
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.sections import OWNER, SECTIONS, Config, Section
 from tunesmith.sections.locations import KeyLocations, KeyPath, Marks
@@ -66,11 +66,17 @@ def load(file: str, arguments: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names every error, each with file, line and column.
     """
-    values, marks = yaml_source.read(file)
-    return load_values(values, file, overrides.parse(arguments), marks)
+    source = yaml_source.read(file)
+    return load_values(source.values, file, overrides.parse(arguments), source.marks, source.notes)
 
 
-def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
+def load_values(
+    values: dict[str, Any],
+    file: str,
+    given: dict[KeyPath, Any],
+    marks: Marks | None = None,
+    source_notes: Sequence[str] = (),
+) -> Config:
     """Return the checked config of plain values, with those in `given` put over them; see `load`."""
     guarded = yaml_source.is_remote(file) and not given.get(local_paths.ALLOWED)
     given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
@@ -88,7 +94,7 @@ def load_values(values: dict[str, Any], file: str, given: dict[KeyPath, Any], ma
             problems.append(f"{locations(*path)}: {text}")
     if problems:
         raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
-    return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
+    return config.model_copy(update={"notes": (*source_notes, *notes(statuses), *idle_keys(config))})
 
 
 def _validate_sections(
@@ -163,7 +169,9 @@ def _message(path: KeyPath, errors: Sequence[Any], section: type[Section], locat
     words = [*([f"expects {' or '.join(expected)}"] if expected else []), *phrases]
     if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
         words, found = [error["msg"].removeprefix("Value error, ")], ""
-    example = _EXAMPLES.get(name, "") if error["type"] == "missing" else ""
+    example = quotes_advice(error["input"]) if [*expected] == ["text"] else ""
+    if error["type"] == "missing":
+        example = _EXAMPLES.get(name, "")
     return f"{locations(*path)}: `{name}` {' or '.join(words)}{found}{example}"
 
 
