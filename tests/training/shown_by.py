@@ -206,7 +206,9 @@ TESTS: dict[str, dict[str, str]] = {
         "test_copies_of_a_split_model": "dp_replicate_size dp_shard_size",
         "test_deepspeed_settings_reach_the_trainer_on_several_gpus": "deepspeed",
         "test_layers_are_shared_by_no_processes": "context_parallel_size tensor_parallel_size expert_parallel_size",
-        "test_the_ddp_keys_reach_the_trainer": "ddp_timeout ddp_bucket_cap_mb ddp_broadcast_buffers",
+        "test_the_ddp_keys_reach_the_trainer": (
+            "ddp_timeout ddp_bucket_cap_mb ddp_broadcast_buffers average_tokens_across_devices"
+        ),
         "test_the_strategy_says_whether_weights_are_freed": "fsdp_config.sharding_strategy",
         "test_what_is_split_and_the_version_reach_the_library": (
             "fsdp_config.fsdp_version fsdp_config.auto_wrap_policy fsdp_config.min_num_params"

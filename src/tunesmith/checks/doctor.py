@@ -311,7 +311,7 @@ class Examination:
 
         order = datasets.Dataset.from_dict({"sample": range(samples)})
         if self.config.data.shuffles:
-            order = order.shuffle(seed=self.config.training.seed, keep_in_memory=True)
+            order = order.shuffle(seed=self.config.training.shuffle_seed, keep_in_memory=True)
         return list(order["sample"])[samples - held_out_count(samples, self.config.data.val_set_size) :]
 
     def _about_ends(self) -> Iterator[Finding]:

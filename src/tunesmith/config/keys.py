@@ -64,6 +64,8 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "eval_table_max_new_tokens": lambda value: {"generation_max_new_tokens": value},
     "wandb_run_name": lambda value: {"wandb_name": value},
     "gc_steps": lambda value: {"gc_collect_steps": value} if value != -1 else {},
+    "activation_checkpointing": lambda value: {"gradient_checkpointing": value},
+    "activation_checkpointing_kwargs": lambda value: {"gradient_checkpointing_kwargs": value},
     "adam_eps": lambda value: {"adam_epsilon": value},
     "eta_min": lambda value: {"lr_scheduler_kwargs": {"min_lr": value}},
     "noisy_embedding_alpha": lambda value: {"neftune_noise_alpha": value},

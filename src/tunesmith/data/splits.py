@@ -48,7 +48,7 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
     data = config.data
     settings: dict[str, Any] = {
         "tokenizer": tokenizer,
-        "seed": config.training.seed,
+        "seed": config.training.shuffle_seed,
         "source": config.source,
         "rebuild": rebuild,
         "stream_tokens": tokens_of_run(data, config.training, world_size),
@@ -56,7 +56,7 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
     }
     main = prepare(data.datasets, data, config.model, **settings)
     train = _shard(main.load(), data)
-    seed = config.training.seed
+    seed = config.training.shuffle_seed
     if data.test_datasets:
         parts = [prepare([dataset], data.for_tests(), config.model, **settings) for dataset in data.test_datasets]
         return _with_tests(_share(train, data.train_share, seed), [main, *parts], data)

@@ -20,7 +20,7 @@ from tunesmith.sections import Config, DistributionSection, TrainingSection
 from tunesmith.training.arguments import Decision, accumulation
 
 PARALLEL_KEYS = ("context_parallel_size", "tensor_parallel_size", "expert_parallel_size")
-DDP_KEYS = ("ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers")
+DDP_KEYS = ("ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "average_tokens_across_devices")
 
 
 def distribution_arguments(
