@@ -189,6 +189,8 @@ class Examination:
             for code, detail in check_text(text):
                 self.tally.add(code, detail)
         turns = turns_in(row.values, look)
+        if look.marks:
+            self.tally.add("layout-mark-replaced", look.marks)
         check_row(item, turns, look, self.tally, figures)
         self._remember(item, turns, look)
         shown: list[tuple[list[int], list[int]]] = []
@@ -255,7 +257,8 @@ class Examination:
             (item.row, rendered, examples[0])
             for item in items
             for rendered, examples in zip(item.rendered, item.examples, strict=True)
-            if isinstance(rendered, Rendered) and not rendered.tokenize_whole and len(rendered.segments) > 1
+            if isinstance(rendered, Rendered) and not rendered.tokenize_whole
+            if len(rendered.segments) > 1 or rendered.segments[0].header
             if not isinstance(examples, str) and len(examples) == 1
         ]
         if items and (marks := shown_marks(items[0], self.tokenizer)) and not look.spec.template:

@@ -235,7 +235,9 @@ def _text_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tok
         return
     segments, ids = rendered.segments, pieces[0].input_ids
     places = [
-        i for i, segment in enumerate(segments) if segment.train and segment.text and not (i and segments[i - 1].train)
+        i
+        for i, segment in enumerate(segments)
+        if segment.train and segment.text and (segment.header or not (i and segments[i - 1].train))
     ]
     if any(segment.label is not None for segment in segments) or not places:
         return
