@@ -293,3 +293,32 @@ def test_arguments_of_the_trainer_that_its_file_may_hold(tmp_path, write_config)
     assert config.notes[1] == "`logging_first_step`: ignored: the first step is always logged"
     with pytest.raises(ConfigError, match=r"`hub_token`: a config is recorded with the run; run `hf auth login`"):
         load(str(write_config(tmp_path, hub_token="hf_x")))
+
+
+def test_tokens_as_a_mapping_are_special_tokens(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, tokens={"pad_token": "<pad>", "unk_token": None})))
+    assert config.model.special_tokens.pad_token == "<pad>"
+    assert (config.model.tokens, config.values["special_tokens"]) == ([], {"pad_token": "<pad>"})
+    assert config.notes[0].startswith("`tokens` is taken as `special_tokens: {pad_token: <pad>")
+    assert load(str(write_config(tmp_path, tokens=["<a>"]))).model.tokens == ["<a>"]
+
+
+CLOUD = {
+    "provider": "modal",
+    "gpu": "h100",
+    "volumes": [{"name": "data", "mount": "/workspace"}],
+    "secrets": ["HF_TOKEN"],
+}
+
+
+def test_a_cloud_section_is_ignored_and_a_cloud_file_named_as_such(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, cloud=CLOUD)))
+    assert config.notes == (f"`cloud`: ignored: {reasons()['cloud'].text}",)
+    (tmp_path / "cloud.yml").write_text(yaml.safe_dump(CLOUD))
+    with pytest.raises(ConfigError, match=r"cloud\.yml is a cloud file of Axolotl \(gpu, provider, secrets, \.\.\.\)"):
+        load(str(tmp_path / "cloud.yml"))
+
+
+def test_unfrozen_parameters_beside_an_adapter_are_a_note(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, adapter="lora", lora_r=8, unfrozen_parameters=["^lm_head"])))
+    assert any("`unfrozen_parameters`: ignored: an adapter freezes all other weights" in note for note in config.notes)

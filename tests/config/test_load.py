@@ -69,8 +69,10 @@ def message(tmp_path, text: str, *arguments: str) -> str:
          "pad_token, unk_token, additional_special_tokens"),
         ("flash_attention: maybe", "a.yml:6:1: `flash_attention` expects true or false, found 'maybe'"),
         ("noisy_embedding_alpha: x", "a.yml:6:1: `neftune_noise_alpha` expects a number, found 'x'"),
-        ("tokens: {pad_token: x}",
-         "a.yml:6:1: `tokens` is a list of new tokens; put pad_token under `special_tokens`"),
+        ("tokens: {pad_tokn: x}",
+         "a.yml:6:10: unknown key `pad_tokn` in `special_tokens`; did you mean `pad_token`?"),
+        ("tokens: {pad_token: x}\nspecial_tokens: {pad_token: y}",
+         "a.yml:6:1: `tokens: {pad_token: x}` and `special_tokens: {pad_token: y}`: use only one"),
         ("plugins: 3", "a.yml:6:1: `plugins` expects a list, found 3"),
         ("plugins:\n  - a.MoraPlugin", "a.yml:7:5: plugin `MoraPlugin`: MoRA is not supported; use `adapter: lora`, "
          "or `relora: true` for updates of high rank"),

@@ -40,6 +40,8 @@ def resolve_keys(
         location = locations(key)
         if value is None and (key in OWNER or key in keys.RENAMED or key in reasons()):
             statuses.append(KeyStatus(key, location, "empty", "has no value"))
+        elif key in keys.OTHER_FORMS and (other := keys.OTHER_FORMS[key](value)):
+            _take_as(key, other, values, kept, locations, problems, statuses)
         elif key in OWNER:
             kept[key] = _resolve_inside(value, (key,), locations, problems, statuses)
             statuses.append(KeyStatus(key, location, "supported", ""))
@@ -73,6 +75,20 @@ def _rename(
     new = keys.RENAMED[key](value)
     if not new:
         statuses.append(KeyStatus(key, location, "off", f"is {shown(value)}"))
+    _take_as(key, new, values, kept, locations, problems, statuses)
+
+
+def _take_as(
+    key: str,
+    new: dict[str, Any],
+    values: dict[str, Any],
+    kept: dict[str, Any],
+    locations: KeyLocations,
+    problems: list[str],
+    statuses: list[KeyStatus],
+) -> None:
+    """Put the keys and values in `new`, for which a key of the file stands, into `kept`."""
+    value, location = values[key], locations(key)
     for name, item in new.items():
         other = kept.get(name, values.get(name))
         if other not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says

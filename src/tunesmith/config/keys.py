@@ -73,3 +73,24 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "bfloat16": lambda value: {"bf16": "full"} if value is True else {},
 }
 """Old name -> the keys and values that it is taken as, by its value."""
+
+OTHER_FORMS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "tokens": lambda value: {"special_tokens": value} if isinstance(value, dict) else {},
+}
+"""Supported key -> the key that a value of another form stands for. `tokens` was a mapping of special tokens once."""
+
+CLOUD_KEYS = {
+    *("provider", "project_name", "volumes", "secrets", "env", "docker_tag", "dockerfile_commands", "branch"),
+    *(
+        "gpu",
+        "gpu_count",
+        "memory",
+        "memory_preprocess",
+        "timeout",
+        "timeout_preprocess",
+        "region",
+        "runpod",
+        "baseten",
+    ),
+}
+"""Keys of a file that Axolotl takes as `--cloud`, and of its section `cloud`."""

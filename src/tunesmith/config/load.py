@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from tunesmith.config import local_paths, overrides, yaml_source
 from tunesmith.config.idle import idle_keys
 from tunesmith.config.key_status import notes, resolve_keys
+from tunesmith.config.keys import CLOUD_KEYS
 from tunesmith.config.rules import broken_rules
 from tunesmith.config.yaml_source import LONGEST, quotes_advice, shown
 from tunesmith.errors import ConfigError, did_you_mean
@@ -78,6 +79,7 @@ def load_values(
     source_notes: Sequence[str] = (),
 ) -> Config:
     """Return the checked config of plain values, with those in `given` put over them; see `load`."""
+    _refuse_cloud_file(values, file)
     guarded = yaml_source.is_remote(file) and not given.get(local_paths.ALLOWED)
     given = {path: value for path, value in given.items() if path != local_paths.ALLOWED}
     overrides.apply(values, given)
@@ -95,6 +97,16 @@ def load_values(
     if problems:
         raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
     return config.model_copy(update={"notes": (*source_notes, *notes(statuses), *idle_keys(config))})
+
+
+def _refuse_cloud_file(values: dict[str, Any], file: str) -> None:
+    """Raise a ConfigError for a file that says where Axolotl runs, not what it trains."""
+    keys = [*values]
+    if keys and set(keys) <= CLOUD_KEYS:
+        raise ConfigError(
+            f"{file} is a cloud file of Axolotl ({', '.join(map(str, keys[:3]))}, ...): it says where to run, not what "
+            "to train. Name the training config, and start `tunesmith train` on that machine"
+        )
 
 
 def _validate_sections(

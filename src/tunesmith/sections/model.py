@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tunesmith.sections.fields import Conflicts, FilePath, IgnoredIf, ModelPath, OnlyFor, Requires, RunsCode
 from tunesmith.sections.section import Number, Section
@@ -136,13 +136,6 @@ class ModelSection(Section):
     """End-of-turn tokens other than EOS."""
     default_system_message: str | None = None
     """System message for sharegpt's chatml and llama3 if a row has none."""
-
-    @field_validator("tokens", mode="before", json_schema_input_type=list[str])
-    @classmethod
-    def _list_of_tokens(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            raise ValueError(f"is a list of new tokens; put {', '.join(map(str, value))} under `special_tokens`")
-        return value
 
     @property
     def changes_vocabulary(self) -> bool:
