@@ -102,7 +102,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    lines = message(tmp_path, BASE + "lora_r: x\ngptq: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
+    lines = message(tmp_path, BASE + "lora_r: x\nuse_pose: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
     assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 

@@ -114,6 +114,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_tied_embeddings_stay_so_unless_they_are_not_to": "peft_ensure_weight_tying",
     },
     "modeling/test_base_model.py": {
+        "test_gptq_weights_say_what_they_need_when_they_are_loaded": "gptq",
         "test_a_model_is_loaded_in_the_format_asked_for": "base_model",
         "test_a_quantised_model_computes_nearly_the_same": "load_in_4bit load_in_8bit",
         "test_arguments_of_from_pretrained_are_passed_on": "overrides_of_model_kwargs",

@@ -11,7 +11,7 @@ import yaml
 from tunesmith.config.conditions import describe_conditions
 from tunesmith.config.key_status import Reason, reasons
 from tunesmith.config.key_table import blocks, supported
-from tunesmith.config.keys import RENAMED
+from tunesmith.config.keys import OTHER_FORMS, RENAMED
 from tunesmith.config.reference import CHOICES, old_names
 from tunesmith.sections import SECTIONS
 
@@ -63,6 +63,8 @@ def _add_other_names(found: dict[str, Any]) -> None:
     fsdp = found["$defs"]["FsdpConfig"]["properties"]
     other = {name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp}
     fsdp |= {other[name]: _old(f"as `{name}`") for name in other}
+    for key in OTHER_FORMS:
+        found["properties"][key]["anyOf"].append({"type": "object"})
     names = {old: new for new, olds in old_names().items() for old in olds}
     found["properties"] |= {old: _old(f"old name of `{names[old]}`") for old in RENAMED}
 

@@ -70,6 +70,8 @@ class ModelSection(Section):
     """Load the base weights in 8 bits."""
     bnb_config_kwargs: Annotated[dict[str, Any], OnlyFor(load_in_4bit=True)] = {}
     """Changes to the 4-bit settings of bitsandbytes, such as {bnb_4bit_use_double_quant: false}."""
+    gptq: Annotated[bool, QUANTIZED, Conflicts(load_in_4bit=True, load_in_8bit=True)] = False
+    """The base weights are quantized with GPTQ; loading them needs gptqmodel and optimum."""
     experts_implementation: Annotated[str | None, IgnoredIf(reinit_weights=True)] = None
     """Implementation of a mixture of experts: eager, batched_mm or grouped_mm."""
     model_quantization_config: Annotated[
@@ -136,6 +138,11 @@ class ModelSection(Section):
     """End-of-turn tokens other than EOS."""
     default_system_message: str | None = None
     """System message for sharegpt's chatml and llama3 if a row has none."""
+
+    @property
+    def has_quantized_weights(self) -> bool:
+        """Whether the base weights are in fewer than 16 bits."""
+        return self.load_in_4bit or self.load_in_8bit or self.gptq
 
     @property
     def changes_vocabulary(self) -> bool:
