@@ -29,6 +29,9 @@ TESTS: dict[str, dict[str, str]] = {
         "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons": "datasets[].filters",
         "test_the_time_limit_of_the_config_holds": "evaluation.assertion_seconds",
     },
+    "data/test_mistral.py": {
+        "test_without_the_package_a_note_names_the_source_and_the_package_once": "tokenizer_use_mistral_common",
+    },
     "data/test_prepare.py": {
         "test_a_file_may_be_read_as_far_as_the_run_needs_it": "streaming",
         "test_a_killed_process_leaves_nothing_that_is_taken_for_a_dataset": "dataset_prepared_path",

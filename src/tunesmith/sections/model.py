@@ -62,6 +62,8 @@ class ModelSection(Section):
     """Start from random weights with the architecture of the model."""
     tokenizer_config: Annotated[str | None, ModelPath()] = None
     """Folder or repository of the tokenizer, if different from `base_model`."""
+    tokenizer_use_mistral_common: bool = False
+    """Compare tokenizer.json, whose tokens are used, with the package mistral-common, and stop if they differ."""
     trust_remote_code: Annotated[bool, RunsCode()] = False
     """Run Python code that comes with the model. Only for repositories that you trust."""
     load_in_4bit: Annotated[bool, QUANTIZED] = False
