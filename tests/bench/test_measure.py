@@ -53,8 +53,21 @@ def test_the_speed_is_that_after_the_first_steps():
 
 def test_a_run_that_fails_says_why(tmp_path):
     command = [sys.executable, "-c", "import sys; sys.exit('the reason')"]
-    with pytest.raises(RunError, match="some system failed; the end of its output:\nthe reason"):
+    with pytest.raises(RunError, match="some system failed with exit code 1: the reason; the end of its output:\nthe"):
         _run(command, tmp_path, tmp_path / "metrics.jsonl", ("some", "system"))
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    with pytest.raises(RunError, match="ended by signal SIGKILL: the machine may be out of memory"):
+        _run(command, tmp_path, tmp_path / "metrics.jsonl", ("some", "system"))
+    with pytest.raises(RunError, match="some system took 0 steps, and the first 2 are not measured"):
+        _run([sys.executable, "-c", "print('done')"], tmp_path, tmp_path / "metrics.jsonl", ("some", "system"))
+
+
+def test_too_few_steps_to_measure_are_an_error_before_any_run(tmp_path, write_config, write_jsonl, model_folder):
+    data = [{"path": str(write_jsonl(tmp_path / "chats.jsonl", CHATS)), "type": "chat_template"}]
+    keys = {"adapter": "lora", "lora_r": 4, "lora_target_linear": True, "base_model": str(model_folder)}
+    config = load(str(write_config(tmp_path, datasets=data, **keys)))
+    with pytest.raises(ConfigError, match="8 rows, 4 a step, 1 epochs: 2 steps, and the first 2 are not measured"):
+        make_work(config, tmp_path, rows=8, mean=0, batch=4, epochs=1, hardware=detect())
 
 
 def test_samples_are_joined_to_rows_of_the_mean_that_is_asked_for():

@@ -143,8 +143,13 @@ def test_train_on_inputs_does_not_hide_a_prompt_that_cannot_be_served(prove):
     assert (left[column : column + 3], right[column : column + 3]) == ("`1`", "`:`")
 
 
-def test_the_courses_honeycomb_example_fails_at_token_50(prove, mistral_v1):
-    found = prove(HONEYCOMB, type="sharegpt", conversation="alpaca", with_tokenizer=mistral_v1)["parity-text"]
+def test_the_courses_honeycomb_example_passes(prove, mistral_v1):
+    assert "parity-text" not in prove(HONEYCOMB, type="sharegpt", conversation="alpaca", with_tokenizer=mistral_v1)
+
+
+def test_as_axolotl_trained_the_courses_example_fails_at_token_50(prove, mistral_v1):
+    keys = {"type": "sharegpt", "conversation": "alpaca", "mask": "axolotl"}
+    found = prove(HONEYCOMB, with_tokenizer=mistral_v1, **keys)["parity-text"]
     assert (found.severity, found.count, found.hits[0].row) == ("error", 1, 1)
     assert found.hits[0].detail.startswith("differs at token 50 (training vs text server)\n")
     left, right, column = caret_column(found.hits[0].detail)
@@ -158,14 +163,16 @@ def test_alpaca_passes_with_the_same_tokenizer(prove, mistral_v1):
 
 
 def test_an_added_token_that_swallows_the_newline_before_it_is_caught(prove, tokenizer):
-    """Ex. 1 of the gotchas: each turn is tokenised alone, so that the newline stays in training alone."""
+    """Ex. 1 of the gotchas: Axolotl tokenizes each turn alone, so that the newline stays in training alone."""
     from tokenizers import AddedToken
 
     chatml = [{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]}]
     assert "parity-text" not in prove(chatml, type="sharegpt", conversation="chatml")
     greedy = copy.deepcopy(tokenizer)
     greedy.add_tokens([AddedToken("<|im_start|>", lstrip=True, special=True, normalized=False)], special_tokens=True)
-    found = prove(chatml, type="sharegpt", conversation="chatml", with_tokenizer=greedy)["parity-text"]
+    keys = {"type": "sharegpt", "conversation": "chatml", "with_tokenizer": greedy}
+    assert "parity-text" not in prove(chatml, **keys)
+    found = prove(chatml, mask="axolotl", **keys)["parity-text"]
     left, right, column = caret_column(found.hits[0].detail)
     assert left[column:].startswith("`Ċ`(198)")
     assert right[column:].startswith("`<|im_start|>`(1)")

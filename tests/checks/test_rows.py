@@ -134,9 +134,17 @@ def test_a_clean_set_of_sharegpt_has_no_finding_either(examine, found):
     assert report.figures[0].end_trained == 6
 
 
+def test_replaced_marks_of_a_layout_are_counted(examine, found):
+    report = found(examine(SHAREGPT, "sharegpt", dataset={"conversation": "alpaca"}))["layout-mark-replaced"]
+    assert (report.severity, report.count, report.hits[0].detail) == ("info", 6, "`</s>` by `<|im_end|>`")
+
+
 def test_the_course_example_is_served_with_other_tokens_than_it_was_trained_with(examine, found, mistral_v1):
-    """Each turn is tokenised alone, so that ` ### Response` is one token in training and another in the prompt."""
-    report = found(examine(SHAREGPT, "sharegpt", dataset={"conversation": "alpaca"}, with_tokenizer=mistral_v1))
+    """Axolotl tokenizes each turn alone: ` ### Response` is one token in training and another in the prompt."""
+    keys = {"conversation": "alpaca"}
+    report = found(examine(SHAREGPT, "sharegpt", dataset=keys, with_tokenizer=mistral_v1))
+    assert not {"prompt-parts-differ", "boundary-merge"} & set(report)
+    report = found(examine(SHAREGPT, "sharegpt", dataset=keys | {"mask": "axolotl"}, with_tokenizer=mistral_v1))
     assert report["prompt-parts-differ"].count == 6
     assert report["prompt-parts-differ"].hits[0].detail.endswith("is '###' for one text, '▁###' as trained")
 

@@ -21,7 +21,7 @@ datasets:
     preprocess_shards: 4
 flash_attention: true
 pad_to_sequence_len: true
-gptq: false
+use_pose: false
 lora_dropout:
 learning_rate: 1e-4
 step: &text "1e-4"
@@ -74,7 +74,7 @@ def test_every_key_of_the_file_is_in_the_result_or_in_the_tail(file, capsys):
     for key in yaml.load(FILE, Loader):
         assert key in result or f": {key}: " in tail, key
     assert "deep/a.yml:5:5: datasets.0.preprocess_shards: ignored: rows are read in small parts anyway" in tail
-    assert "deep/a.yml:8:1: gptq: is false: nothing to do" in tail
+    assert "deep/a.yml:8:1: use_pose: is false: nothing to do" in tail
     assert "deep/a.yml:9:1: lora_dropout: has no value" in tail
     assert "`lora_r`: ignored: only with `adapter`" in tail
 

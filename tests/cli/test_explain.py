@@ -44,12 +44,12 @@ def test_the_last_word_alone_is_found(capsys):
 
 
 def test_keys_of_axolotl_with_another_status(capsys):
-    text = told(capsys, "flash_attention", "pad_to_sequence_len", "gptq", "wandb_run_name", "pretraining_dataset")
+    text = told(capsys, "flash_attention", "pad_to_sequence_len", "use_pose", "wandb_run_name", "pretraining_dataset")
     assert "flash_attention: old name; true is taken as `attn_implementation: flash_attention_2`" in text
     assert "\nattn_implementation (section model)\n" in text
     assert "old names flash_attention, sdp_attention" in text
     assert f"\npad_to_sequence_len: accepted and ignored: {reasons()['pad_to_sequence_len'].text}\n" in text
-    assert f"\ngptq: refused: {reasons()['gptq'].text}\n" in text
+    assert f"\nuse_pose: refused: {reasons()['use_pose'].text}\n" in text
     assert "\nwandb_run_name: old name; taken as `wandb_name`\n" in text
     assert "\npretraining_dataset: old name; taken as `datasets`\n" in text
 

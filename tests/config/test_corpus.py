@@ -136,6 +136,7 @@ RUNS: dict[str, dict[str, Any]] = {
     | {"lora_modules_to_save": ["embed_tokens", "lm_head"], "tokens": ["<|im_start|>"], "sample_packing": False},
     "2024 resize": OF_2024 | {"resize_token_embeddings_to_32x": True, "adam_beta2": 0.95, "adam_epsilon": 0.00001},
     "2024 lisa": OF_2024 | {"lisa_n_layers": 4, "lisa_step_interval": 20, "lisa_layers_attribute": "model.layers"},
+    "2024 gptq": OF_2024 | LORA | {"gptq": True, "gptq_disable_exllama": True, "load_in_8bit": False},
     "2024 unfrozen": OF_2024 | {"unfrozen_parameters": ["^lm_head.weight$", "model.layers.4[4-9]+.mlp"]},
     "2024 config": OF_2024 | LORA | {"model_config": {"output_router_logits": True}, "trust_remote_code": True},
     "2024 watched": OF_2024 | LORA | {"loss_watchdog_threshold": 5.0, "loss_watchdog_patience": 3},
@@ -169,7 +170,6 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     "online rl": ({"rl": "grpo", "trl": {"beta": 0.001, "use_vllm": True}}, ["rl", "trl"]),
     "quantised training": ({"qat": {"weight_dtype": "int4", "group_size": 32}}, ["qat"]),
     "fp8": ({"fp8": True}, ["fp8"]),
-    "gptq": ({"gptq": True, "gptq_groupsize": 128}, ["gptq", "gptq_groupsize"]),
     "own plugin": ({"plugins": ["my.package.Own"]}, ["Own"]),
 }  # fmt: skip
 """Files that are refused, and the keys that the error names."""

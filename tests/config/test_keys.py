@@ -1,11 +1,13 @@
 """The status of keys: renamed, ignored, refused. Each is reported."""
 
+import dataclasses
 import typing
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import BaseModel
+from transformers import TrainingArguments
 
 from tunesmith.config import keys
 from tunesmith.config.key_status import reasons
@@ -110,6 +112,49 @@ def test_every_key_that_axolotl_knows_has_a_status():
     rows = (Path(__file__).parents[1] / "data/axolotl_keys.tsv").read_text().splitlines()[1:]
     assert len(rows) == 762
     assert [key for key in (row.split("\t")[0] for row in rows) if not has_status(key)] == []
+
+
+OF_2024 = [
+    "dispatch_batches",
+    "fp16_backend",
+    "fp16_opt_level",
+    "fsdp_min_num_params",
+    "fsdp_transformer_layer_cls_to_wrap",
+    "half_precision_backend",
+    "include_inputs_for_metrics",
+    "jit_mode_eval",
+    "logging_dir",
+    "mp_parameters",
+    "no_cuda",
+    "overwrite_output_dir",
+    "past_index",
+    "push_to_hub_model_id",
+    "push_to_hub_organization",
+    "push_to_hub_token",
+    "ray_scope",
+    "split_batches",
+    "torchdynamo",
+    "tpu_metrics_debug",
+    "tpu_num_cores",
+    "use_ipex",
+    "use_mps_device",
+    "evaluation_strategy",
+    "group_by_length",
+    "warmup_ratio",
+    "gradient_checkpointing",
+    "save_safetensors",
+]
+"""Arguments of transformers 4.38 that it no longer has."""
+
+
+@pytest.mark.parametrize("key", [*(field.name for field in dataclasses.fields(TrainingArguments)), *OF_2024])
+def test_every_argument_of_the_trainer_has_a_status(tmp_path, write_config, key):
+    """Axolotl of 2024 let any key through, so that its files hold transformers' own names too."""
+    if key in keys.NICKNAMES:
+        with pytest.raises(ConfigError, match=f"unknown key `{key}`; did you mean `{keys.NICKNAMES[key]}`"):
+            load(str(write_config(tmp_path, **{key: 1})))
+    else:
+        assert has_status(key)
 
 
 def has_status(key: str) -> bool:
@@ -229,3 +274,51 @@ def test_an_axolotl_file_of_2024_loads_with_notes(tmp_path):
     assert config.model.tf32 is False
     assert config.data.dataset_prepared_path == "last_run_prepared"
     assert config.training.learning_rate == 2e-4
+
+
+def test_the_file_of_the_course_loads():
+    """The workshop's hc.yml of 2024 repeats a key, and sets the seed of the data's order."""
+    config = load(str(Path(__file__).parent / "hc.yml"))
+    assert config.notes[0].endswith("hc.yml:34:1: `lora_fan_in_fan_out` is empty here; its value on line 10 is used")
+    assert config.adapter.lora_fan_in_fan_out is False
+    assert (config.training.seed, config.training.data_seed) == (49, 49)
+    assert {item.key for item in config.statuses if item.status == "ignored"} == {
+        *("tokenizer_type", "is_mistral_derived_model", "pad_to_sequence_len", "save_safetensors"),
+    }
+
+
+def test_arguments_of_the_trainer_that_its_file_may_hold(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, activation_checkpointing=True, logging_first_step=True, report_to="none")))
+    assert config.training.gradient_checkpointing is True
+    assert config.notes[1] == "`logging_first_step`: ignored: the first step is always logged"
+    with pytest.raises(ConfigError, match=r"`hub_token`: a config is recorded with the run; run `hf auth login`"):
+        load(str(write_config(tmp_path, hub_token="hf_x")))
+
+
+def test_tokens_as_a_mapping_are_special_tokens(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, tokens={"pad_token": "<pad>", "unk_token": None})))
+    assert config.model.special_tokens.pad_token == "<pad>"
+    assert (config.model.tokens, config.values["special_tokens"]) == ([], {"pad_token": "<pad>"})
+    assert config.notes[0].startswith("`tokens` is taken as `special_tokens: {pad_token: <pad>")
+    assert load(str(write_config(tmp_path, tokens=["<a>"]))).model.tokens == ["<a>"]
+
+
+CLOUD = {
+    "provider": "modal",
+    "gpu": "h100",
+    "volumes": [{"name": "data", "mount": "/workspace"}],
+    "secrets": ["HF_TOKEN"],
+}
+
+
+def test_a_cloud_section_is_ignored_and_a_cloud_file_named_as_such(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, cloud=CLOUD)))
+    assert config.notes == (f"`cloud`: ignored: {reasons()['cloud'].text}",)
+    (tmp_path / "cloud.yml").write_text(yaml.safe_dump(CLOUD))
+    with pytest.raises(ConfigError, match=r"cloud\.yml is a cloud file of Axolotl \(gpu, provider, secrets, \.\.\.\)"):
+        load(str(tmp_path / "cloud.yml"))
+
+
+def test_unfrozen_parameters_beside_an_adapter_are_a_note(tmp_path, write_config):
+    config = load(str(write_config(tmp_path, adapter="lora", lora_r=8, unfrozen_parameters=["^lm_head"])))
+    assert any("`unfrozen_parameters`: ignored: an adapter freezes all other weights" in note for note in config.notes)

@@ -51,6 +51,10 @@ def message(tmp_path, text: str, *arguments: str) -> str:
         ("num_epochs: 0", "a.yml:6:1: `num_epochs` must be greater than 0, found 0"),
         ("lora_dropout: 2", "a.yml:6:1: `lora_dropout` must be at most 1, found 2"),
         ("val_set_size: -1", "a.yml:6:1: `val_set_size` must be at least 0, found -1"),
+        ("output_dir: [x]",
+         "a.yml:6:1: `output_dir` expects text, found [x]; a text that starts with `[` needs quotes"),
+        ("test_datasets: [{path: x, type: {format: {instruction}}}]",
+         "a.yml:6:34: `format` in `datasets.type` expects text, found {}; a text that starts with `{` needs quotes"),
         ("output_dir: 5", "a.yml:6:1: `output_dir` expects text, found 5"),
         ("sample_packing: 2", "a.yml:6:1: `sample_packing` expects true or false, found 2"),
         ("save_strategy: never", "a.yml:6:1: `save_strategy` expects 'no', 'steps', 'epoch' or 'best', found 'never'"),
@@ -65,8 +69,10 @@ def message(tmp_path, text: str, *arguments: str) -> str:
          "pad_token, unk_token, additional_special_tokens"),
         ("flash_attention: maybe", "a.yml:6:1: `flash_attention` expects true or false, found 'maybe'"),
         ("noisy_embedding_alpha: x", "a.yml:6:1: `neftune_noise_alpha` expects a number, found 'x'"),
-        ("tokens: {pad_token: x}",
-         "a.yml:6:1: `tokens` is a list of new tokens; put pad_token under `special_tokens`"),
+        ("tokens: {pad_tokn: x}",
+         "a.yml:6:10: unknown key `pad_tokn` in `special_tokens`; did you mean `pad_token`?"),
+        ("tokens: {pad_token: x}\nspecial_tokens: {pad_token: y}",
+         "a.yml:6:1: `tokens: {pad_token: x}` and `special_tokens: {pad_token: y}`: use only one"),
         ("plugins: 3", "a.yml:6:1: `plugins` expects a list, found 3"),
         ("plugins:\n  - a.MoraPlugin", "a.yml:7:5: plugin `MoraPlugin`: MoRA is not supported; use `adapter: lora`, "
          "or `relora: true` for updates of high rank"),
@@ -96,7 +102,7 @@ def test_an_empty_list_of_datasets_is_refused(tmp_path):
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    lines = message(tmp_path, BASE + "lora_r: x\ngptq: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
+    lines = message(tmp_path, BASE + "lora_r: x\nuse_pose: true\nbogus: 1\nseed: []\nplugins: [b]").splitlines()
     assert [line.split(":")[1] for line in lines] == ["6", "7", "8", "9", "10"]
 
 

@@ -62,10 +62,6 @@ def checked(folder, **keys):
             "`peft_layers_to_transform` needs a list, not `lora_target_modules: .*q_proj`; or name the blocks in",
         ),
         (
-            LORA | {"unfrozen_parameters": ["lm_head"]},
-            "`unfrozen_parameters: [lm_head]` and `adapter: lora`: use only one; an adapter freezes all other weights",
-        ),
-        (
             LORA | {"lisa_n_layers": 1, "lisa_step_interval": 2},
             "`lisa_n_layers: 1` and `adapter: lora`: use only one; an adapter freezes all other weights",
         ),

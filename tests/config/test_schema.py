@@ -44,7 +44,7 @@ def test_every_example_is_valid(file):
         "relora: true\nadapter: lora\nlora_r: 8\nlora_target_linear: true\njagged_restart_steps: 50\n"
         "jagged_restart_anneal_steps: false\nrl: false\n",
         "accelerator_config: {even_batches: true}\ndeepspeed: {zero_optimization: {stage: 2}}\n",
-        "gptq: false\ncontext_parallel_size: 1\nkd_beta: 0.0\nsequence_parallel_degree:\n",
+        "use_pose: false\ntokens: {pad_token: x}\ncontext_parallel_size: 1\nkd_beta: 0.0\nsequence_parallel_degree:\n",
         "bf16: auto\nlora_target_modules: [a, b]\nadapter: lora\nlora_r: 8\nlora_alpha: 16\n",
         "fsdp: [full_shard, auto_wrap]\nfsdp_config: {fsdp_offload_params: true, fsdp_sharding_strategy: FULL_SHARD}\n",
         "fsdp: full_shard\nfsdp_config: {version: 2, fsdp_transformer_layer_cls_to_wrap: LlamaDecoderLayer}\n",
@@ -66,7 +66,7 @@ def test_what_the_loader_takes_is_valid(tmp_path, text):
         (BASE + "lora_r: 0\n", "$.lora_r"),
         (BASE + "adapter: loha\n", "$.adapter"),
         (BASE + "save_strategy: never\n", "$.save_strategy"),
-        (BASE + "gptq: true\n", "$.gptq"),
+        (BASE + "use_pose: true\n", "$.use_pose"),
         (BASE + "special_tokens: {pad: x}\n", "$.special_tokens"),
         (BASE.replace("type:", "typ:"), "$.datasets"),
         (BASE.replace("type: alpaca", "length: 5"), "$.datasets"),

@@ -41,6 +41,16 @@ def message(tmp_path, content: str | bytes) -> str:
         ("a: @x\n", "a.yml:1:4: a text that starts with `@` needs quotes"),
         ("a: *.json\n", "a.yml:1:4: a text that starts with `*` or `&` needs quotes"),
         ("a: {{ x }}\n", "a.yml:1:4: a text that starts with `{` needs quotes"),
+        ("a: [INST] {x} [/INST]\n", "a.yml:1:4: a text that starts with `[` needs quotes"),
+        ("b: 1\na: [INST] text\n", "a.yml:2:4: a text that starts with `[` needs quotes"),
+        ("a:\n  - [INST] *x*\n", "a.yml:2:5: a text that starts with `[` needs quotes"),
+        ("a: [INST] 'x\n", "a.yml:1:4: a text that starts with `[` needs quotes"),
+        ("a: [[INST], foo], bar\n", "a.yml:1:4: a text that starts with `[` needs quotes"),
+        ("a: {x} and {y}\n", "a.yml:1:4: a text that starts with `{` needs quotes"),
+        ("a: {x}\\n{y}\n", "a.yml:1:4: a text that starts with `{` needs quotes"),
+        ("a: [x]: y\n", "a.yml:1:7: a second `: ` in one line; put the value in quotes"),
+        ("a: | x\n", "a.yml:1:4: a text that starts with `|` or `>` needs quotes"),
+        ("a: !x y\n", "a.yml:1:4: a text that starts with `!` needs quotes"),
         ("a: x\0y\n", "a.yml: character '\\x00' at position 4 is not YAML"),
         (
             "a: !!python/name:os.system\n",
@@ -59,6 +69,26 @@ def test_every_key_that_stands_twice_is_reported_at_any_depth(tmp_path):
     )
 
 
+def test_a_key_may_be_repeated_with_the_same_value_or_with_none(tmp_path):
+    lines = ["a: false", "b: [1, {c: 2, d: 3}]", "e:", "f:", "a:", "b: [1, {d: 3, c: 2}]", "e: 5", "f:", "a: false"]
+    (tmp_path / "a.yml").write_text("\n".join(lines))
+    source = read(str(tmp_path / "a.yml"))
+    assert source.values == {"a": False, "b": [1, {"c": 2, "d": 3}], "e": 5, "f": None}
+    assert source.marks["e",] == (7, 1)
+    assert [note.replace(str(tmp_path) + "/", "") for note in source.notes] == [
+        "a.yml:5:1: `a` is empty here; its value on line 1 is used",
+        "a.yml:6:1: `b` is also set on line 2, with the same value",
+        "a.yml:7:1: `e` is also set on line 3, where it is empty",
+        "a.yml:8:1: `f` is also set on line 4, with the same value",
+        "a.yml:9:1: `a` is also set on line 1, with the same value",
+    ]
+
+
+@pytest.mark.parametrize(("first", "second"), [("1", "'1'"), ("[1]", "[1, 2]"), ("{c: 1}", "{d: 1}"), ("0", "false")])
+def test_two_values_of_one_key_are_an_error(tmp_path, first, second):
+    assert message(tmp_path, f"a: {first}\na:\na: {second}\n") == "a.yml:3:1: `a` is set twice; first on line 1"
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yml: no such file"):
         read(str(tmp_path / "none.yml"))
@@ -75,7 +105,7 @@ def test_a_folder_is_refused_with_the_yaml_files_it_holds(tmp_path):
 
 def test_marks_count_lines_and_columns_from_one(tmp_path):
     (tmp_path / "a.yml").write_text("a: 1\nb:\n  - c: 2\n    d: 3\n")
-    values, marks = read(str(tmp_path / "a.yml"))
+    values, marks, _ = read(str(tmp_path / "a.yml"))
     assert values == {"a": 1, "b": [{"c": 2, "d": 3}]}
     assert marks == {("a",): (1, 1), ("b",): (2, 1), ("b", 0): (3, 5), ("b", 0, "c"): (3, 5), ("b", 0, "d"): (4, 5)}
 
@@ -91,7 +121,7 @@ def test_numbers_with_an_exponent_are_numbers_also_where_no_type_is_known(tmp_pa
 
 def test_a_dash_reads_standard_input(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("a: 1\n"))
-    assert read("-") == ({"a": 1}, {("a",): (1, 1)})
+    assert read("-") == ({"a": 1}, {("a",): (1, 1)}, [])
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path):

@@ -41,6 +41,15 @@ def test_the_held_out_rows_are_the_tail_and_are_not_trained(split):
     assert list(split(val_set_size=0.25).held_out["row"]) == held_out
 
 
+def test_data_seed_decides_order_and_split(split):
+    def rows(**keys):
+        splits = split(val_set_size=0.25, **keys)
+        return list(splits.train["row"]), list(splits.held_out["row"])
+
+    assert rows(seed=7, data_seed=42) == rows(seed=42)
+    assert rows(seed=42, data_seed=7) == rows(seed=7) != rows(seed=42)
+
+
 def test_without_either_key_nothing_is_held_out(split):
     splits = split()
     assert (len(splits.train), splits.held_out) == (8, None)

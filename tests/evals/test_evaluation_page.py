@@ -39,7 +39,7 @@ def texts(page, selector):
 def test_the_page_shows_the_verdict_the_counts_and_the_rows(show, changed_report):
     page = show(changed_report(fixed=8, broken=1, good=3, bad=2))
     assert texts(page, ".said.better") == [
-        "better: tuned against base, +50.0 points, 95% interval +14.3 to +78.6, p = 0.039 on 14 rows"
+        "better: tuned against base, +50.0 points, 95% interval +12.1 to +72.4, p = 0.039 on 14 rows"
     ]
     assert texts(page, "#kinds button") == ["All 14", "Fixed 8", "Broken 1", "Failing 3"]
     assert texts(page, ".row .bar.small") == ["a.jsonl:9\nbroken"]  # what was broken is looked at first

@@ -46,6 +46,12 @@ def test_without_assertions_the_loss_is_judged_and_said_to_be(loss, expected):
     assert text.endswith("and there are no assertions")
 
 
+@pytest.mark.parametrize("rows", [3, 7, 49])
+def test_a_curve_of_no_good_answer_is_drawn(tmp_path, rows):
+    assert "cannot tell" in write_curve(curve(rows, 0, 0), JUDGED, tmp_path)
+    assert (tmp_path / "curve.png").exists()
+
+
 def test_a_curve_is_a_table_a_plot_and_data(tmp_path):
     points = [Point(0, 0, 2.0, [False] * 50), *curve(50, 20, 40, losses=(1.0, 0.5))]
     lines = write_curve(points, JUDGED, tmp_path).splitlines()

@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from tunesmith.evals.statistics import bootstrap, kappa, mcnemar, min_detectable_effect, required_rows, wilson
+from tunesmith.evals.statistics import (
+    bootstrap,
+    kappa,
+    mcnemar,
+    min_detectable_effect,
+    paired_difference,
+    required_rows,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +110,42 @@ def test_what_rows_can_show_is_the_other_way_round():
     assert min_detectable_effect(1000, 0.2) < min_detectable_effect(100, 0.2) < min_detectable_effect(30, 0.2)
     assert min_detectable_effect(10, 0.0) >= 0.6  # fewer than six changed rows are never significant
     assert min_detectable_effect(3, 0.0) == 1
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7, 10, 49, 180])
+def test_a_rate_lies_in_its_interval_at_both_ends(rows):
+    """Computed, the low end at 0 is 1.4e-17 for some numbers of rows, of which a plot makes a negative error bar."""
+    assert wilson(0, rows)[:2] == (0.0, 0.0)
+    assert wilson(rows, rows)[::2] == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "value", "low", "high"),
+    [
+        ((12, 2, 36, 0), 0.20, 0.0569, 0.3404),
+        ((0, 0, 53, 3), 0.0, None, None),
+    ],
+)
+def test_the_paired_interval_is_that_of_newcombe(table, value, low, high):
+    """The first is in Newcombe's table of examples: 36, 12, 2 and 0 of 50 pairs, by method 10."""
+    difference = paired_difference(*table)
+    assert difference.value == pytest.approx(value)
+    if low is not None:
+        assert difference[1:] == pytest.approx((low, high), abs=5e-5)
+    assert difference.low <= difference.value <= difference.high
+    mirrored = paired_difference(table[1], table[0], *table[2:])
+    assert mirrored == pytest.approx((-difference.value, -difference.high, -difference.low))
+
+
+def test_rows_that_all_changed_in_the_same_way_leave_doubt():
+    value, low, high = paired_difference(6, 0, 0, 0)
+    assert (value, high) == (1.0, 1.0)
+    assert 0.4 < low < 0.5
+    assert paired_difference(0, 0, 6, 0).low < 0 < paired_difference(0, 0, 6, 0).high
+    assert math.isnan(paired_difference(0, 0, 0, 0).value)
+
+
+def test_full_agreement_of_few_rows_leaves_doubt():
+    value, low, high = kappa(["a", "b", "a"], ["a", "b", "a"])
+    assert (value, high) == (1.0, 1.0)
+    assert low < 0.5

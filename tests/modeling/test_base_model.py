@@ -297,3 +297,14 @@ def test_code_that_comes_with_a_model_runs_only_if_it_is_trusted(small_folder, m
     with pytest.raises(ModelError, match="contains custom code which must be executed"):
         load(small_folder)
     assert type(load(small_folder, trust_remote_code=True)).__name__ == "OwnModel"
+
+
+def test_gptq_weights_say_what_they_need_when_they_are_loaded(small_folder):
+    with pytest.raises(ConfigError, match=r"`gptq: true`: .* is not quantized with GPTQ; remove `gptq`"):
+        load(small_folder, gptq=True)
+    file = small_folder / "config.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
+    for keys in ({}, {"gptq": True}):  # a file may leave the key out
+        with pytest.raises(ModelError, match=r"is quantized with GPTQ: loading it needs .*pip install gptqmodel"):
+            load(small_folder, **keys)

@@ -29,6 +29,9 @@ TESTS: dict[str, dict[str, str]] = {
         "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons": "datasets[].filters",
         "test_the_time_limit_of_the_config_holds": "evaluation.assertion_seconds",
     },
+    "data/test_mistral.py": {
+        "test_without_the_package_a_note_names_the_source_and_the_package_once": "tokenizer_use_mistral_common",
+    },
     "data/test_prepare.py": {
         "test_a_file_may_be_read_as_far_as_the_run_needs_it": "streaming",
         "test_prepared_data_lie_where_the_config_says": "dataset_prepared_path",
@@ -114,6 +117,7 @@ TESTS: dict[str, dict[str, str]] = {
         "test_tied_embeddings_stay_so_unless_they_are_not_to": "peft_ensure_weight_tying",
     },
     "modeling/test_base_model.py": {
+        "test_gptq_weights_say_what_they_need_when_they_are_loaded": "gptq",
         "test_a_model_is_loaded_in_the_format_asked_for": "base_model",
         "test_a_quantised_model_computes_nearly_the_same": "load_in_4bit load_in_8bit",
         "test_arguments_of_from_pretrained_are_passed_on": "overrides_of_model_kwargs",
@@ -208,7 +212,9 @@ TESTS: dict[str, dict[str, str]] = {
         "test_copies_of_a_split_model": "dp_replicate_size dp_shard_size",
         "test_deepspeed_settings_reach_the_trainer_on_several_gpus": "deepspeed",
         "test_layers_are_shared_by_no_processes": "context_parallel_size tensor_parallel_size expert_parallel_size",
-        "test_the_ddp_keys_reach_the_trainer": "ddp_timeout ddp_bucket_cap_mb ddp_broadcast_buffers",
+        "test_the_ddp_keys_reach_the_trainer": (
+            "ddp_timeout ddp_bucket_cap_mb ddp_broadcast_buffers average_tokens_across_devices"
+        ),
         "test_the_strategy_says_whether_weights_are_freed": "fsdp_config.sharding_strategy",
         "test_what_is_split_and_the_version_reach_the_library": (
             "fsdp_config.fsdp_version fsdp_config.auto_wrap_policy fsdp_config.min_num_params"

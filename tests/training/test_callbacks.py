@@ -12,7 +12,15 @@ from tunesmith.errors import RunError
 from tunesmith.sections import TrainingSection
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training import callbacks
-from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for, duration, peak_memory
+from tunesmith.training.callbacks import (
+    CleanStop,
+    LogLastStep,
+    LossWatch,
+    Reporter,
+    asked_for,
+    duration,
+    peak_memory,
+)
 from tunesmith.training.record.run_record import RunRecord
 from tunesmith.world import World
 
@@ -166,3 +174,21 @@ def test_the_time_of_an_evaluation_amid_steps_is_not_theirs(arguments, tmp_path,
     state.num_input_tokens_seen = 300
     reporter.on_log(arguments, state, TrainerControl(), logs={"loss": 2.0})
     assert record.metrics()[-1]["tokens_per_second"] == 300 / (10 + 20)
+
+
+@pytest.mark.parametrize(
+    ("step", "control", "early_stopping", "logged"),
+    [
+        (9, {}, False, False),
+        (10, {}, False, True),
+        (4, {"should_training_stop": True}, False, True),
+        (4, {"should_evaluate": True}, False, False),
+        (4, {"should_evaluate": True}, True, True),
+    ],
+)
+def test_the_last_step_is_logged(arguments, step, control, early_stopping, logged):
+    control = TrainerControl(**control)
+    LogLastStep(early_stopping=early_stopping).on_step_end(
+        arguments, TrainerState(global_step=step, max_steps=10), control
+    )
+    assert control.should_log is logged

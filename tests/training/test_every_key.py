@@ -68,6 +68,7 @@ FLIPS: dict[str, Flip] = {
     "min_sample_len": Flip(9),
     "shuffle_merged_datasets": Flip(False),
     "seed": Flip(7),
+    "data_seed": Flip(7),
     "micro_batch_size": Flip(2),
     "gradient_accumulation_steps": Flip(2),
     "batch_size": Flip(2),

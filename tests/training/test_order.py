@@ -93,6 +93,13 @@ def test_the_order_by_length_depends_on_seed_and_epoch_alone(batches):
     assert batches(**keys) == first
     assert batches(epochs=2, **keys) == batches(epochs=2, **keys) != first
     assert batches(seed=7, **keys) != first
+    assert batches(seed=7, data_seed=42, **keys) == first
+
+
+def test_data_seed_decides_the_order_alone(batches):
+    first = batches()
+    assert batches(seed=42, data_seed=7) != first
+    assert batches(data_seed=7) == batches(data_seed=7)
 
 
 def test_the_last_batch_is_left_out_if_it_is_not_full(batches):

@@ -8,6 +8,7 @@ import yaml
 
 from tunesmith.cli.train import main
 from tunesmith.config.load import load
+from tunesmith.training.record.runs import read_run
 from tunesmith.training.run import train as train_config
 
 FULL = {"adapter": None, "lora_r": None, "lora_target_linear": None, "learning_rate": 1e-4}
@@ -50,6 +51,12 @@ def test_lora_lowers_the_loss(lora_run, losses):
     assert (lora_run / "adapter_model.safetensors").exists()
     assert (lora_run / "chat_template.jinja").exists()
     assert not (lora_run / "model.safetensors").exists()
+
+
+def test_the_last_step_is_logged_whatever_logging_steps_says(tmp_path, real_config, train, losses):
+    output = train(real_config(tmp_path, max_steps=3, logging_steps=2))
+    assert list(losses(output)) == [1, 2, 3]
+    assert read_run(output, "a").summary["step"] == 3
 
 
 @pytest.mark.slow

@@ -91,6 +91,8 @@ def test_how_often_to_save_or_evaluate(strategy, steps, per_epoch, expected):
     ("keys", "name", "expected"),
     [
         ({"seed": 7}, "seed", 7),
+        ({"seed": 7}, "data_seed", None),
+        ({"data_seed": 7}, "data_seed", 7),
         ({"micro_batch_size": 3}, "per_device_train_batch_size", 3),
         ({"micro_batch_size": 3}, "per_device_eval_batch_size", 3),
         ({"eval_batch_size": 5}, "per_device_eval_batch_size", 5),

@@ -1,8 +1,10 @@
 """Runs both systems at the same work, in turns, and compares the measurements."""
 
 import json
+import math
 import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -106,6 +108,11 @@ def make_work(
         )
     train = prepare_splits(config, model_tokenizer(config.model)).train
     samples = list(_concatenate(train, rows, mean, config.data.sequence_len))
+    if (steps := math.ceil(len(samples) / batch) * epochs) <= WARMUP_STEPS:
+        raise ConfigError(
+            f"{len(samples)} rows, {batch} a step, {epochs} epochs: {steps} steps, and the first {WARMUP_STEPS} are "
+            "not measured. Raise --rows or --epochs, or lower --micro-batch-size"
+        )
     file = folder / "rows.jsonl"
     file.write_text("".join(f"{json.dumps(sample)}\n" for sample in samples))
     settings = {
@@ -211,7 +218,7 @@ def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, s
         _, status, usage = os.wait4(process.pid, 0)
         if status or len(times) <= WARMUP_STEPS:
             log.seek(0)
-            raise RunError(f"{' '.join(name)} failed; the end of its output:\n{log.read()[-2000:]}")
+            raise RunError(_failure(" ".join(name), os.waitstatus_to_exitcode(status), len(times), log.read()))
     tokens = [line["tokens"] for line in lines]
     losses = [line["loss"] for line in lines]
     return Run(
@@ -222,6 +229,19 @@ def _run(command: Sequence[str], folder: Path, metrics: Path, name: tuple[str, s
         losses,
         tokens,
     )
+
+
+def _failure(name: str, code: int, steps: int, output: str) -> str:
+    """Return why a run gave no measurement, with the end of its output."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["it printed nothing"]
+    if code < 0:
+        memory = ": the machine may be out of memory" if code == -signal.SIGKILL else ""
+        reason = f"ended by signal {signal.Signals(-code).name}{memory}"
+    elif code:
+        reason = f"failed with exit code {code}: {lines[-1].strip()}"
+    else:
+        reason = f"took {steps} steps, and the first {WARMUP_STEPS} are not measured"
+    return f"{name} {reason}; the end of its output:\n" + "\n".join(lines)[-2000:]
 
 
 def compute_speed(tokens: Sequence[int], times: Sequence[float]) -> float:

@@ -202,6 +202,8 @@ class Examination:
             for code, detail in check_text(text):
                 self.tally.add(code, detail)
         turns = turns_in(row.values, look)
+        if look.marks:
+            self.tally.add("layout-mark-replaced", look.marks)
         check_row(item, turns, look, self.tally, figures)
         self._remember(item, turns, look)
         token_lists: list[tuple[list[int], list[int]]] = []
@@ -321,7 +323,7 @@ class Examination:
 
         order = datasets.Dataset.from_dict({"sample": range(samples)})
         if self.config.data.shuffles:
-            order = order.shuffle(seed=self.config.training.seed, keep_in_memory=True)
+            order = order.shuffle(seed=self.config.training.shuffle_seed, keep_in_memory=True)
         return list(order["sample"])[samples - held_out_count(samples, self.config.data.val_set_size) :]
 
     def _about_ends(self) -> Iterator[Finding]:
@@ -371,7 +373,8 @@ def _rows_of_segments(items: Sequence[EncodedRow]) -> list[tuple[Row, Rendered, 
         (item.row, rendered, examples[0])
         for item in items
         for rendered, examples in zip(item.rendered, item.examples, strict=True)
-        if isinstance(rendered, Rendered) and not rendered.tokenize_whole and len(rendered.segments) > 1
+        if isinstance(rendered, Rendered) and not rendered.tokenize_whole
+        if len(rendered.segments) > 1 or rendered.segments[0].header
         if not isinstance(examples, str) and len(examples) == 1
     ]
 

@@ -276,7 +276,9 @@ def _text_prompts(item: EncodedRow, pieces: list[Example], spec: FormatSpec, tok
 def _answers(segments: Sequence[Segment]) -> list[int]:
     """Return the indexes of the segments where training starts."""
     return [
-        i for i, segment in enumerate(segments) if segment.train and segment.text and not (i and segments[i - 1].train)
+        i
+        for i, segment in enumerate(segments)
+        if segment.train and segment.text and (segment.header or not (i and segments[i - 1].train))
     ]
 
 

@@ -13,6 +13,7 @@ from tunesmith.checks.tokenizer import TokenFacts
 from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.data.formats.messages import read_messages
+from tunesmith.data.formats.specs import describe_marks
 from tunesmith.data.masks import format_of
 from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.prefix import first_difference
@@ -20,7 +21,7 @@ from tunesmith.data.samples import EncodedRow
 from tunesmith.data.shown import says, squeezed, stands
 from tunesmith.data.thinking import without_thinking
 from tunesmith.data.tokenizer import Tokenizer
-from tunesmith.data.types import Example, Rendered
+from tunesmith.data.types import Example, Rendered, Segment
 from tunesmith.errors import DataError
 from tunesmith.sections.data import SERVER_ROLES
 
@@ -36,6 +37,7 @@ class Look:
         ends: ids of the tokens that end an answer.
         end_texts: their texts.
         own_system: system text that the chat template puts in by itself, or None.
+        marks: what replaces marks of the layout.
         last_ends: ids with which answers did end.
         used: ids that are new to the vocabulary or beyond it.
     """
@@ -46,6 +48,7 @@ class Look:
     ends: frozenset[int]
     end_texts: tuple[str, ...]
     own_system: str | None = None
+    marks: str = ""
     last_ends: set[int] = field(default_factory=set)
     used: set[int] = field(default_factory=set)
 
@@ -84,7 +87,7 @@ def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_syste
     texts = spec.template.ends() if spec.template else tuple(filter(None, [tokenizer.eos_token]))
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     single = {token[0] for token in ids if len(token) == 1} | ({facts.eos} if facts.eos is not None else set())
-    return Look(spec, tokenizer, facts, frozenset(single), texts, own_system)
+    return Look(spec, tokenizer, facts, frozenset(single), texts, own_system, describe_marks(spec))
 
 
 def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally, figures: Figures) -> None:
@@ -216,7 +219,8 @@ def _control_tokens(item: EncodedRow, turns: Sequence[Message], look: Look) -> I
     segments = [
         segment for rendered in item.rendered if isinstance(rendered, Rendered) for segment in rendered.segments
     ]
-    answers = "\n".join(segment.text for segment in segments if segment.train) if not turns else ""
+    trained = (segment.text[len(segment.header) :] for segment in segments if segment.train)
+    answers = "\n".join(trained) if not turns else ""
     texts = (
         [(turn.content, turn.role == "assistant") for turn in turns]
         if turns
@@ -304,9 +308,10 @@ def _segments(rendered: Rendered, decoded: str, look: Look) -> Iterator[tuple[st
 
 def _boundaries(rendered: Rendered, decoded: str) -> Iterator[tuple[str, str]]:
     """Yield what is wrong where a prompt ends and its answer starts."""
-    for prompt_segment, segment in zip(rendered.segments, rendered.segments[1:], strict=False):
-        prompt, answer = prompt_segment.text + segment.header, segment.text[len(segment.header) :]
-        if prompt_segment.train or not segment.train or not prompt or not answer:
+    for previous, segment in zip((Segment("", False), *rendered.segments), rendered.segments, strict=False):
+        prompt = ("" if previous.train else previous.text) + segment.header
+        answer = segment.text[len(segment.header) :]
+        if not segment.train or not prompt or not answer:
             continue
         joint_text = prompt[-8:] + answer[:8]
         if prompt[-1] in " \t":

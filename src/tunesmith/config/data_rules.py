@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tunesmith.config.problem import Idle, Problem, at
+from tunesmith.config.yaml_source import quotes_advice, shown
 from tunesmith.data.formats import FORMATS, is_custom, unknown_type
 from tunesmith.data.formats.answers import PREFERENCES, find_preference_format, unknown_preference_type
 from tunesmith.data.formats.format import Format
@@ -77,10 +78,12 @@ def _type_problem(entry: Dataset, rl: str | None) -> tuple[str, str] | None:
 
 
 def _mapping_problem(mapping: dict[str, Any], rl: str | None, known_keys: Sequence[str]) -> tuple[str, str] | None:
-    for key in mapping:
+    for key, value in mapping.items():
         if key not in known_keys:
             names = f"known are {', '.join(known_keys)}" if known_keys else f"`rl: {rl}` takes no mapping"
             return key, f"unknown key `{key}` in `datasets.type`; {names}{did_you_mean(str(key), known_keys)}"
+        if advice := quotes_advice(value):
+            return key, f"`{key}` in `datasets.type` expects text, found {shown(value)}{advice}"
     return None
 
 

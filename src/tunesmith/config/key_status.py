@@ -40,6 +40,8 @@ def resolve_keys(
         location = locations(key)
         if value is None and (key in OWNER or key in keys.RENAMED or key in reasons()):
             statuses.append(KeyStatus(key, location, "empty", "has no value"))
+        elif key in keys.OTHER_FORMS and (other := keys.OTHER_FORMS[key](value)):
+            _take_as(key, other, values, supported_values, locations, problems, statuses)
         elif key in OWNER:
             supported_values[key] = _resolve_inside(value, (key,), locations, problems, statuses)
             statuses.append(KeyStatus(key, location, "supported", ""))
@@ -73,6 +75,20 @@ def _rename(
     new_values = keys.RENAMED[key](value)
     if not new_values:
         statuses.append(KeyStatus(key, location, "off", f"is {shown(value)}"))
+    _take_as(key, new_values, values, supported_values, locations, problems, statuses)
+
+
+def _take_as(
+    key: str,
+    new_values: dict[str, Any],
+    values: dict[str, Any],
+    supported_values: dict[str, Any],
+    locations: KeyLocations,
+    problems: list[str],
+    statuses: list[KeyStatus],
+) -> None:
+    """Put the keys and values in `new_values`, for which a key of the file stands, into `supported_values`."""
+    value, location = values[key], locations(key)
     for name, item in new_values.items():
         present_value = supported_values.get(name, values.get(name))
         if present_value not in (None, True, "auto", item):  # `bfloat16` says more exactly what `bf16: true` says

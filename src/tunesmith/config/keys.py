@@ -64,6 +64,8 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "eval_table_max_new_tokens": lambda value: {"generation_max_new_tokens": value},
     "wandb_run_name": lambda value: {"wandb_name": value},
     "gc_steps": lambda value: {"gc_collect_steps": value} if value != -1 else {},
+    "activation_checkpointing": lambda value: {"gradient_checkpointing": value},
+    "activation_checkpointing_kwargs": lambda value: {"gradient_checkpointing_kwargs": value},
     "adam_eps": lambda value: {"adam_epsilon": value},
     "eta_min": lambda value: {"lr_scheduler_kwargs": {"min_lr": value}},
     "noisy_embedding_alpha": lambda value: {"neftune_noise_alpha": value},
@@ -71,3 +73,24 @@ RENAMED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "bfloat16": lambda value: {"bf16": "full"} if value is True else {},
 }
 """Old name -> the keys and values that it is taken as, by its value."""
+
+OTHER_FORMS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "tokens": lambda value: {"special_tokens": value} if isinstance(value, dict) else {},
+}
+"""Supported key -> the key that a value of another form stands for. `tokens` was a mapping of special tokens once."""
+
+CLOUD_KEYS = {
+    *("provider", "project_name", "volumes", "secrets", "env", "docker_tag", "dockerfile_commands", "branch"),
+    *(
+        "gpu",
+        "gpu_count",
+        "memory",
+        "memory_preprocess",
+        "timeout",
+        "timeout_preprocess",
+        "region",
+        "runpod",
+        "baseten",
+    ),
+}
+"""Keys of a file that Axolotl takes as `--cloud`, and of its section `cloud`."""

@@ -10,8 +10,9 @@ from pydantic_core import ErrorDetails
 from tunesmith.config import local_paths, overrides, yaml_source
 from tunesmith.config.idle import idle_keys
 from tunesmith.config.key_status import notes, resolve_keys
+from tunesmith.config.keys import CLOUD_KEYS
 from tunesmith.config.rules import broken_rules
-from tunesmith.config.yaml_source import LONGEST, shown
+from tunesmith.config.yaml_source import LONGEST, quotes_advice, shown
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.sections import OWNER, SECTIONS, Config, Section
 from tunesmith.sections.locations import KeyLocations, KeyPath, Marks
@@ -67,12 +68,19 @@ def load(file: str, arguments: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names every error, each with file, line and column.
     """
-    values, marks = yaml_source.read(file)
-    return load_values(values, file, overrides.parse(arguments), marks)
+    source = yaml_source.read(file)
+    return load_values(source.values, file, overrides.parse(arguments), source.marks, source.notes)
 
 
-def load_values(values: dict[str, Any], file: str, options: dict[KeyPath, Any], marks: Marks | None = None) -> Config:
+def load_values(
+    values: dict[str, Any],
+    file: str,
+    options: dict[KeyPath, Any],
+    marks: Marks | None = None,
+    source_notes: Sequence[str] = (),
+) -> Config:
     """Return the checked config of plain values, with those in `options` put over them; see `load`."""
+    _refuse_cloud_file(values, file)
     is_restricted = yaml_source.is_remote(file) and not options.get(local_paths.ALLOWED)
     options = {path: value for path, value in options.items() if path != local_paths.ALLOWED}
     overrides.apply(values, options)
@@ -89,7 +97,17 @@ def load_values(values: dict[str, Any], file: str, options: dict[KeyPath, Any], 
             problems.append(f"{locations(*path)}: {text}")
     if problems:
         raise ConfigError("\n".join(map(_one_line, sorted(problems, key=_line))))
-    return config.model_copy(update={"notes": (*notes(statuses), *idle_keys(config))})
+    return config.model_copy(update={"notes": (*source_notes, *notes(statuses), *idle_keys(config))})
+
+
+def _refuse_cloud_file(values: dict[str, Any], file: str) -> None:
+    """Raise a ConfigError for a file that says where Axolotl runs, not what it trains."""
+    keys = [*values]
+    if keys and set(keys) <= CLOUD_KEYS:
+        raise ConfigError(
+            f"{file} is a cloud file of Axolotl ({', '.join(map(str, keys[:3]))}, ...): it says where to run, not what "
+            "to train. Name the training config, and start `tunesmith train` on that machine"
+        )
 
 
 def _validate_sections(
@@ -164,7 +182,9 @@ def _message(path: KeyPath, errors: Sequence[ErrorDetails], section: type[Sectio
     words = [*([f"expects {' or '.join(kinds)}"] if kinds else []), *phrases]
     if not all(item["type"] in (*_EXPECTED, *_PHRASES) for item in errors):
         words, value_text = [error["msg"].removeprefix("Value error, ")], ""
-    example = _EXAMPLES.get(name, "") if error["type"] == "missing" else ""
+    example = quotes_advice(error["input"]) if [*kinds] == ["text"] else ""
+    if error["type"] == "missing":
+        example = _EXAMPLES.get(name, "")
     return f"{locations(*path)}: `{name}` {' or '.join(words)}{value_text}{example}"
 
 

@@ -11,7 +11,7 @@ import yaml
 from tunesmith.config.conditions import describe_conditions
 from tunesmith.config.key_status import Reason, reasons
 from tunesmith.config.key_table import blocks, supported
-from tunesmith.config.keys import RENAMED
+from tunesmith.config.keys import OTHER_FORMS, RENAMED
 from tunesmith.config.reference import CHOICES, old_names
 from tunesmith.sections import SECTIONS
 
@@ -65,6 +65,8 @@ def _add_other_names(root: dict[str, Any]) -> None:
         name: name.removeprefix("fsdp_") if name.startswith("fsdp_") else f"fsdp_{name}" for name in fsdp
     }
     fsdp |= {other_spellings[name]: _old(f"as `{name}`") for name in other_spellings}
+    for key in OTHER_FORMS:
+        root["properties"][key]["anyOf"].append({"type": "object"})
     names = {old_name: new_name for new_name, olds in old_names().items() for old_name in olds}
     root["properties"] |= {old_name: _old(f"old name of `{names[old_name]}`") for old_name in RENAMED}
 

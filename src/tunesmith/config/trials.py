@@ -85,14 +85,14 @@ def make_trials(file: str, combinations: list[list[Setting]], options: dict[KeyP
     Raises:
         ConfigError: names every fault of the configs; `sweep` is where the settings come from.
     """
-    values, marks = yaml_source.read(file)
+    values, marks, repeated = yaml_source.read(file)
     trials: list[Trial] = []
     faults: dict[str, list[str]] = {}
     for settings in combinations:
         name = _name(settings)
         swept_values = {setting.path: setting.value for setting in settings}
         try:
-            config = load_values(deepcopy(values), file, deepcopy(options | swept_values), marks)
+            config = load_values(deepcopy(values), file, deepcopy(options | swept_values), marks, repeated)
             if config.training.resume_from_checkpoint:
                 raise ConfigError(f"{file}: remove `resume_from_checkpoint`: {NOT_SWEPT['resume_from_checkpoint']}")
         except ConfigError as error:
@@ -113,9 +113,8 @@ def make_trials(file: str, combinations: list[list[Setting]], options: dict[KeyP
 
 def _choices(sweep: str, options: dict[KeyPath, Any]) -> list[list[list[Setting]]]:
     """Return for each key of the sweep file what there is to choose from: settings that go together."""
-    sweep_values, marks = yaml_source.read(sweep)
+    sweep_values, marks, faults = yaml_source.read(sweep)  # a key that is repeated changes what is swept
     locations = KeyLocations(sweep, marks, {})
-    faults: list[str] = []
     choices: list[list[list[Setting]]] = []
     key_locations = dict.fromkeys(options, "on the command line")
     for key, value in {str(key): value for key, value in sweep_values.items()}.items():

@@ -3,9 +3,10 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
+from yaml.scanner import ScannerError
 
 from tunesmith.errors import ConfigError
 from tunesmith.sections.locations import KeyPath, Marks
@@ -23,6 +24,8 @@ _FAULTS: tuple[tuple[str, str, str], ...] = (
     (r"'(.)' that cannot start any token", "at", r"a text that starts with `\1` needs quotes"),
     (r"scanning an (?:alias|anchor)", "from", "a text that starts with `*` or `&` needs quotes"),
     (r"unhashable key", "from", "a text that starts with `{` needs quotes"),
+    (r"scanning a block scalar", "from", "a text that starts with `|` or `>` needs quotes"),
+    (r"constructor for the tag '!\w", "at", "a text that starts with `!` needs quotes"),
     (r"but found '<block \w+ start>'", "at", "indented differently from the line above"),
     (r"but found '<scalar>'", "at", "text after the end of the value; put all of it in quotes"),
 )
@@ -70,31 +73,49 @@ def shown(value: object, *, quoted: bool = False) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
+def quotes_advice(value: Any) -> str:
+    """Return what to add to a message about a list or mapping where a text is expected."""
+    bracket = "[" if isinstance(value, list) else "{" if isinstance(value, dict) else ""
+    return f"; a text that starts with `{bracket}` needs quotes" if bracket else ""
+
+
 def is_remote(file: str) -> bool:
     """Return whether a name is an address, not a file here."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", file) is not None
 
 
-def read(file: str) -> tuple[dict[str, Any], Marks]:
-    """Return the values of a YAML file (`-` is standard input, or an `https://` address) and the location of each key.
+class Source(NamedTuple):
+    """A YAML file: its values, the location of each key, and notes about keys that it repeats."""
+
+    values: dict[str, Any]
+    marks: Marks
+    notes: list[str]
+
+
+def read(file: str) -> Source:
+    """Return a YAML file (`-` is standard input, or an `https://` address) as plain values.
+
+    A key may be repeated with the same value or with none: the other one counts, and a note says so.
 
     Raises:
-        ConfigError: the file is missing, a folder, empty, no UTF-8, no YAML, no mapping, or repeats a key.
+        ConfigError: the file is missing, a folder, empty, no UTF-8, no YAML, no mapping, or repeats a key with another
+            value.
     """
     marks: Marks = {}
+    notes: list[str] = []
     faults: list[str] = []
     text = _text(file)
     try:
         loader = Loader(text)
         node = loader.get_single_node()
-        _collect(node, (), marks, faults)
+        _collect(node, (), marks, notes, faults)
         values = loader.construct_document(node) if node else None
     except RecursionError:
         raise ConfigError(
             f"{file}: nested too deeply, or an alias (`*name`) contains itself or too many values"
         ) from None
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"{file}:{_syntax_fault(error, text.splitlines())}") from None
+        raise ConfigError(f"{file}:{_bracket_fault(error, text) or _syntax_fault(error, text.splitlines())}") from None
     except yaml.reader.ReaderError as error:
         character = chr(error.character)
         raise ConfigError(f"{file}: character {character!r} at position {error.position} is not YAML") from None
@@ -106,7 +127,7 @@ def read(file: str) -> tuple[dict[str, Any], Marks]:
         )
     if faults:
         raise ConfigError("\n".join(f"{file}:{fault}" for fault in faults))
-    return values, marks
+    return Source(values, marks, [f"{file}:{line}" for line in notes])
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
@@ -132,6 +153,29 @@ def _syntax_fault(error: yaml.MarkedYAMLError, lines: list[str]) -> str:
     return f"{line + 1}:{column + 1}: {problem}"
 
 
+def _bracket_fault(error: yaml.MarkedYAMLError, text: str) -> str:
+    """Return the location of a text without quotes that starts like a list or mapping, or nothing if it is none."""
+    mark = error.context_mark if isinstance(error, ScannerError) and error.context_mark else error.problem_mark
+    if mark is None or text[mark.index : mark.index + 1] in (*"]}:", ""):
+        return ""
+    depth, start, end = 0, None, None
+    try:
+        for token in yaml.scan(text[: mark.index], Loader):
+            if isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
+                start, end = (token.start_mark if depth == 0 else start), None
+                depth += 1
+            elif isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken):
+                depth -= 1
+                end = token.end_mark if depth == 0 else None
+            elif not isinstance(token, yaml.BlockEndToken | yaml.StreamEndToken):
+                end = None
+    except yaml.YAMLError:
+        return ""
+    if start is None or end is None or end.line != mark.line:
+        return ""
+    return f"{start.line + 1}:{start.column + 1}: a text that starts with `{text[start.index]}` needs quotes"
+
+
 def _text(file: str) -> str:
     if file == "-":
         return sys.stdin.read()
@@ -154,21 +198,58 @@ def _text(file: str) -> str:
         raise ConfigError(f"{file}: {error.strerror}") from None
 
 
-def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, faults: list[str]) -> None:
-    """Fill `marks` for every key below `node`; a repeated key is an error."""
+def _collect(node: yaml.Node | None, path: KeyPath, marks: Marks, notes: list[str], faults: list[str]) -> None:
+    """Fill `marks` for every key below `node`, and merge repeated keys."""
     if len(marks) > MOST_KEYS:  # aliases of aliases of aliases
         raise RecursionError
     if isinstance(node, yaml.MappingNode):
+        node.value = _without_repeated(node.value, notes, faults)
         for key, value in node.value:
             key_path = (*path, str(key.value))
-            location = (key.start_mark.line + 1, key.start_mark.column + 1)
-            if key_path in marks:
-                faults.append(
-                    f"{location[0]}:{location[1]}: `{key.value}` is set twice; first on line {marks[key_path][0]}"
-                )
-            marks[key_path] = location
-            _collect(value, key_path, marks, faults)
+            marks[key_path] = (key.start_mark.line + 1, key.start_mark.column + 1)
+            _collect(value, key_path, marks, notes, faults)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             marks[(*path, index)] = (value.start_mark.line + 1, value.start_mark.column + 1)
-            _collect(value, (*path, index), marks, faults)
+            _collect(value, (*path, index), marks, notes, faults)
+
+
+def _without_repeated(
+    pairs: list[tuple[yaml.Node, yaml.Node]], notes: list[str], faults: list[str]
+) -> list[tuple[yaml.Node, yaml.Node]]:
+    """Return the keys of a mapping without those repeated with the same value or with none."""
+    kept: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    for key, value in pairs:
+        name, line, column = str(key.value), key.start_mark.line + 1, key.start_mark.column + 1
+        if name not in kept:
+            kept[name] = (key, value)
+            continue
+        first_key, first = kept[name]
+        first_line = first_key.start_mark.line + 1
+        if _is_same(first, value):
+            notes.append(f"{line}:{column}: `{name}` is also set on line {first_line}, with the same value")
+        elif _is_empty(value):
+            notes.append(f"{line}:{column}: `{name}` is empty here; its value on line {first_line} is used")
+        elif _is_empty(first):
+            notes.append(f"{line}:{column}: `{name}` is also set on line {first_line}, where it is empty")
+            kept[name] = (key, value)
+        else:
+            faults.append(f"{line}:{column}: `{name}` is set twice; first on line {first_line}")
+    return list(kept.values())
+
+
+def _is_empty(node: yaml.Node) -> bool:
+    return not node.value or node.tag == "tag:yaml.org,2002:null"
+
+
+def _is_same(first: yaml.Node, second: yaml.Node) -> bool:
+    if first is second or (_is_empty(first) and _is_empty(second)):
+        return True
+    if first.tag != second.tag or not isinstance(first.value, list):
+        return bool(first.tag == second.tag and first.value == second.value)
+    if len(first.value) != len(second.value):
+        return False
+    if isinstance(first, yaml.SequenceNode):
+        return all(map(_is_same, first.value, second.value))
+    values = {str(key.value): value for key, value in second.value}
+    return all(str(key.value) in values and _is_same(value, values[str(key.value)]) for key, value in first.value)

@@ -10,11 +10,14 @@ from random import Random
 from typing import Any
 
 from tunesmith.data.filters import dropped_lines
+from tunesmith.data.formats.detect import with_types
+from tunesmith.data.formats.specs import describe_marks, format_spec
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
 from tunesmith.data.unread import unread_line
 from tunesmith.errors import DataError
+from tunesmith.log import note
 from tunesmith.sections import Config, DataSection, Dataset, TrainingSection
 
 
@@ -50,15 +53,16 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
     data = config.data
     settings: dict[str, Any] = {
         "tokenizer": tokenizer,
-        "seed": config.training.seed,
+        "seed": config.training.shuffle_seed,
         "source": config.source,
         "rebuild": rebuild,
         "stream_tokens": tokens_of_run(data, config.training, world_size),
         "assertion_seconds": config.evaluation.evaluation.assertion_seconds,
     }
+    _note_marks(config, tokenizer)
     main = prepare(data.datasets, data, config.model, **settings)
     train = _shard(main.load(), data)
-    seed = config.training.seed
+    seed = config.training.shuffle_seed
     if data.test_datasets:
         parts = [prepare([dataset], data.for_tests(), config.model, **settings) for dataset in data.test_datasets]
         return _with_tests(_share(train, data.train_share, seed), [main, *parts], data)
@@ -66,6 +70,19 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
     border = len(train) - held_out
     tail = train.select(range(border, len(train))) if held_out else None
     return Splits(_share(train.select(range(border)), data.train_share, seed), tail, [main])
+
+
+def _note_marks(config: Config, tokenizer: Tokenizer) -> None:
+    """Say once for each layout which of its marks are replaced."""
+    data, source = config.data, config.source
+    if data.rl:
+        return
+    datasets = with_types([*data.datasets, *data.test_datasets], source, quiet=True)
+    specs = [format_spec(dataset, data, config.model, tokenizer, source) for dataset in datasets]
+    replaced = dict.fromkeys((spec.dataset.conversation or spec.dataset.kind, describe_marks(spec)) for spec in specs)
+    for name, marks in replaced:
+        if marks:
+            note(f"layout {name}: marks that are not tokens of this model are replaced: {marks}")
 
 
 def _share(train: Any, share: float, seed: int) -> Any:

@@ -3,7 +3,14 @@
 from typing import Any, NamedTuple
 
 from tunesmith.evals.report import Report
-from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, required_rows
+from tunesmith.evals.statistics import (
+    SIGNIFICANT,
+    Interval,
+    mcnemar,
+    min_detectable_effect,
+    paired_difference,
+    required_rows,
+)
 
 
 class Comparison(NamedTuple):
@@ -16,7 +23,7 @@ class Comparison(NamedTuple):
         broken: indexes of the rows that only `before` answers well, the worst answers of `after` first.
         good: rows that both answer well.
         bad: rows that neither answers well.
-        difference: of the pass rates, with its paired bootstrap interval.
+        difference: of the pass rates, with its paired interval.
         p: of McNemar's exact test.
     """
 
@@ -78,14 +85,15 @@ def compare(report: Report, before: str, after: str) -> Comparison:
     pairs = list(zip(report.passes(before), report.passes(after), strict=True))
     fixed = [index for index, pair in enumerate(pairs) if pair == (False, True)]
     broken = [index for index, pair in enumerate(pairs) if pair == (True, False)]
+    good, bad = pairs.count((True, True)), pairs.count((False, False))
     return Comparison(
         before,
         after,
         fixed=report.worst_first(fixed, before),
         broken=report.worst_first(broken, after),
-        good=pairs.count((True, True)),
-        bad=pairs.count((False, False)),
-        difference=bootstrap([float(second) - float(first) for first, second in pairs]),
+        good=good,
+        bad=bad,
+        difference=paired_difference(len(fixed), len(broken), good, bad),
         p=mcnemar(len(fixed), len(broken)),
     )
 

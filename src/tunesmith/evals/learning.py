@@ -10,7 +10,14 @@ from tunesmith.evals.baseline import REPORT
 from tunesmith.evals.comparison import compare_all
 from tunesmith.evals.evaluate import evaluate
 from tunesmith.evals.files import write_report
-from tunesmith.evals.statistics import SIGNIFICANT, Interval, bootstrap, mcnemar, min_detectable_effect, wilson
+from tunesmith.evals.statistics import (
+    SIGNIFICANT,
+    Interval,
+    mcnemar,
+    min_detectable_effect,
+    paired_difference,
+    wilson,
+)
 from tunesmith.files import write_json, write_text
 from tunesmith.log import note
 from tunesmith.pages.plot import drawn
@@ -109,17 +116,16 @@ def advise(points: Sequence[Point], criterion: str) -> str:
         decrease = 1 - after.loss / before.loss
         evidence = f"{step} the eval loss changed by {-100 * decrease:+.1f}%, and there are no assertions"
         return _advise(decrease >= LOSS_HELPS, decrease <= LOSS_FLAT, evidence)
-    changes = [float(now) - float(then) for then, now in zip(before.passes, after.passes, strict=True)]
-    fixed, broken, rows = changes.count(1.0), changes.count(-1.0), len(changes)
-    difference = bootstrap(changes)
+    pairs = list(zip(before.passes, after.passes, strict=True))
+    fixed, broken, rows = pairs.count((False, True)), pairs.count((True, False)), len(pairs)
+    difference = paired_difference(fixed, broken, pairs.count((True, True)), pairs.count((False, False)))
     value, low, high = (100 * number for number in difference)
     p = mcnemar(fixed, broken)
     evidence = (
         f"{step} {value:+.1f} points pass, 95% interval {low:+.1f} to {high:+.1f}, p = {p:.2g} on {rows} eval rows"
     )
     helps = p < SIGNIFICANT and value > 0
-    # A few rows that do not change have a bootstrap interval of width 0; Wilson's interval is wide enough for them.
-    flat = max(difference.high, wilson(fixed, rows).high if not broken else 0.0) < FLAT and after.rate.value > 0
+    flat = difference.high < FLAT and after.rate.value > 0
     if not helps and not flat:
         effect = min_detectable_effect(rows, (fixed + broken) / rows)
         evidence += f"; so many show a difference of {100 * effect:.0f} points or more"

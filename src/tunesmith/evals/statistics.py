@@ -30,7 +30,40 @@ def wilson(passed: int, rows: int) -> Interval:
     rate, square = passed / rows, Z95**2
     middle = (rate + square / (2 * rows)) / (1 + square / rows)
     half = Z95 * math.sqrt(rate * (1 - rate) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    return Interval(rate, max(0.0, middle - half), min(1.0, middle + half))
+    # At 0 and 1 the ends are exact; computed, they are off by a rounding error, and the rate would lie outside.
+    return Interval(rate, max(0.0, middle - half) if passed else 0.0, min(1.0, middle + half) if passed < rows else 1.0)
+
+
+def paired_difference(fixed: int, broken: int, good: int, bad: int) -> Interval:
+    """Return the difference of two pass rates on the same rows, with Newcombe's score interval for paired data.
+
+    This is method 10 of R. G. Newcombe, "Improved confidence intervals for the difference between binomial proportions
+    based on paired data", Statistics in Medicine 17 (1998), 2635-2650. It combines the Wilson intervals of both rates,
+    so a few rows that all changed in the same way do not have an interval of width 0.
+
+    Args:
+        fixed: rows that pass with the second model only.
+        broken: rows that pass with the first model only.
+        good: rows that pass with both.
+        bad: rows that pass with neither.
+    """
+    rows = fixed + broken + good + bad
+    if not rows:
+        return Interval(math.nan, math.nan, math.nan)
+    after, before = wilson(good + fixed, rows), wilson(good + broken, rows)
+    margins = (good + fixed) * (broken + bad) * (good + broken) * (fixed + bad)
+    product = good * bad - fixed * broken
+    corrected = max(product - rows / 2, 0.0) if product > 0 else product
+    correlation = corrected / math.sqrt(margins) if margins else 0.0
+    value = (fixed - broken) / rows
+    low = _combined(after.value - after.low, before.high - before.value, correlation)
+    high = _combined(after.high - after.value, before.value - before.low, correlation)
+    return Interval(value, max(-1.0, value - low), min(1.0, value + high))
+
+
+def _combined(first: float, second: float, correlation: float) -> float:
+    """Return the distance of the limit of a difference from that of each of its terms."""
+    return math.sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
 
 
 def mcnemar(fixed: int, broken: int) -> float:
@@ -79,7 +112,8 @@ def min_detectable_effect(rows: int, changed: float) -> float:
 def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
     """Return Cohen's kappa of two raters of the same rows, with the interval of Fleiss, Cohen and Everitt (1969).
 
-    It is NaN if both raters give all rows the same label.
+    It is NaN if both raters give all rows the same label. If they agree on every row, that interval has no width; the
+    low end is then that of Wilson's interval of the agreement.
     """
     labels = sorted({*first, *second})
     table = np.zeros((len(labels), len(labels)))
@@ -98,4 +132,6 @@ def kappa(first: Sequence[str], second: Sequence[str]) -> Interval:
         - (value - chance * (1 - value)) ** 2
     )
     half = Z95 * math.sqrt(max(0.0, float(spread)) / len(first)) / (1 - chance)
+    if value == 1:
+        half = (1 - wilson(len(first), len(first)).low) / (1 - chance)
     return Interval(value, max(-1.0, value - half), min(1.0, value + half))

@@ -39,6 +39,11 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
     """
     if not config.adapter.adapter:
         raise ConfigError("there is no `adapter` to merge: full fine-tuning wrote a whole model to output_dir")
+    if config.model.gptq:
+        raise ConfigError(
+            "an adapter cannot be merged into GPTQ weights; serve it beside the base model, or set `base_model` to the "
+            "unquantized model and remove `gptq`"
+        )
     adapter = config.adapter.lora_model_dir or config.training.output_dir
     tokenizer = model_tokenizer(config.model)
     manifest = _trained_prompts(config, tokenizer, adapter)

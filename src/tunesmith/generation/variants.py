@@ -34,7 +34,7 @@ def load_variants(config: Config, hardware: Hardware, *, tuned: bool = True, bas
         variants = [load_base_variant(config.model, hardware)] if base else []
         return [*variants, ModelVariant("tuned", _prepare(load_base_model(section, dtype), hardware))]
     model = load_adapter(load_base_model(config.model, dtype), folder)
-    if not (config.model.load_in_4bit or config.model.load_in_8bit):
+    if not config.model.has_quantized_weights:
         model = model.to(getattr(torch, dtype))
     model = _prepare(model, hardware)
     variants = [ModelVariant("base", model, adapter_off=True)] if base else []

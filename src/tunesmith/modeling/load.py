@@ -55,6 +55,7 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
     try:
         config = _model_config(section, name, source)
         _check_class(section, loader, config)
+        _check_gptq(section, config)
         if section.reinit_weights:
             model: CausalLM = _named("AutoModelForCausalLM", "type_of_model").from_config(config, **options)
         else:
@@ -145,6 +146,24 @@ def _check_class(section: ModelSection, loader: type, config: "PreTrainedConfig"
         f"`type_of_model: {section.type_of_model}` is for models of type {config_class.model_type}, and "
         f"`base_model: {section.base_model}` is {config.model_type}; remove `type_of_model`, or set it to {own}"
     )
+
+
+def _check_gptq(section: ModelSection, config: Any) -> None:
+    """Refuse GPTQ weights that cannot be loaded here, and `gptq` for other weights."""
+    method = config.to_dict().get("quantization_config", {}).get("quant_method")
+    if method != "gptq":
+        if section.gptq:
+            raise ConfigError(
+                f"`gptq: true`: `base_model: {section.base_model}` is not quantized with GPTQ; remove `gptq`"
+            )
+        return
+    missing = [name for name in ("gptqmodel", "optimum") if find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            f"`base_model: {section.base_model}` is quantized with GPTQ: loading it needs the packages gptqmodel and "
+            f"optimum (pip install {' '.join(missing)}), and training it at a useful speed a GPU. Without them, use "
+            "the unquantized model with `load_in_4bit: true`"
+        )
 
 
 def _check_weights(section: ModelSection, model: "CausalLM", info: dict[str, Any]) -> None:

@@ -1,8 +1,11 @@
 """The tokenizer that belongs to a config's model."""
 
+from functools import cache
 from typing import Any
 
+from tunesmith.data.mistral import compare_with_mistral_common
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
+from tunesmith.log import note
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.sections import ModelSection
 
@@ -12,8 +15,17 @@ def model_tokenizer(section: ModelSection) -> Tokenizer:
 
     Raises:
         ModelError: there is none.
+        ConfigError: the config asks for mistral-common, and it gives other tokens.
     """
+    if section.tokenizer_use_mistral_common:
+        _compare_once(*_source(section), section.trust_remote_code)
     return _load(section, **vocabulary_changes(section))
+
+
+@cache
+def _compare_once(name: str, revision: str | None, trust_remote_code: bool) -> None:
+    tokenizer = load_tokenizer(name, revision=revision, trust_remote_code=trust_remote_code)
+    note(compare_with_mistral_common(tokenizer, name, revision))
 
 
 def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
@@ -30,9 +42,12 @@ def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def _load(section: ModelSection, **changes: Any) -> Tokenizer:
-    return load_tokenizer(
-        section.tokenizer_config or local_base_model(section.base_model),
-        revision=None if section.tokenizer_config else section.revision_of_model,
-        trust_remote_code=section.trust_remote_code,
-        **changes,
-    )
+    name, revision = _source(section)
+    return load_tokenizer(name, revision=revision, trust_remote_code=section.trust_remote_code, **changes)
+
+
+def _source(section: ModelSection) -> tuple[str, str | None]:
+    """Return the folder or repository of the tokenizer, and its revision."""
+    if section.tokenizer_config:
+        return section.tokenizer_config, None
+    return local_base_model(section.base_model), section.revision_of_model

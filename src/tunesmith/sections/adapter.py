@@ -101,7 +101,10 @@ class AdapterSection(Section):
     relora_prune_method: Annotated[Literal["magnitude", "random", "reset"], OnlyFor(relora=True)] = "magnitude"
     """Which entries are set to zero: the smallest, or random ones (`random`, `reset`)."""
     unfrozen_parameters: Annotated[
-        list[str] | None, Conflicts(adapter=True, reason="an adapter freezes all other weights")
+        list[str] | None,
+        IgnoredIf(
+            adapter=True, reason="an adapter freezes all other weights; `lora_modules_to_save` trains modules beside it"
+        ),
     ] = None
     """Train only parameters whose names start with a match of these expressions, or rows of them: ^lm_head[:32000]."""
     lisa_n_layers: Annotated[

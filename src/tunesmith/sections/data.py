@@ -156,7 +156,7 @@ class DataSection(Section):
     val_set_size: Annotated[NonNegative, Conflicts(test_datasets=True)] = 0.0
     """Eval rows taken from the training data: a fraction up to 1, a number of rows above."""
     train_share: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Train on this fraction of the train rows, drawn by `seed`; a smaller subset is part of a larger one."""
+    """Train on this fraction of the train rows, drawn by `data_seed`; a smaller subset is part of a larger one."""
     rl: str | None = None
     """Preference objective: on pairs of completions (dpo, ipo, simpo, orpo), or on single ones with a label (kto)."""
     dataset_prepared_path: Annotated[str, OutputPath()] = "last_run_prepared"

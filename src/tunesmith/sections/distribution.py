@@ -89,6 +89,9 @@ class DistributionSection(Section):
     ddp_broadcast_buffers: bool | None = None
     """Without FSDP and DeepSpeed: broadcast buffers from the main process before each forward pass."""
 
+    average_tokens_across_devices: bool | None = None
+    """Whether each token counts the same on all devices; false: each device counts the same. Default: true."""
+
     @field_validator("fsdp", mode="before", json_schema_input_type=list[str] | str | bool)
     @classmethod
     def _as_list(cls, value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tunesmith.sections.fields import Conflicts, FilePath, IgnoredIf, ModelPath, OnlyFor, Requires, RunsCode
 from tunesmith.sections.section import Number, Section
@@ -62,6 +62,8 @@ class ModelSection(Section):
     """Start from random weights with the architecture of the model."""
     tokenizer_config: Annotated[str | None, ModelPath()] = None
     """Folder or repository of the tokenizer, if different from `base_model`."""
+    tokenizer_use_mistral_common: bool = False
+    """Compare tokenizer.json, whose tokens are used, with the package mistral-common, and stop if they differ."""
     trust_remote_code: Annotated[bool, RunsCode()] = False
     """Run Python code that comes with the model. Only for repositories that you trust."""
     load_in_4bit: Annotated[bool, QUANTIZED] = False
@@ -70,6 +72,8 @@ class ModelSection(Section):
     """Load the base weights in 8 bits."""
     bnb_config_kwargs: Annotated[dict[str, Any], OnlyFor(load_in_4bit=True)] = {}
     """Changes to the 4-bit settings of bitsandbytes, such as {bnb_4bit_use_double_quant: false}."""
+    gptq: Annotated[bool, QUANTIZED, Conflicts(load_in_4bit=True, load_in_8bit=True)] = False
+    """The base weights are quantized with GPTQ; loading them needs gptqmodel and optimum."""
     experts_implementation: Annotated[str | None, IgnoredIf(reinit_weights=True)] = None
     """Implementation of a mixture of experts: eager, batched_mm or grouped_mm."""
     model_quantization_config: Annotated[
@@ -137,12 +141,10 @@ class ModelSection(Section):
     default_system_message: str | None = None
     """System message for sharegpt's chatml and llama3 if a row has none."""
 
-    @field_validator("tokens", mode="before", json_schema_input_type=list[str])
-    @classmethod
-    def _list_of_tokens(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            raise ValueError(f"is a list of new tokens; put {', '.join(map(str, value))} under `special_tokens`")
-        return value
+    @property
+    def has_quantized_weights(self) -> bool:
+        """Whether the base weights are in fewer than 16 bits."""
+        return self.load_in_4bit or self.load_in_8bit or self.gptq
 
     @property
     def changes_vocabulary(self) -> bool:

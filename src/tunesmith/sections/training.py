@@ -53,6 +53,8 @@ class TrainingSection(Section):
     """Folder of the run: checkpoints, the final model, and the record in run/."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
     """Seed of shuffling, initial adapter weights and dropout."""
+    data_seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    """Seed of shuffling and of the split into train and eval rows. Default: `seed`."""
     micro_batch_size: Count = 1
     """Rows (packed rows with packing) in one forward pass on one device."""
     gradient_accumulation_steps: Annotated[Count, Conflicts(SET, batch_size=SET)] = 1
@@ -212,6 +214,11 @@ class TrainingSection(Section):
     """Loss watchdog: a loss above this counts as diverged."""
     loss_watchdog_patience: Annotated[Count | None, OnlyFor(loss_watchdog_threshold=True)] = None
     """Loss watchdog: stop after this many diverged steps in a row. Default: 3."""
+
+    @property
+    def shuffle_seed(self) -> int:
+        """Seed of the order of the data."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     @field_validator("eval_strategy", "save_strategy", mode="before")
     @classmethod

@@ -105,6 +105,7 @@ def training_arguments(
         return TrainingArguments(
             output_dir=training.output_dir,
             seed=training.seed,
+            data_seed=training.data_seed,
             use_cpu=hardware.kind == "cpu",
             bf16=precision.autocast and hardware.kind != "cpu",  # there the trainer does it, see `trainer.py`
             fp16=precision.trained == "float32" and precision.compute == "float16",

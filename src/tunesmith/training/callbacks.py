@@ -170,6 +170,26 @@ class CleanStop(TrainerCallback):
             control.should_evaluate = False
 
 
+class LogLastStep(TrainerCallback):
+    """Logs the step with which training ends, also if `logging_steps` leaves it out.
+
+    Early stopping may end it at any evaluation, after the step was to be logged, so each of these steps is logged.
+    """
+
+    def __init__(self, *, early_stopping: bool) -> None:
+        self.early_stopping = early_stopping
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Log if this may be the last step."""
+        ends = control.should_training_stop or state.global_step >= state.max_steps
+        if ends or (self.early_stopping and control.should_evaluate):
+            control.should_log = True
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Log if this may be the last epoch; a step is not logged twice."""
+        self.on_step_end(args, state, control)
+
+
 class LossWatch(TrainerCallback):
     """Ends a run whose loss is no number, or stays above a threshold."""
 

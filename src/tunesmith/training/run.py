@@ -25,7 +25,7 @@ from tunesmith.sections.tracking import without_secrets
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training.answering import answers_during_training
 from tunesmith.training.arguments import Decision, Schedule, plan_steps, training_arguments
-from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
+from tunesmith.training.callbacks import CleanStop, LogLastStep, LossWatch, Reporter, asked_for
 from tunesmith.training.collate import (
     PIECE,
     FlatCollator,
@@ -183,6 +183,7 @@ def _set_callbacks(
     trainer.remove_callback(PrinterCallback)
     trainer.remove_callback(ProgressCallback)
     trainer.add_callback(stop)
+    trainer.add_callback(LogLastStep(early_stopping=bool(training.early_stopping_patience)))
     trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
     if world.is_main:
         trainer.add_callback(Reporter(record))

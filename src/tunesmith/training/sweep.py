@@ -150,7 +150,7 @@ def _end_with_parent() -> None:
 def result(trial: Trial) -> dict[str, Any]:
     """Return what a trial came to, from its record: losses, and the steps, time and speed of its training."""
     record = RunRecord(trial.output / "run")
-    metrics = record.metrics()
+    metrics, about = record.metrics(), record.about()
     evals = [entry["eval_loss"] for entry in metrics if "eval_loss" in entry]
     steps = [entry for entry in metrics if "loss" in entry]
     last = steps[-1] if steps else {"loss": None, "step": 0, "tokens": 0}
@@ -166,10 +166,10 @@ def result(trial: Trial) -> dict[str, Any]:
         **trial.values,
         "eval_loss": last.get("eval_loss"),
         "loss": last["loss"],
-        "steps": last["step"],
+        "steps": about.get("step", last["step"]),
         "seconds": round(seconds, 1),
         "tokens_per_second": round(last["tokens"] / seconds) if seconds else 0,
-        "status": record.about().get("status", NEW),
+        "status": about.get("status", NEW),
     }
 
 

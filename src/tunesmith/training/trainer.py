@@ -71,7 +71,7 @@ class TokenMeanTrainer(Methods):
         if not self.training or not self.training.group_by_length:
             return super()._get_train_sampler(train_dataset)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return ByLength(self.train_dataset.lengths, batch, self.args.seed)
+        return ByLength(self.train_dataset.lengths, batch, self.training.shuffle_seed)
 
     def compute_loss_context_manager(self) -> contextlib.ExitStack:
         """Return the context in which a loss is computed."""

@@ -1,5 +1,7 @@
 """Instruction rows: what is trained, what is asked, and what a row at fault is told."""
 
+from dataclasses import replace
+
 import pytest
 
 import tunesmith
@@ -168,7 +170,7 @@ def test_a_row_is_asked_with_the_tokens_before_its_answer(request, row_of, famil
     tokenizer = request.getfixturevalue(family)
     mapping = kind == "user_defined"
     row = {"q": "<q>", "a": "<a>"} if mapping else row_of(kind)
-    spec = spec_of(MAPPING if mapping else kind)
+    spec = replace(spec_of(MAPPING if mapping else kind), tokenizer=tokenizer)
     asked = question(row, spec, tokenizer)
     (example,) = tunesmith.encode(row, dataset={"type": spec.dataset.type}, tokenizer=tokenizer)
     size = len(asked.input_ids)

@@ -5,10 +5,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tunesmith
+from tunesmith.checks.rows import full_text
 from tunesmith.data.debug import token_view
 from tunesmith.data.formats import FORMATS
 from tunesmith.data.formats.fastchat import LAYOUTS
 from tunesmith.data.formats.format import FormatSpec
+from tunesmith.data.formats.marks import replaced_marks
 from tunesmith.data.question import question
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
@@ -57,12 +59,14 @@ def shown(encoded, tokenizer):
 
 @pytest.mark.parametrize("mask", ["served", "axolotl"])
 def test_the_debug_view_prints_the_line_of_the_course(mistral_v1, mask):
+    """Axolotl tokenizes each turn alone: its `###` has the token of a start of a text, which no server feeds."""
     (example,) = tunesmith.encode(
         SEED_ROW, dataset={"type": "sharegpt", "conversation": "alpaca"}, config={"mask": mask}, tokenizer=mistral_v1
     )
     printed = token_view(example.input_ids, example.labels, mistral_v1).plain
     place = 0
     for piece in SEED_LINE:
+        piece = piece.replace("774", "27332") if mask == "served" else piece
         assert piece in printed[place:]
         place = printed.index(piece, place) + len(piece)
     assert printed.endswith(SEED_LINE[-1])
@@ -71,14 +75,14 @@ def test_the_debug_view_prints_the_line_of_the_course(mistral_v1, mask):
 
 def test_answers_are_trained_with_their_end_and_without_their_role(shown):
     assert shown(said("Hi", "Yo", "2+2?", "4", system="S"), conversation="zephyr") == (
-        "<|system|>\nS</s>\n<|user|>\nHi</s>\n<|assistant|>[\nYo</s>\n<|im_end|>]"
-        "<|user|>\n2+2?</s>\n<|assistant|>[\n4</s>\n<|im_end|>]"
+        "<|system|>\nS<|im_end|>\n<|user|>\nHi<|im_end|>\n<|assistant|>\n[Yo<|im_end|>]"
+        "\n<|user|>\n2+2?<|im_end|>\n<|assistant|>\n[4<|im_end|>]"
     )
 
 
 def test_the_layout_of_types_without_one_is_vicuna(shown):
     text = shown(said("Hi", "Yo"))
-    assert text.endswith("user's questions. USER: Hi ASSISTANT:[ Yo</s><|im_end|>]")
+    assert text.endswith("user's questions. USER: Hi ASSISTANT:[ Yo<|im_end|>]")
 
 
 def test_a_system_text_can_be_set_for_rows_without_one(shown):
@@ -98,9 +102,13 @@ def test_a_weight_of_zero_leaves_a_turn_untrained(shown):
     row["conversations"][0]["weight"] = 0
     row["conversations"][3]["weight"] = None
     text = shown(row, conversation="oasst_llama")
-    assert text == "<|prompter|>a</s><|assistant|>bad</s><|im_end|><|prompter|>b</s><|assistant|>[good</s><|im_end|>]"
+    assert (
+        text == "<|prompter|>a<|im_end|><|assistant|>bad<|im_end|><|prompter|>b<|im_end|><|assistant|>[good<|im_end|>]"
+    )
     text = shown(row, conversation="oasst_llama", config={"train_on_inputs": True})
-    assert text == "<|prompter|>a</s><|assistant|>bad</s><|im_end|>[<|prompter|>b</s><|assistant|>good</s><|im_end|>]"
+    assert (
+        text == "<|prompter|>a<|im_end|><|assistant|>bad<|im_end|>[<|prompter|>b<|im_end|><|assistant|>good<|im_end|>]"
+    )
 
 
 LOADED = [
@@ -124,13 +132,13 @@ LOADED = [
 
 @pytest.mark.parametrize(("kind", "row"), LOADED)
 def test_every_loader_reads_the_same_conversation(shown, kind, row):
-    assert shown(row, type=kind, conversation="oasst_llama") == ("<|prompter|>Hi</s><|assistant|>[Yo</s><|im_end|>]")
+    assert shown(row, type=kind, conversation="oasst_llama") == ("<|prompter|>Hi<|im_end|><|assistant|>[Yo<|im_end|>]")
 
 
 def test_other_columns_and_names_can_be_set(shown):
     row = {"log": [{"from": "asker", "value": "Hi"}, {"from": "bot", "value": "Yo"}]}
     keys = {"field_messages": "log", "field_human": "asker", "field_model": "bot", "conversation": "oasst_llama"}
-    assert shown(row, **keys).endswith("<|assistant|>[Yo</s><|im_end|>]")
+    assert shown(row, **keys).endswith("<|assistant|>[Yo<|im_end|>]")
     assert shown(row, **keys, strict=True) == shown(row, **keys)
 
 
@@ -144,12 +152,12 @@ def test_glaive_has_a_system_text_and_a_tool(shown):
     chat = "USER: Weather?\nASSISTANT: <call>\nFUNCTION RESPONSE: rain\nASSISTANT: Rain.\n"
     text = shown({"system": "SYSTEM: S", "chat": chat}, type="sharegpt.load_glaive")
     assert text.startswith("<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nWeather?")
-    assert "<|im_start|>tool\nrain<|im_end|>\n<|im_start|>assistant[\nRain." in text
+    assert "<|im_start|>tool\nrain<|im_end|>\n<|im_start|>assistant\n[Rain." in text
 
 
 def test_speakers_can_be_called_by_name_in_vicuna(shown):
     row = said("Hi", "Yo") | {"roles": ["ALICE", "BOB"]}
-    assert shown(row).endswith("ALICE: Hi BOB:[ Yo</s><|im_end|>]")
+    assert shown(row).endswith("ALICE: Hi BOB:[ Yo<|im_end|>]")
     assert "BOB" not in shown(row, conversation="alpaca")
 
 
@@ -159,7 +167,7 @@ def test_further_roles_are_heard_or_trained_as_set(shown):
     roles = {"input": ["tool"], "output": ["poet"]}
     text = shown(row, conversation="llama3", roles=roles)
     assert (
-        "<|start_header_id|>tool<|end_header_id|>\n\nrain<|eot_id|><|start_header_id|>poet<|end_header_id|>[\n\nRain"
+        "<|start_header_id|>tool<|end_header_id|>\n\nrain<|im_end|><|start_header_id|>poet<|end_header_id|>[\n\nRain"
         in text
     )
     twice = shown(row, conversation="llama3", roles=roles, config={"mask": "axolotl"})
@@ -197,9 +205,9 @@ def test_an_unknown_layout_is_a_fault_of_the_config(encoded):
 def test_begin_tokens_that_a_layout_writes_stay(shown):
     """SmolLM2's begin token is <|im_start|>, which Axolotl takes off every turn but the first."""
     row = said("Hi", "Yo", system="S")
-    turns = "<|im_start|>system\nS<|im_end|>\n{0}user\nHi<|im_end|>\n{0}assistant[\nYo<|im_end|>\n]"
-    assert shown(row, conversation="chatml") == turns.format("<|im_start|>")
-    assert shown(row, conversation="chatml", config={"mask": "axolotl"}) == turns.format("")
+    turns = "<|im_start|>system\nS<|im_end|>\n{0}user\nHi<|im_end|>\n{0}assistant{1}Yo<|im_end|>{2}"
+    assert shown(row, conversation="chatml") == turns.format("<|im_start|>", "\n[", "]")
+    assert shown(row, conversation="chatml", config={"mask": "axolotl"}) == turns.format("", "[\n", "\n]")
 
 
 def test_there_is_one_begin_token(mistral_v1):
@@ -220,7 +228,7 @@ def test_a_turn_is_not_cut(encoded):
 
 def test_the_end_of_an_empty_answer_is_trained(shown):
     row = said("a", "", "b", "c", system="S")
-    assert "<|im_start|>assistant[\n<|im_end|>]<|im_start|>user" in shown(row, conversation="chatml")
+    assert "<|im_start|>assistant\n[<|im_end|>]<|im_start|>user" in shown(row, conversation="chatml")
     assert "assistant[\n]user" in shown(row, conversation="chatml", config={"mask": "axolotl"})
 
 
@@ -233,7 +241,7 @@ def test_no_turn_is_dropped_without_a_word(encoded, shown):
 
 def test_what_axolotl_cannot_lay_out_is_laid_out(encoded, shown):
     assistant = {"conversations": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
-    assert shown(assistant, conversation="oasst_llama", field_model="assistant").endswith("[b</s><|im_end|>]")
+    assert shown(assistant, conversation="oasst_llama", field_model="assistant").endswith("[b<|im_end|>]")
     rounds = said("a", "b", "c", "d")
     assert "[Round 2]" in encoded(rounds, conversation="chatglm2").text
     for row, keys in (
@@ -255,7 +263,7 @@ def test_an_answer_that_merges_with_its_role_is_tokenised_apart(llama3_1):
     labels = {}
     for mask in ("served", "axolotl"):
         config = {"mask": mask}
-        (example,) = tunesmith.encode(said("a", "b"), dataset=keys, config=config, tokenizer=llama3_1)
+        (example,) = tunesmith.encode(said("a", "\nb"), dataset=keys, config=config, tokenizer=llama3_1)
         labels[mask] = llama3_1.decode([label for label in example.labels if label >= 0])
     assert labels == {"served": "\nb\n<|eot_id|>", "axolotl": "b\n<|eot_id|>"}
 
@@ -282,3 +290,38 @@ def test_the_prompt_is_how_the_training_tokens_begin(tokenizer, data, name, text
 
 def test_every_form_is_a_type():
     assert {"sharegpt", "sharegpt.load_role", "sharegpt_jokes", "instruct", "pygmalion", "llama2_chat"} <= set(FORMATS)
+
+
+@pytest.mark.parametrize("family", ["tokenizer", "mistral_v1", "llama3_1"])
+@pytest.mark.parametrize("name", sorted({*LAYOUTS} - {"codegeex"}))  # its prompt ends with blank lines
+def test_a_server_feeds_the_tokens_that_are_trained(request, family, name):
+    """The prompts of both answers, tokenized as one text, are how the sample starts."""
+    tokenizer = request.getfixturevalue(family)
+    dataset = {"type": "sharegpt", "conversation": name}
+    row = said("Hi\n", "Yo", "2 + 2?", "4")
+    (example,) = tunesmith.encode(row, dataset=dataset, tokenizer=tokenizer)
+    ids, labels = example.input_ids, example.labels
+    starts = [place for place in range(1, len(ids)) if labels[place] >= 0 > labels[place - 1]]
+    assert len(starts) == 2
+    (rendered,) = FORMATS["sharegpt"](row, FormatSpec(Dataset(path="x", **dataset), tokenizer=tokenizer))
+    for start, last in zip(starts, (False, True), strict=True):
+        served = tokenizer(full_text(rendered.prompt(last=last), tokenizer), add_special_tokens=False)["input_ids"]
+        assert served == ids[int(ids[0] == tokenizer.bos_token_id != served[0]) : start]
+    trained = tokenizer.decode([label for label in labels if label >= 0], clean_up_tokenization_spaces=False)
+    assert trained.count(tokenizer.eos_token) == 2
+    assert replaced_marks(tokenizer.decode(ids), tokenizer) == {}
+
+
+def test_marks_that_are_tokens_stay_and_those_of_axolotl_always(shown, mistral_v1):
+    keys = {"type": "sharegpt", "conversation": "alpaca"}
+    (example,) = tunesmith.encode(said("Hi", "Yo"), dataset=keys, tokenizer=mistral_v1)
+    assert example.text.endswith("### Instruction: Hi\n\n### Response: Yo</s>")
+    assert example.labels[-1] == mistral_v1.eos_token_id
+    text = shown(said("Hi", "Yo"), conversation="alpaca", config={"mask": "axolotl"})
+    assert text.endswith("### Response:[ Yo</s><|im_end|>]")
+    assert shown(said("Hi", "Yo </s>"), conversation="alpaca").endswith("[ Yo </s><|im_end|>]")  # the user's own text
+
+
+def test_a_last_question_without_an_answer_stays_in_the_text(shown):
+    text = shown(said("Hi", "Yo", "And?"), conversation="zephyr", config={"train_on_inputs": True})
+    assert text.endswith("<|assistant|>\nYo<|im_end|>\n<|user|>\nAnd?<|im_end|>\n]")

@@ -179,6 +179,7 @@ def test_what_fsdp_does_not_go_with_is_refused_on_several_gpus_alone(decide, key
 
 def test_the_ddp_keys_reach_the_trainer(tmp_path, write_config, decide):
     keys = {"ddp_timeout": 77, "ddp_bucket_cap_mb": 5, "ddp_broadcast_buffers": False}
+    keys["average_tokens_across_devices"] = False
     arguments, _ = decide(CPU, 2, **keys)
     config = load(str(write_config(tmp_path, **FULL)))
     from tunesmith.modeling.precision import choose_precision
@@ -192,6 +193,7 @@ def test_the_ddp_keys_reach_the_trainer(tmp_path, write_config, decide):
         others=arguments,
     )
     assert (made.ddp_timeout, made.ddp_bucket_cap_mb, made.ddp_broadcast_buffers) == (77, 5, False)
+    assert made.average_tokens_across_devices is False
 
 
 def test_a_class_of_layers_that_the_model_lacks_is_named():

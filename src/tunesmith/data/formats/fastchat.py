@@ -22,6 +22,7 @@ class Style(NamedTuple):
         opening: the system text is written always; only if there is any; or only if its template gives any.
         closed: the first separator follows the system text.
         starts: before the first role, and before every second one after it.
+        before: written before a text.
         said: changes a text.
         rounds: number of the first round, where rounds are counted.
     """
@@ -31,6 +32,7 @@ class Style(NamedTuple):
     opening: Literal["always", "given", "filled"] = "always"
     closed: bool = False
     starts: tuple[str, str] = ("", "")
+    before: str = ""
     said: Callable[[str], str] = str
     rounds: int | None = None
 
@@ -47,11 +49,11 @@ FALCON = Style("{role}: ", "{role}:", opening="given", closed=True)
 RWKV = Style("{role}: ", "{role}:", said=_single_newlines)
 DOLLY = Style("{role}:\n")
 ROBIN = Style("{role}:\n", closed=True)
-PHOENIX = Style("{role}: ", "{role}: <s>", said="<s>{}".format)
+PHOENIX = Style("{role}: ", "{role}: <s>", before="<s>")
 INTERN = Style("{role}:", starts=("<s>", "<s>"))
 CHATGLM = Style("{role}：", opening="given", closed=True, rounds=0)
 CHATGLM2 = CHATGLM._replace(rounds=1)
-CHATGLM3 = Style("{role}\n", opening="given", said=" {}".format)
+CHATGLM3 = Style("{role}\n", opening="given", before=" ")
 HEADER = Style("<|start_header_id|>{role}<|end_header_id|>\n\n", opening="given", said=str.strip)
 GEMMA = Style("<start_of_turn>{role}\n", opening="given", starts=("<bos>", ""))
 LLAMA2 = Style("{role} ", "{role}", starts=("<s> ", "<s> "))
@@ -92,18 +94,22 @@ class Part(NamedTuple):
     opens: bool = False
 
 
-def written(layout: Layout, system: str, messages: Sequence[tuple[str, str]]) -> list[Part]:
+def written(
+    layout: Layout, system: str, messages: Sequence[tuple[str, str]], marks: Callable[[str], str] = str
+) -> list[Part]:
     """Return a conversation as the parts in which it is tokenised.
 
     Args:
         layout: the layout.
         system: the system text; may be empty.
         messages: role, as the layout calls it, and text.
+        marks: changes the layout's own text, to fit it to a tokenizer.
     """
     style = layout.style
+    layout = layout._replace(ends=tuple(map(marks, layout.ends)), template=marks(layout.template))
     opening = layout.template.format(system=system)
     if style in (LLAMA2, MISTRAL):
-        return _instructions(layout, system, opening, messages)
+        return _instructions(layout, system, opening, messages, marks)
     parts = []
     if system or style.opening != "given":
         empty = style.opening == "filled" and not opening
@@ -112,15 +118,23 @@ def written(layout: Layout, system: str, messages: Sequence[tuple[str, str]]) ->
         if style.rounds is not None and index % 2 == 0:
             parts.append(Part("", f"[Round {index // 2 + style.rounds}]{layout.ends[0]}", -1, opens=True))
         if not text and style is not GEMMA:
-            parts.append(Part((style.bare or style.role).format(role=role), "", index))
+            parts.append(Part(marks(style.bare or style.role).format(role=role), "", index))
             continue
-        start = "" if index % 2 else style.starts[index > 0]
+        start = "" if index % 2 else marks(style.starts[index > 0])
         end = layout.ends[index % len(layout.ends)]
-        parts.append(Part(start + style.role.format(role=role), style.said(text) + end, index))
+        parts.append(Part(start + style.role.format(role=role), marks(style.before) + style.said(text) + end, index))
     return parts
 
 
-def _instructions(layout: Layout, system: str, opening: str, messages: Sequence[tuple[str, str]]) -> list[Part]:
+def fixed_text(layout: Layout) -> str:
+    """Return all that a layout itself may write, besides the names of its roles."""
+    style = layout.style
+    return "".join([*layout.ends, layout.template, style.bare, style.before, *style.starts])
+
+
+def _instructions(
+    layout: Layout, system: str, opening: str, messages: Sequence[tuple[str, str]], marks: Callable[[str], str]
+) -> list[Part]:
     """Return the parts of Llama-2's and Mistral's layouts, which write system text and first question as one."""
     style = layout.style
     parts: list[Part] = []
@@ -134,7 +148,7 @@ def _instructions(layout: Layout, system: str, opening: str, messages: Sequence[
         if text and style is MISTRAL and not parts:
             parts.append(Part("", f"{opening.strip()} {text}", index, opens=True))
         elif text:
-            start = "" if len(parts) % 2 else style.starts[0]
+            start = "" if len(parts) % 2 else marks(style.starts[0])
             parts.append(Part(start + style.role.format(role=role), text, index))
         else:
             parts.append(Part(style.bare.format(role=role), "", index))

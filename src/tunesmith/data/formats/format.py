@@ -114,6 +114,7 @@ class Format:
         roles: its rows hold messages with roles, as `field_messages` finds them.
         trained_whole: its rows have no prompt to mask, or say themselves what is trained.
         writes_ends: its rows write BOS and end tokens themselves.
+        layout_text: dataset -> what its layout itself writes, where marks in it are fitted to the tokenizer.
         splits: long texts are split into chunks, so that nothing is dropped.
         encode: samples -> ids and labels.
     """
@@ -133,6 +134,7 @@ class Format:
     trained_whole: bool = False
     writes_ends: bool = False
     splits: bool = False
+    layout_text: Callable[[Dataset], str] | None = None
     encode: Callable[..., list[list[Example] | DataError]] = encode
 
     def __call__(self, values: dict[str, Any], spec: FormatSpec) -> Samples:

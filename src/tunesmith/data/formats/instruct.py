@@ -13,6 +13,7 @@ import yaml
 
 from tunesmith.data.formats.format import INSTRUCT_KEYS, Columns, Format, FormatSpec, missing_column, text_column
 from tunesmith.data.formats.layouts import LAYOUTS, OWN_SYSTEM, STYLES, Layout
+from tunesmith.data.formats.marks import marks_for
 from tunesmith.data.messages import Conversation, Message, Text, WireMessage, text_message
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import ConfigError, DataError, did_you_mean
@@ -37,7 +38,7 @@ def read_instruct(values: dict[str, Any], spec: FormatSpec) -> Conversation:
 
 def render_instruct(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     """Render an exchange: prompt masked, answer and end token trained."""
-    layout, _ = find_layout(spec.dataset)
+    layout = _fitted_layout(spec)
     system, user, answer = conversation.messages
     instruction, context = (part.text for part in user.parts if isinstance(part, Text))
     _require_all_parts(layout, instruction, context, system.content)
@@ -52,7 +53,7 @@ def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
     Raises:
         DataError: the prompt is made of several columns.
     """
-    layout, _ = find_layout(spec.dataset)
+    layout = _fitted_layout(spec)
     if not re.fullmatch(r"\{\w+\}", layout.instruction):
         raise DataError(
             f"prompts of type {spec.dataset.kind} are made of several columns, not of one text; "
@@ -63,6 +64,20 @@ def ask(messages: Sequence[WireMessage], spec: FormatSpec) -> Rendered:
         system = layout.system[1]
     prompt = write_prompt(layout, messages[-1]["content"], "", system or layout.absent.get("system", ""))
     return Rendered((Segment(prompt, False),), bos="own")
+
+
+def _fitted_layout(spec: FormatSpec) -> Layout:
+    """Return the layout with marks of the tokenizer; a layout of the user's own stays as it is."""
+    layout, dataset = find_layout(spec.dataset)
+    if dataset.kind == "user_defined" or spec.mask == "axolotl":
+        return layout
+    marks = marks_for(spec.tokenizer)
+    return layout._replace(turn=marks(layout.turn), bare=marks(layout.bare), frame=marks(layout.frame))
+
+
+def _layout_text(dataset: Dataset) -> str:
+    layout, own = find_layout(dataset)
+    return "" if own.kind == "user_defined" else layout.turn + layout.bare + layout.frame
 
 
 def write_prompt(layout: Layout, instruction: Any, given: Any, system: Any) -> str:
@@ -267,6 +282,7 @@ INSTRUCT = {
         ask=ask,
         columns=COLUMNS.get(name, ()),
         keys=INSTRUCT_KEYS | ({"conversation"} if name.startswith("alpaca_chat") else set()),
+        layout_text=_layout_text,
     )
     for name in (*LAYOUTS, "user_defined")
 }

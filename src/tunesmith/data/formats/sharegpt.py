@@ -1,19 +1,22 @@
-"""`type: sharegpt`: conversations of `from` and `value` in a layout of FastChat, as Axolotl of 2024 tokenised them.
+"""`type: sharegpt`: conversations of `from` and `value` in a layout of FastChat.
 
-Each turn is tokenised alone, its role with it; the model's turns are trained without the role, with an end token.
+All that stands before an answer is tokenized as one text, as a server does; answers are trained without their role,
+with an end token. Axolotl of 2024 tokenized each turn alone: see `data/axolotl/sharegpt.py`.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from tunesmith.data.formats.conversation import answer, items_of, require_training, text_of
-from tunesmith.data.formats.fastchat import Layout, Part, find_layout, written
+from tunesmith.data.formats.fastchat import Layout, Part, find_layout, fixed_text, written
 from tunesmith.data.formats.format import INSTRUCT_KEYS, Format, FormatSpec, text_column, tokenizer_of
+from tunesmith.data.formats.marks import marks_for
 from tunesmith.data.messages import Conversation, Message, text_message
+from tunesmith.data.prefix import prompt_is_prefix
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
@@ -168,23 +171,75 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = VICUNA)
     layout, tokenizer = find_layout(name), tokenizer_of(spec)
     opening, turns = split_opening(messages, name, layout, spec)
     require_system_written(messages, name, layout)
-    writes_eos = writes_end(name, layout, tokenizer)
-    segments: list[Segment] = []
-    answers = []
     names = [(role_of(turn, name, layout, OTHER_ROLES), turn.content) for turn in turns]
-    for part in written(layout, opening.content, names):
-        message = turns[part.message] if part.message >= 0 else opening
-        if _is_output(part, message, layout, spec.dataset):
-            segments.append(answer_span(part, message, layout, spec, ends=0 if writes_eos and message.content else 1))
-            answers += [message.content] if message.train is not False else []
-        else:
-            text = header_of(part, message, layout) + part.text
-            segments.append(Segment(text, spec.train_on_inputs and message.train is None))
+    parts = written(layout, opening.content, names, marks_for(tokenizer))
+    segments, answers = _segments(
+        [(part, turns[part.message] if part.message >= 0 else opening) for part in parts], layout, spec
+    )
     require_training(segments, answers, inputs=spec.train_on_inputs)
-    segments = [segment for segment in segments if segment.text]
     bos = tokenizer.bos_token
     has_bos = bool(bos) and segments[0].text.startswith(bos or "")  # some layouts write one
     return [Rendered(tuple(segments), bos="never" if has_bos else "own")]
+
+
+def _segments(
+    parts: Sequence[tuple[Part, Message]], layout: Layout, spec: FormatSpec
+) -> tuple[list[Segment], list[str]]:
+    """Return the segments of a conversation, and the answers in it that are trained."""
+    segments: list[Segment] = []
+    answers: list[str] = []
+    prompt: Segment | None = None
+    is_answered = True
+    for part, message in parts:
+        is_answered = _is_output(part, message, layout, spec.dataset)
+        if is_answered:
+            segment, after = _answer(part, message, layout, spec)
+            segments += _joined(prompt, segment)
+            prompt = Segment(after, spec.train_on_inputs) if after else None
+            answers += [message.content] if message.train is not False else []
+        else:
+            text = header_of(part, message, layout) + part.text
+            *before, prompt = _joined(prompt, Segment(text, spec.train_on_inputs and message.train is None))
+            segments += before
+    segments += [prompt] if prompt and not is_answered else []
+    return [segment for segment in segments if segment.text], answers
+
+
+def _answer(part: Part, message: Message, layout: Layout, spec: FormatSpec) -> tuple[Segment, str]:
+    """Return an answer, and what the layout writes after its EOS token, which stands before the next prompt."""
+    tokenizer, header = tokenizer_of(spec), header_of(part, message, layout)
+    content = message.content.strip()
+    end = part.text.rfind(content) + len(content) if content else 0
+    eos = tokenizer.eos_token or ""
+    start = part.text.find(eos, end) if eos else -1
+    split = len(part.text) if start < 0 else start + len(eos)
+    own = part._replace(text=part.text[:split])
+    segment = answer_span(own, message, layout, spec, ends=int(start < 0))
+    if segment.header:
+        segment = segment._replace(header=_fed_header(header, tokenizer))
+    return segment, part.text[split:]
+
+
+@lru_cache(maxsize=256)
+def _fed_header(header: str, tokenizer: Tokenizer) -> str:
+    """Return the part of a role's header that the prompt ends with: without the space, which merges with the answer.
+
+    A line break stays, as in FastChat's own prompts, unless it becomes other tokens before an answer.
+    """
+    ids = tokenizer(f"{header}x", add_special_tokens=False)["input_ids"]
+    fed = header.rstrip(" ")
+    fed_ids = tokenizer(fed, add_special_tokens=False)["input_ids"]
+    return fed if prompt_is_prefix(fed_ids, ids) else header.rstrip()
+
+
+def _joined(prompt: Segment | None, following: Segment) -> list[Segment]:
+    """Return a prompt with what follows it as one segment, if all in the loss is at the end of it."""
+    if prompt is None:
+        return [following]
+    if prompt.train and (following.header or not following.train):
+        return [prompt, following]
+    header = prompt.header if prompt.train else prompt.text + following.header
+    return [following._replace(text=prompt.text + following.text, header=header if following.train else "")]
 
 
 def split_opening(
@@ -209,6 +264,11 @@ def require_system_written(messages: Sequence[Message], name: str, layout: Layou
 def writes_end(name: str, layout: Layout, tokenizer: Tokenizer) -> bool:
     """Whether the layout's own end token is the tokenizer's."""
     return name == "chatml" and layout.ends[0] == f"{tokenizer.eos_token}\n"
+
+
+def layout_text(dataset: Dataset, default: str = VICUNA) -> str:
+    """Return all that the layout of a dataset itself may write."""
+    return fixed_text(find_layout(dataset.conversation or default))
 
 
 SPEAKERS = ("user", "assistant")
@@ -276,12 +336,18 @@ def formats_of(read: Callable[..., Conversation], render: Callable[..., list[Ren
     }
     renders = {"sharegpt.load_glaive": partial(render, default="chatml_glaive")}
     formats = {
-        name: Format(name, reader, renders.get(name, render), keys=KEYS, turns=True, roles=True)
+        name: Format(
+            name, reader, renders.get(name, render), keys=KEYS, turns=True, roles=True, layout_text=layout_text
+        )
         for name, reader in reads.items()
     }
     older = {name.replace("sharegpt", "sharegpt_simple"): record for name, record in formats.items()}  # of 2023
     more = {"sharegpt:chat": formats["sharegpt"], "sharegpt_jokes": replace(formats["sharegpt"], read=_read_joke)}
-    single = {"instruct": Format("instruct", _read_instruct, render, keys=INSTRUCT_KEYS | STYLE_KEYS)}
+    glaive = formats["sharegpt.load_glaive"]
+    formats[glaive.name] = replace(glaive, layout_text=partial(layout_text, default="chatml_glaive"))
+    single = {
+        "instruct": Format("instruct", _read_instruct, render, keys=INSTRUCT_KEYS | STYLE_KEYS, layout_text=layout_text)
+    }
     more["sharegpt_jokes"] = replace(more["sharegpt_jokes"], roles=False)
     older = {name: replace(record, roles=False) for name, record in older.items()}
     named = {name: replace(record, name=name) for name, record in (older | more).items()}

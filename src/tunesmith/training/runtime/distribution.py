@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 PARALLEL_KEYS = ("context_parallel_size", "tensor_parallel_size", "expert_parallel_size")
-DDP_KEYS = ("ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers")
+DDP_KEYS = ("ddp_timeout", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "average_tokens_across_devices")
 
 
 def distribution_arguments(
@@ -110,7 +110,7 @@ def _check_fsdp(config: Config, world_size: int) -> None:
         )
     if ("8bit" in optimizer and optimizer != "adamw_torch_8bit") or optimizer.startswith("paged"):
         raise ConfigError(f"`optimizer: {optimizer}` does not go with FSDP; set `optimizer: adamw_torch`")
-    if config.model.load_in_4bit or config.model.load_in_8bit:
+    if config.model.has_quantized_weights:
         raise ConfigError(
             "FSDP does not split quantised weights here; remove `fsdp` and `fsdp_config`, so that each GPU holds the "
             "quantised model, or train `adapter: lora` without `load_in_4bit` and `load_in_8bit`"
