@@ -13,8 +13,7 @@ from tunesmith.checks.tokenizer import TokenFacts
 from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.data.formats.messages import read_messages
-from tunesmith.data.formats.specs import describe_marks
-from tunesmith.data.masks import format_of
+from tunesmith.data.masks import describe_marks, format_of
 from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.prefix import first_difference
 from tunesmith.data.samples import EncodedRow

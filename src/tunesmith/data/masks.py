@@ -8,6 +8,8 @@ from tunesmith.data.axolotl.tokens import encode as axolotl_encode
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.answers import PREFERENCES, find_preference_format, unknown_preference_type
 from tunesmith.data.formats.format import Format, FormatSpec
+from tunesmith.data.formats.marks import replaced_marks
+from tunesmith.data.formats.preference import layout_text
 from tunesmith.errors import ConfigError
 
 
@@ -29,3 +31,17 @@ def format_of(spec: FormatSpec) -> Format:
         return AXOLOTL[spec.dataset.kind]
     record = find_format(spec.dataset.kind, spec.source)
     return replace(record, encode=axolotl_encode) if is_axolotl else record
+
+
+def describe_marks(spec: FormatSpec) -> str:
+    """Return what replaces the marks of a layout that are not tokens, such as "`</s>` by `<|im_end|>`", or nothing."""
+    if spec.mask == "axolotl" or spec.tokenizer is None:
+        return ""
+    kind = spec.dataset.kind
+    if spec.preferences:
+        text = layout_text(kind)
+    else:
+        write = find_format(kind, spec.source).layout_text
+        text = write(spec.dataset) if write else ""
+    replaced = replaced_marks(text, spec.tokenizer)
+    return ", ".join(f"`{mark}` by {f'`{own}`' if own else 'nothing'}" for mark, own in replaced.items())

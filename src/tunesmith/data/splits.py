@@ -11,7 +11,8 @@ from typing import Any
 
 from tunesmith.data.filters import dropped_lines
 from tunesmith.data.formats.detect import with_types
-from tunesmith.data.formats.specs import describe_marks, format_spec
+from tunesmith.data.formats.specs import format_spec, format_specs
+from tunesmith.data.masks import describe_marks
 from tunesmith.data.prepare import Prepared, Report, prepare
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow
@@ -75,10 +76,12 @@ def prepare_splits(config: Config, tokenizer: Tokenizer, *, rebuild: bool = Fals
 def _note_marks(config: Config, tokenizer: Tokenizer) -> None:
     """Say once for each layout which of its marks are replaced."""
     data, source = config.data, config.source
+    datasets = [*data.datasets, *data.test_datasets]
     if data.rl:
-        return
-    datasets = with_types([*data.datasets, *data.test_datasets], source, quiet=True)
-    specs = [format_spec(dataset, data, config.model, tokenizer, source) for dataset in datasets]
+        specs = format_specs(datasets, data, config.model, tokenizer, source)
+    else:
+        typed = with_types(datasets, source, quiet=True)
+        specs = [format_spec(dataset, data, config.model, tokenizer, source) for dataset in typed]
     replaced = dict.fromkeys((spec.dataset.conversation or spec.dataset.kind, describe_marks(spec)) for spec in specs)
     for name, marks in replaced:
         if marks:

@@ -27,6 +27,19 @@ def test_the_layouts_of_instructions_have_them_too(mistral_v1, style, end):
     assert texts["served"] == texts["axolotl"].replace(end, "</s>")
 
 
+def test_the_layouts_of_preference_data_have_them_too(tmp_path, tokenizer, write_jsonl, write_config, capsys):
+    answers = [{"answer": "good", "rank": 1}, {"answer": "bad", "rank": 2}]
+    file = str(write_jsonl(tmp_path / "a.jsonl", [{"prompt": f"q{n}", "answers": answers} for n in range(4)]))
+    entry = {"path": file, "type": "zephyr.nectar"}
+    splits = prepare_splits(load(str(write_config(tmp_path, datasets=[entry], rl="dpo"))), tokenizer)
+    assert "layout zephyr.nectar: marks that are not tokens of this model are replaced: `</s>` by " in (
+        capsys.readouterr().err
+    )
+    text = tokenizer.decode(splits.train[0]["input_ids"])
+    assert "<|im_end|>\n<|assistant|>\ngood<|im_end|>" in text
+    assert "</s>" not in text
+
+
 def test_it_is_said_once_when_data_is_prepared(tmp_path, tokenizer, write_jsonl, write_config, capsys):
     rows = [{"conversations": [{"from": "human", "value": f"Q{n}"}, {"from": "gpt", "value": "A"}]} for n in range(4)]
     entry = {"path": str(write_jsonl(tmp_path / "a.jsonl", rows)), "type": "sharegpt", "conversation": "alpaca"}

@@ -46,7 +46,7 @@ def test_each_layout_goes_with_each_style(texts, rl, layout):
         for answer in ("completion",) if rl == "kto" else ("chosen", "rejected"):
             row[answer] = said("q", answer) if style.lists else answer
         found = texts(row, rl, type=f"{layout}.{name}")
-        turn, opening, end = LAYOUTS[layout]
+        turn, opening, end = (text.replace("<|eot_id|>", "<|im_end|>") for text in LAYOUTS[layout])  # the model's own
         before = turn.format(role="system", text="s") + turn.format(role="user", text="q") + opening
         assert found.pop("prompt") == before
         assert found.pop("label", True) is True
@@ -85,7 +85,7 @@ def test_argilla_chat_keeps_all_turns(texts):
 def test_nectar_takes_the_best_and_the_worst(texts):
     found = texts(NECTAR, type="zephyr.nectar")
     assert found == {
-        "prompt": "<|system|>\n</s>\n<|user|>\nq</s>\n<|assistant|>\n",
+        "prompt": "<|system|>\n<|im_end|>\n<|user|>\nq<|im_end|>\n<|assistant|>\n",
         "chosen": "good",
         "rejected": "bad",
     }
@@ -269,7 +269,7 @@ def test_a_prompt_in_another_column_is_not_lost_without_a_word(texts):
 def test_a_system_text_is_not_lost_without_a_word(texts):
     with pytest.raises(ConfigError, match="column system is none of TRL's"):
         texts({"system": "s", "prompt": "q", "chosen": "a", "rejected": "b"})
-    assert texts(NECTAR | {"system": "s"}, type="zephyr.nectar")["prompt"].startswith("<|system|>\ns</s>")
+    assert texts(NECTAR | {"system": "s"}, type="zephyr.nectar")["prompt"].startswith("<|system|>\ns<|im_end|>")
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ style. Other types are laid out by the chat template, by formats in the config (
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from tunesmith.data.formats.format import FormatSpec, missing_column
+from tunesmith.data.formats.marks import marks_for
 from tunesmith.data.formats.preference_chat import (
     Message,
     PreferenceRow,
@@ -102,7 +104,8 @@ def read_comparison(values: dict[str, Any], spec: FormatSpec, write: Callable[[P
         ConfigError: the type needs a tokenizer.
         DataError: the row does not fit the type.
     """
-    return example_of(preference_row(values, spec, partial(find_template, spec)), write)
+    row = preference_row(values, spec, partial(find_template, spec))
+    return example_of(replace(row, marks=marks_for(spec.tokenizer)), write)
 
 
 def example_of(row: PreferenceRow, write: Callable[[PreferenceRow], Texts]) -> Example:
@@ -156,7 +159,13 @@ def _written(row: PreferenceRow, layout: Layout, style: Style) -> Texts:
             raise DataError(f"type {row.dataset.type} has one question in a row; argilla_chat takes more turns")
         if style.prompt:
             said = [{"role": "user", "content": row.question(style.prompt)}]
+    layout = _fitted(layout, row)
     return write_prompt(layout, after_system(row, said)), [answer + layout.end for answer in answers]
+
+
+def _fitted(layout: Layout, row: PreferenceRow) -> Layout:
+    """Return a layout with marks of the tokenizer."""
+    return Layout(*map(row.marks, layout))
 
 
 def write_prompt(layout: Layout, said: Sequence[Message]) -> str:
@@ -171,13 +180,19 @@ def _nectar(row: PreferenceRow) -> Texts:
     if ranks[0] == ranks[-1]:
         raise DataError(f"column answers should hold two answers or more of different ranks; found ranks {ranks}")
     system = str(row.values.get(row.dataset.field_system) or "")
-    return nectar_prompt(row.text(("prompt",)), system), [texts[0], texts[-1]]
+    prompt = nectar_prompt(row.text(("prompt",)), system, _fitted(LAYOUTS["zephyr"], row))
+    return prompt, [texts[0], texts[-1]]
 
 
-def nectar_prompt(question: str, system: str = "") -> str:
+def nectar_prompt(question: str, system: str = "", layout: Layout = LAYOUTS["zephyr"]) -> str:
     """Return the prompt of a row of ranked answers."""
     said = [{"role": "system", "content": system}, {"role": "user", "content": question}]
-    return write_prompt(LAYOUTS["zephyr"], said)
+    return write_prompt(layout, said)
+
+
+def layout_text(kind: str) -> str:
+    """Return all that the layout of a type itself may write; empty for types that use a chat template."""
+    return "".join(LAYOUTS.get(kind.partition(".")[0], ()))
 
 
 def ranked_answers(row: PreferenceRow) -> tuple[list[str], list[Any]]:

@@ -45,12 +45,14 @@ class PreferenceRow:
         dataset: settings of its dataset.
         group: dpo, kto or orpo.
         find_template: returns the chat template.
+        marks: fits the own text of a layout to the tokenizer.
     """
 
     values: dict[str, Any]
     dataset: Dataset
     group: str
     find_template: Callable[[Dataset], ChatTemplate]
+    marks: Callable[[str], str] = str
 
     @property
     def answers(self) -> tuple[str, ...]:

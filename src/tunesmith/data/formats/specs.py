@@ -6,7 +6,6 @@ from typing import Any
 from tunesmith.data.formats import find_format
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.format import Format, FormatSpec, Mask, Preferences
-from tunesmith.data.formats.marks import replaced_marks
 from tunesmith.data.messages import REASONING
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, chat_template, eos_of, template_properties
 from tunesmith.errors import ConfigError
@@ -28,15 +27,6 @@ def format_specs(
     for spec in specs:
         _require_end(spec, model)
     return specs
-
-
-def describe_marks(spec: FormatSpec) -> str:
-    """Return what replaces the marks of a layout that are not tokens, such as "`</s>` by `<|im_end|>`", or nothing."""
-    record = None if spec.preferences or spec.mask == "axolotl" else find_format(spec.dataset.kind, spec.source)
-    if record is None or record.layout_text is None or spec.tokenizer is None:
-        return ""
-    replaced = replaced_marks(record.layout_text(spec.dataset), spec.tokenizer)
-    return ", ".join(f"`{mark}` by {f'`{own}`' if own else 'nothing'}" for mark, own in replaced.items())
 
 
 def _preference_specs(
