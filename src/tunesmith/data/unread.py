@@ -154,7 +154,8 @@ def _require_reader(name: str, value: Any) -> None:
 def _is_bookkeeping(name: str, names: frozenset[str]) -> bool:
     plain = name.rpartition(".")[2].lower().strip().replace(" ", "_").replace("-", "_")
     endings = ("_id", "_ids", "_idx", "_index", "_hash", "_url", "_count", "_score")
-    return name.lower() in names or plain in names or plain.endswith(endings)
+    tells = any(plain in meaning.names for meaning in MEANINGS)
+    return name.lower() in names or plain in names or (plain.endswith(endings) and not tells)
 
 
 def _is_repeated(value: Any, text: str) -> bool:
