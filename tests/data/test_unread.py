@@ -119,3 +119,12 @@ def test_preference_rows_are_looked_at_too(tokenizer):
 def test_the_line_of_counts():
     line = unread_line({"mood": 1200, "title": 3})
     assert line.startswith("nothing reads: mood (1,200 rows), title (3); `ignored_columns`")
+
+
+def test_a_mapping_may_leave_out_parts_of_a_prompt_but_no_history(tokenizer):
+    mapping = {"field_instruction": "instruction", "field_output": "output"}
+    spec = FormatSpec(Dataset(path="x", type=mapping), tokenizer=tokenizer)
+    record = FORMATS["user_defined"]
+    assert read_row(record, ALPACA | {"context": "Bees of Europe."}, spec)[1] == ["context"]
+    with pytest.raises(DataError, match="nothing reads history"):
+        read_row(record, ALPACA | {"history": [["Which bees are there?", "Many."]]}, spec)

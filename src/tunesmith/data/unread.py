@@ -117,7 +117,7 @@ def unread_names(row: TrackedRow, samples: Samples, spec: FormatSpec) -> list[st
         unread = {name: value for name, value in unread.items() if not _is_repeated(value, text)}
     if spec.mask != "axolotl":
         for name, value in unread.items():
-            _require_reader(name, value)
+            _require_reader(name, value, has_own_columns=isinstance(spec.dataset.type, dict))
     return list(unread)
 
 
@@ -138,11 +138,16 @@ def _unread(row: TrackedRow, spec: FormatSpec) -> Iterator[tuple[str, Any]]:
                 yield f"{column}.{name}", value
 
 
-def _require_reader(name: str, value: Any) -> None:
-    """Raise a DataError if a column or key that nothing reads would change what is trained."""
+def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
+    """Raise a DataError if a column or key that nothing reads would change what is trained.
+
+    A `type` that is a mapping has columns of the user's own choice, which may be fewer than the row's.
+    """
     key = name.rpartition(".")[2]
     meaning = next((one for one in MEANINGS if key.lower().replace("-", "_") in one.names), None)
     if meaning is None or ("weight" in meaning.names and value in UNITS):
+        return
+    if "prompt" in meaning.names and has_own_columns:
         return
     cure = meaning.cure.format(name=key)
     raise DataError(

@@ -77,7 +77,8 @@ def chat_prompt(conversation: Conversation, spec: FormatSpec) -> Rendered:
 def wire_prompt(messages: Sequence[WireMessage], spec: FormatSpec, tools: Tools = None) -> Rendered:
     """Render messages as a client sends them as the prompt for the next answer."""
     text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
-    require_tools_shown(messages, tools, [text])
+    if spec.mask != "axolotl":
+        require_tools_shown(messages, tools, [text])
     return Rendered((Segment(text, False),), tokenize_whole=True)
 
 
