@@ -69,7 +69,7 @@ def test_the_report_in_words_names_rows_and_reasons(tmp_path):
         "  8 rows bad:",
         *[f"    a.jsonl:{number}: blank" for number in range(1, 6)],
         "    and 3 more in a.jsonl; all are in report.json",
-        "  1 rows left out for their length:",
+        "  1 row left out for their length:",
         "    a.jsonl:1: blank",
         f"prepared data: {tmp_path} (made before)",
     ]

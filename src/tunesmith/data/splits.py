@@ -176,7 +176,7 @@ def _describe(report: Report) -> list[str]:
         lines.append(f"  {unread_line(report.unread)}")
     for rows, what in ((report.bad, "bad"), (report.dropped, "left out for their length")):
         if rows:
-            lines.append(f"  {len(rows):,} rows {what}:")
+            lines.append(f"  {len(rows):,} {'row' if len(rows) == 1 else 'rows'} {what}:")
             lines += [f"    {line}" for line in _reasons(rows)]
     return lines
 

@@ -1,6 +1,7 @@
 """A first config for a data file, as commented YAML: by its columns and lengths, with usual values for the rest."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
@@ -19,7 +20,9 @@ from tunesmith.data.samples import EncodedRow, encoded_rows
 from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Row
+from tunesmith.data.unread import unread_line
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.log import note
 from tunesmith.sections import Dataset
 
 Length = tuple[int, str]
@@ -128,8 +131,10 @@ def measure(answers: Answers, tokenizer: Tokenizer) -> list[int]:
     config = load_values(values, str(answers.output), {})
     specs = format_specs(config.data.datasets, config.data, config.model, tokenizer, config.source)
     sizes, reasons = [], []
+    unread: Counter[str] = Counter()
     for batch in encoded_rows(specs[0], tokenizer, MEASURED):
         for item in batch:
+            unread.update(item.unread if isinstance(item, EncodedRow) else ())
             for result in [item.reason] if isinstance(item, BadRow) else item.examples:
                 source_row = item.row if isinstance(item, EncodedRow) else item
                 if isinstance(result, str):
@@ -138,6 +143,10 @@ def measure(answers: Answers, tokenizer: Tokenizer) -> list[int]:
                     sizes += [max(len(part.input_ids) for part in example.documents) for example in result]
     if not sizes:
         raise DataError(f"no row can be trained on; {reasons[0]}")
+    if unread:
+        note(f"{answers.data.path}: {unread_line(unread)}")
+    if reasons:
+        note(f"{answers.data.path}: {len(reasons)} samples of the first rows cannot be trained on; {reasons[0]}")
     return sorted(sizes)
 
 
