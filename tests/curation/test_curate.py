@@ -194,8 +194,10 @@ def test_a_chat_is_compared_by_what_is_said(curate_rows):
         return {"conversations": [{"from": role, "value": text} for role, text in turns.items()]}
 
     rows = [chat("Be kind.", "Why?", "So."), chat("Be short.", "Why?", "So."), chat("Be kind.", "Why?", "No.")]
-    assert curate_rows(rows) == {"duplicate:prompt+answer": [2]}
-    assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [2, 3]}
+    assert curate_rows(rows) == {}
+    assert curate_rows([*rows, rows[1]]) == {"duplicate:prompt+answer": [4]}
+    assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [3]}
+    assert curate_rows(rows, dedup_keys=[["answer"]]) == {"duplicate:answer": [2]}
     assert curate_rows(rows, dedup_keys=[["conversations"]]) == {}
 
 

@@ -127,7 +127,7 @@ def test_rows_that_say_nearly_the_same_are_out(config, server, tmp_path):
     same = written({"messages": 0, "seed": 0})
 
     def script(body, number):
-        near = {**same, "question": f"{body['seed']} {same['question']}"}
+        near = {**same, "question": f"{'Now' * (body['seed'] // 2)} {same['question']}"}
         return Says(json.dumps(near if body["seed"] % 2 else written(body)))
 
     server.script = script

@@ -47,6 +47,7 @@ class Summary:
         counts: rule -> rows that it excludes.
         examples: rule -> the first excluded rows with their reasons.
         files: the written files and their number of rows.
+        not_compared: columns that hold only bookkeeping, and in how many rows.
         anew: whether the rows were scanned, and not only decided on again.
     """
 
@@ -55,6 +56,7 @@ class Summary:
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
+    not_compared: dict[str, int] = field(default_factory=dict)
     anew: bool = True
 
     def add(self, decision: Decision) -> None:
@@ -98,13 +100,15 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
                 open_assertions(section.assertions, config.source, seconds) if section.assertions else nullcontext()
             )
             with checks as runner:
-                entries = Scan(config, counter, runner).entries(eval_rows, scan_file)
-                summary = _write(config, eval_rows, entries, folder)
+                scan = Scan(config, counter, runner)
+                summary = _write(config, eval_rows, scan.entries(eval_rows, scan_file), folder)
+                summary.not_compared = scan.not_compared
         finally:
             scan_file.unlink(missing_ok=True)
     else:
         note(f"{manifest}: nothing that it depends on has changed; the manifest is used again")
         summary = _write(config, eval_rows, read_manifest(manifest), folder)
+        summary.not_compared = earlier["not_compared"]
     summary.anew = needs_scan
     record = {"basis": basis, "settings": section.model_dump(), **asdict(summary)}
     write_json(folder / RECORD, record)
@@ -128,10 +132,11 @@ def _hash_inputs(config: Config, eval_rows: set[Location]) -> str:
     counts_tokens = bool(section.min_tokens or section.max_tokens)
     code = [str(name).rpartition(".py")[0] + ".py" for name in (section.complexity, section.assertions) if name]
     files = [Path(resolve_file(name, source)) for name in code]
-    data = [digest(dataset, source) for dataset in (*config.data.datasets, *config.data.test_datasets)]
+    datasets = (*config.data.datasets, *config.data.test_datasets)
+    data = [(dataset.model_dump(), digest(dataset, source)) for dataset in datasets]
     code_texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
     model = config.model.model_dump() if counts_tokens else None
-    return sha256(repr((settings, model, data, code_texts, sorted(eval_rows))).encode()).hexdigest()
+    return sha256(repr((settings, model, config.data.rl, data, code_texts, sorted(eval_rows))).encode()).hexdigest()
 
 
 def _require_rules(section: Curate) -> None:
