@@ -18,7 +18,6 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -46,18 +45,31 @@ _NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0dff"
 """Accents, vowel signs and letters of Indian scripts, which are part of a word."""
 _CHINESE_NUMBERS = "\u3007\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341\u767e\u5343\u4e07\u4ebf\u4e24"
-_WORDS = re.compile(rf"[{_NO_SPACES}]|(?:[^\W{_NO_SPACES}]|[{_MARKS}])+|[-+*/<>=!%^&|~]+")
+_SIGNS = "-+*/<>=%^&|~"
+_SYMBOLS = rf"[^\w\s\x00-\xbf\u2000-\u206f\u3000-\u303f\uff00-\uffef{_MARKS}{_NO_SPACES}]"
+"""Characters that are no words or punctuation, such as an emoji."""
+_WORDS = re.compile(rf"[{_NO_SPACES}]|(?:[^\W{_NO_SPACES}]+|[{_MARKS}]+)+|[{_SIGNS}!]+")
 _FIXED = re.compile(
-    r"(?<![^\W\d_]{3})(?<!\d)-?\d+(?:[.,:/]\d+)*"  # numbers, except at the end of a word
-    rf"|[{_CHINESE_NUMBERS}]"
-    r"|(?<![^\s\d])[-+*/<>=%^&|~]+(?![^\s\d])"  # signs between spaces or digits
-    rf"|[^\w\s\x00-\xbf\u2000-\u206f\u3000-\u303f\uff00-\uffef{_MARKS}{_NO_SPACES}]"  # symbols, such as an emoji
+    r"\d(?<![^\W\d_]{3}\d)(?<!\d\d)\d*(?:[.,:/]\d+)*"  # a number, except at the end of a word
+    rf"|[{_SIGNS}](?<![^\s\d][{_SIGNS}])[{_SIGNS}]*(?![^\s\d])"  # signs between spaces or digits
+    rf"|[{_CHINESE_NUMBERS}]|{_SYMBOLS}"
 )
 """What must be equal in the prose of near-duplicates: numbers and signs."""
-_CODE = re.compile(
-    r"[{}\\=<>|_^~]|;\s*$|\w[(\[]\S{0,80}[)\]]|\b[A-Za-z_]\w+\.[A-Za-z_]\w+|^(?: {2,}|\t)\S|(?:^|\s)--?[A-Za-z]"
-    r"|\$[A-Za-z{(]|[A-Za-z0-9+/-]{40,}",
-    re.MULTILINE,
+_HAS_FIXED = re.compile(rf"[{_SIGNS}\d{_CHINESE_NUMBERS}]|{_SYMBOLS}")
+_CODE = tuple(
+    map(
+        re.compile,
+        (
+            r"[{}\\=<>|_^~]",
+            r";\s*(?:\n|$)",
+            r"[(\[](?<=\w.)\S{0,80}[)\]]",  # a call or an index
+            r"\.(?<=[A-Za-z_]\w\.)[A-Za-z_]\w",  # an attribute or a file name
+            r"\n(?: {2,}|\t)\S",  # indentation
+            r"-(?<=\s-)-?[A-Za-z]",  # an option of a command
+            r"\$[A-Za-z{(]",
+            r"[A-Za-z0-9+/-]{40}",  # base64
+        ),
+    )
 )
 """Signs of code in a paragraph. A paragraph of prose with such a sign is compared as code, which excludes less."""
 _ODD = np.random.default_rng(0).integers(0, 2**63, 64, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
@@ -90,20 +102,25 @@ def normalize(text: str) -> str:
 
 
 def _hash(parts: Iterable[tuple[str, ...]]) -> int:
-    text = "\x00".join("\x01".join(part) for part in sorted(parts, key=itemgetter(0)))
+    text = "\x00".join("\x01".join(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def _is_code(text: str) -> bool:
+    text = f"\n{text}"
+    return any(pattern.search(text) for pattern in _CODE)
 
 
 @lru_cache(maxsize=64)
 def _blocks(text: str) -> tuple[tuple[bool, str], ...]:
     """Return the paragraphs of a text, normalized, each with whether it is code; paragraphs of prose are joined."""
     text = unicodedata.normalize("NFC", text)
-    if "```" not in text and not _CODE.search(text):
+    if "```" not in text and not _is_code(text):
         return ((False, " ".join(text.casefold().split())),)
     blocks: list[tuple[bool, str]] = []
     for index, part in enumerate(text.split("```")):
         for block in [part] if index % 2 else re.split(r"\n\s*\n", part):
-            if index % 2 or _CODE.search(block):
+            if index % 2 or _is_code(block):
                 blocks.append((True, "\n".join(line.rstrip() for line in block.splitlines()).strip("\n")))
             elif prose := " ".join(block.casefold().split()):
                 before = f"{blocks.pop()[1]} " if blocks and not blocks[-1][0] else ""
@@ -149,18 +166,22 @@ def make_record(leaves: Leaves) -> Record:
     fixed: list[tuple[str, ...]] = []
     shingles: list[Any] = []
     end: list[str] = []
-    for place, text, *_ in sorted(leaves, key=itemgetter(0)):
+    for place, text, *_ in leaves:
         blocks = _blocks(text)
         words = [word for is_code, block in blocks if not is_code for word in _WORDS.findall(block)]
         if len(words) < MIN_WORDS:
             fixed.append((place, *(block for _, block in blocks)))
             continue
-        fixed.append(
-            (place, "", *(part for item in blocks for part in ([item[1]] if item[0] else _FIXED.findall(item[1]))))
-        )
+        fixed.append((place, "", *(part for block in blocks for part in _fixed_parts(*block))))
         shingles.append(compute_shingles([*end, *words], len(shingles)))
         end = words[1 - SHINGLE_WORDS :]  # shingles across two texts count, as in one text
     return Record(_hash(fixed), shingles)
+
+
+def _fixed_parts(is_code: bool, block: str) -> list[str]:
+    if is_code:
+        return [block]
+    return _FIXED.findall(block) if _HAS_FIXED.search(block) else []
 
 
 def compute_shingles(words: Sequence[str], seed: int = 0) -> Any:
