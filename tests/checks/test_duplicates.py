@@ -20,11 +20,12 @@ def text(seed, count=100, changed=0):
 @pytest.fixture
 def prints():
     """Rows 1 to 8: 3 says what 1 says, but for case and space; 5 nearly what 2 says; the rest is new."""
-    made = Fingerprints(near=True)
+    made = Fingerprints(0.8)
     texts = [text(1), text(2), text(1).upper() + "\n", text(4), text(2, changed=1), text(6), "short", "short too"]
     for number, content in enumerate(texts, 1):
-        made.add("a.jsonl" if number < 4 else "b.jsonl", number, content, content)
-        made.add_sample(f"prompt {number % 6}")
+        prompt = [("prompt", f"prompt {number % 6}")]
+        made.add("a.jsonl" if number < 4 else "b.jsonl", number, [("text", content)], prompt)
+        made.add_sample()
     return made
 
 
@@ -44,6 +45,15 @@ def test_prompts_on_both_sides(prints):
     assert prints.leaked_prompts([]) == []
 
 
+def test_a_row_whose_samples_are_on_both_sides_is_no_leak_of_itself(prints):
+    prints.add_sample()
+    assert prints.leaked_prompts([8]) == [(7, 1)]
+    prints.add("c.jsonl", 1, [("text", "new")], [("prompt", "new")])
+    prints.add_sample()
+    prints.add_sample()
+    assert prints.leaked_prompts([10]) == []
+
+
 def test_no_rows_have_no_repeats():
-    empty = Fingerprints(near=True)
+    empty = Fingerprints(0.8)
     assert (empty.exact_duplicates(), empty.near_duplicates(), empty.leaked_prompts([])) == ([], [], [])

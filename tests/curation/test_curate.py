@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunesmith.cli.curate import main
+from tunesmith.checks.doctor import run_checks
+from tunesmith.cli.curate import format_summary, main
 from tunesmith.config.load import load
 from tunesmith.curation import semantic
 from tunesmith.curation.curate import curate
@@ -194,8 +195,10 @@ def test_a_chat_is_compared_by_what_is_said(curate_rows):
         return {"conversations": [{"from": role, "value": text} for role, text in turns.items()]}
 
     rows = [chat("Be kind.", "Why?", "So."), chat("Be short.", "Why?", "So."), chat("Be kind.", "Why?", "No.")]
-    assert curate_rows(rows) == {"duplicate:prompt+answer": [2]}
-    assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [2, 3]}
+    assert curate_rows(rows) == {}
+    assert curate_rows([*rows, rows[1]]) == {"duplicate:prompt+answer": [4]}
+    assert curate_rows(rows, dedup_keys=[["prompt"]]) == {"duplicate:prompt": [3]}
+    assert curate_rows(rows, dedup_keys=[["answer"]]) == {"duplicate:answer": [2]}
     assert curate_rows(rows, dedup_keys=[["conversations"]]) == {}
 
 
@@ -333,3 +336,37 @@ def test_rows_that_change_meanwhile_are_an_error(run, files, tmp_path, monkeypat
     shutil.copy(files[1], files[0])
     run()
     assert "used again" not in capsys.readouterr().err
+
+
+def test_curate_and_check_call_the_same_rows_duplicates_and_show_the_twin(
+    tmp_path, write_config, write_jsonl, tokenizer
+):
+    long = " ".join(words(1, 60))
+    rows = [
+        *({"id": n, "instruction": "Say whether the number is even", "input": n, "output": 2 * n} for n in range(5)),
+        *({"id": n, "instruction": "Say whether the number is even", "input": n, "output": 2 * n} for n in (7, 1, 2)),
+        *(
+            {"id": n, "instruction": text, "output": "Yes."}
+            for n, text in enumerate([long, changed(long), f"{long} 5"])
+        ),
+        {"id": 9, "instruction": long, "output": "No."},
+    ]
+    file = write_jsonl(tmp_path / "rows.jsonl", rows)
+    keys = {"datasets": [{"path": str(file), "type": "alpaca"}], "curate": {"output": str(tmp_path / "c")}}
+    config = load(str(write_config(tmp_path, **keys)))
+    summary = curate(config, None)
+    lines = [json.loads(line) for line in (tmp_path / "c/manifest.jsonl").read_text().splitlines()]
+    findings = {item.code: item.hits for item in run_checks(config, tokenizer).findings}
+    assert [line["row"] for line in lines if not line["kept"]] == [7, 8, 10]
+    assert [hit.row for hit in findings["duplicate-row"]] == [7, 8]
+    assert [(hit.row, hit.detail) for hit in findings["near-duplicate"]] == [
+        (10, f"nearly as {file}:9 (not compared: id)")
+    ]
+    assert summary.not_compared == {"id": 12}
+    (example,) = summary.examples["near-duplicate"]
+    first, twin = summary.texts[example]
+    assert "changed" in first
+    assert first[:20] == twin[:20]
+    shown = format_summary(summary, 3)
+    assert f"        {first}\n        {twin}\n" in shown
+    assert "dataset type does not read: id (12 rows)" in shown

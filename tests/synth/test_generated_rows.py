@@ -127,7 +127,7 @@ def test_rows_that_say_nearly_the_same_are_out(config, server, tmp_path):
     same = written({"messages": 0, "seed": 0})
 
     def script(body, number):
-        near = {**same, "question": f"{body['seed']} {same['question']}"}
+        near = {**same, "question": f"{'Now' + chr(body['seed'])} {same['question']}"}
         return Says(json.dumps(near if body["seed"] % 2 else written(body)))
 
     server.script = script
@@ -136,7 +136,7 @@ def test_rows_that_say_nearly_the_same_are_out(config, server, tmp_path):
     assert [row["_provenance"]["number"] for row in rows] == [1, 2, 4, 6, 8, 10, 12, 14, 16, 18]
     assert outcome.faults == {"near-duplicate": 8}
     assert lines(tmp_path / "made.rejected.jsonl")[0]["reasons"] == [
-        "it is a near-duplicate of the row of prompt 1 (similarity 0.91)"
+        "it is a near-duplicate of the row of prompt 1 (similarity 0.90)"
     ]
     assert run(config(heal=0, near_duplicates=0)).faults == {}
 

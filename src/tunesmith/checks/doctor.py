@@ -17,10 +17,10 @@ from tunesmith.checks.template import injected_system, layout, shown_marks, temp
 from tunesmith.checks.terminal import one_line
 from tunesmith.checks.text import check_text, iterate_strings, mask_pieces, mask_secrets, token_pieces
 from tunesmith.checks.tokenizer import embedding_findings, model_json, stop_findings, token_facts, tokenizer_findings
+from tunesmith.data.comparison import RowComparison, without_columns
 from tunesmith.data.formats.detect import with_types
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import format_spec
-from tunesmith.data.messages import Message
 from tunesmith.data.pack import pack
 from tunesmith.data.prefix import first_difference, prompt_is_prefix
 from tunesmith.data.samples import NOTHING_TRAINED, EncodedRow, encoded_rows, fitted
@@ -107,7 +107,7 @@ class Examination:
         self.tally = Tally()
         self.severities: dict[str, Severity] = {}
         self.bad, self.bad_counts = dict[str, list[Hit]](), Counter[str]()
-        self.prints = Fingerprints(near=not quick)
+        self.prints = Fingerprints(0 if quick else config.synthesis.curate.near_duplicates)
         self.figures: list[Figures] = []
         self.looks: list[Look] = []
         self.samples: list[Sample] = []
@@ -124,7 +124,7 @@ class Examination:
         findings = list(self._about_templates([*specs[0], *specs[1]]))
         for spec in specs[0]:
             self._dataset(spec, spec.dataset.path)
-        num_train_samples = len(self.prints.samples["row"])
+        num_train_samples = len(self.prints.samples)
         for spec in specs[1]:
             self._dataset(spec, f"{spec.dataset.path} (test)")
         if not self.quick:
@@ -154,7 +154,8 @@ class Examination:
     def _dataset(self, spec: FormatSpec, name: str) -> None:
         """Look at one dataset."""
         own_system = injected_system(spec.template) if spec.template else None
-        look, figures = look_at(spec, self.tokenizer, self.facts, own_system), Figures(name)
+        comparison = RowComparison(spec.dataset, self.config)
+        look, figures = look_at(spec, self.tokenizer, self.facts, comparison, own_system), Figures(name)
         self.looks.append(look)
         self.figures.append(figures)
         self.packed = []
@@ -205,9 +206,9 @@ class Examination:
         if look.marks:
             self.tally.add("layout-mark-replaced", look.marks)
         check_row(item, turns, look, self.tally, figures)
-        self._remember(item, turns, look)
+        self._remember(row, look)
         token_lists: list[tuple[list[int], list[int]]] = []
-        for rendered, examples in zip(item.rendered, item.examples, strict=True):
+        for examples in item.examples:
             if isinstance(examples, str):
                 self._unusable(row, examples, figures)
                 continue
@@ -215,7 +216,7 @@ class Examination:
                 if isinstance(tokens := self._fit(example, look, figures), tuple):
                     token_lists.append(tokens)
                     if not self.quick:
-                        self.prints.add_sample(_prompt(rendered, example, len(examples)))
+                        self.prints.add_sample()
         self._keep(row, token_lists, look, samples_by_code)
         return int(any(isinstance(examples, str) for examples in item.examples))
 
@@ -292,23 +293,22 @@ class Examination:
         names = self.tokenizer.convert_ids_to_tokens([*text_ids[index : index + 1], *trained_ids[index : index + 1]])
         return f"token {index + num_before} is {' for one text, '.join(map(repr, names))} as trained"
 
-    def _remember(self, item: EncodedRow, turns: Sequence[Message], look: Look) -> None:
+    def _remember(self, row: Row, look: Look) -> None:
         """Keep the hashes of a row."""
-        if self.quick:
-            return
-        turn_texts = (turn.content for turn in turns if turn.role != "system")
-        texts = turn_texts if turns else iterate_strings(item.row.values, skip=look.spec.dataset.field_system)
-        text = "\n".join(rendered.text or repr(rendered) for rendered in item.rendered)
-        self.prints.add(item.row.file, item.row.number, text, "\n".join(texts))
+        if not self.quick:
+            parts = look.comparison.parts(row.values)
+            self.prints.add(row.file, row.number, [*parts.prompt, *parts.answer], without_columns(parts.prompt))
 
     def _twice(self, num_train_samples: int) -> None:
         """Count rows that stand twice, and prompts on both sides."""
         prints, data = self.prints, self.config.data
+        names = sorted({name for look in self.looks for name in look.comparison.left_out})
+        not_compared = f" (not compared: {', '.join(names)})" if names else ""
         hits_by_code = {
-            "duplicate-row": prints.hits(prints.exact_duplicates(), "as"),
-            "near-duplicate": prints.hits(prints.near_duplicates(), "nearly as"),
+            "duplicate-row": prints.hits(prints.exact_duplicates(), "as", not_compared),
+            "near-duplicate": prints.hits(prints.near_duplicates(), "nearly as", not_compared),
         }
-        eval_samples: Sequence[int] = range(num_train_samples, len(prints.samples["row"]))
+        eval_samples: Sequence[int] = range(num_train_samples, len(prints.samples))
         is_streamed = any(look.spec.dataset.kind == "pretrain" for look in self.looks)
         if data.val_set_size and num_train_samples > 1 and self.limit is None and not is_streamed:
             eval_samples = self._held_out(num_train_samples)
@@ -377,12 +377,3 @@ def _rows_of_segments(items: Sequence[EncodedRow]) -> list[tuple[Row, Rendered, 
         if len(rendered.segments) > 1 or rendered.segments[0].header
         if not isinstance(examples, str) and len(examples) == 1
     ]
-
-
-def _prompt(rendered: Rendered | Example, example: Example, pieces: int) -> str:
-    """Return what a sample asks: its text up to the first trained segment, or all of it where nothing is only read."""
-    prompt = rendered.prompt().text if isinstance(rendered, Rendered) and pieces == 1 else ""
-    if prompt:
-        return prompt
-    start = next((index for index, label in enumerate(example.labels) if label >= 0), 0)
-    return repr(example.input_ids[:start] or example.input_ids)

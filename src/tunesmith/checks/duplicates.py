@@ -9,44 +9,46 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from tunesmith.checks.report import Hit
-from tunesmith.data.near_duplicates import NearDuplicateIndex, find_repeats, hash_normalized
+from tunesmith.data.near_duplicates import Leaves, NearDuplicateIndex, find_repeats, hash_leaves
 
 
 class Fingerprints:
-    """Hashes of rows and of the prompts of samples, with their locations."""
+    """Hashes of rows and of their prompts, with their locations; without near-duplicates if `min_similarity` is 0."""
 
-    def __init__(self, *, near: bool) -> None:
-        self.near = NearDuplicateIndex() if near else None
+    def __init__(self, min_similarity: float) -> None:
+        self.near = NearDuplicateIndex(min_similarity) if min_similarity else None
         self.files: list[str] = []
-        self.rows = {name: array(code) for name, code in (("file", "H"), ("row", "Q"), ("text", "Q"))}
-        self.samples = {name: array(code) for name, code in (("row", "Q"), ("prompt", "Q"))}
+        columns = (("file", "H"), ("row", "Q"), ("content", "Q"), ("prompt", "Q"))
+        self.rows = {name: array(code) for name, code in columns}
+        self.samples = array("Q")
 
-    def add(self, file: str, row: int, text: str, content: str) -> None:
-        """Add a row: its complete text, and its content without what all rows share."""
+    def add(self, file: str, row: int, content: Leaves, prompt: Leaves) -> None:
+        """Add a row: what is compared of it, and of its prompt."""
         if not self.files or self.files[-1] != file:
             self.files.append(file)
-        for name, value in (("file", len(self.files) - 1), ("row", row), ("text", hash_normalized(text))):
+        hashes = hash_leaves(content), hash_leaves(prompt)
+        for name, value in zip(self.rows, (len(self.files) - 1, row, *hashes), strict=True):
             self.rows[name].append(value)
         if self.near is not None:
             self.near.add(content)
 
-    def add_sample(self, prompt: str) -> None:
+    def add_sample(self) -> None:
         """Add a sample of the last row."""
-        self.samples["row"].append(len(self.rows["row"]) - 1)
-        self.samples["prompt"].append(hash_normalized(prompt))
+        self.samples.append(len(self.rows["row"]) - 1)
 
     def location(self, index: int) -> tuple[str, int]:
         """Return file and row number."""
         return self.files[self.rows["file"][index]], self.rows["row"][index]
 
-    def hits(self, pairs: Iterable[tuple[int, int]], relation: str) -> Iterator[Hit]:
-        """Yield a hit for each later row of the pairs."""
+    def hits(self, pairs: Iterable[tuple[int, int]], relation: str, remark: str = "") -> Iterator[Hit]:
+        """Yield a hit for each later row of the pairs; `remark` stands at its end."""
         for later, earlier in pairs:
-            yield Hit(*self.location(later), f"{relation} {':'.join(map(str, self.location(earlier)))}")
+            yield Hit(*self.location(later), f"{relation} {':'.join(map(str, self.location(earlier)))}{remark}")
 
     def exact_duplicates(self) -> list[tuple[int, int]]:
-        """Return (row, earlier row) for each row whose normalized text an earlier row has."""
-        return find_repeats(np.frombuffer(self.rows["text"], np.uint64))
+        """Return (row, earlier row) for each row that equals an earlier one."""
+        hashes = self.rows["content"]
+        return [pair for pair in find_repeats(np.frombuffer(hashes, np.uint64)) if hashes[pair[0]]]
 
     def near_duplicates(self) -> list[tuple[int, int]]:
         """Return (row, earlier row) for each near-duplicate that is no exact duplicate."""
@@ -57,9 +59,10 @@ class Fingerprints:
 
     def leaked_prompts(self, eval_samples: Sequence[int]) -> list[tuple[int, int]]:
         """Return (eval row, training row) for each eval row with a prompt that a training row has too."""
-        prompts, rows = (np.frombuffer(self.samples[name], np.uint64) for name in ("prompt", "row"))
-        is_eval = np.zeros(len(prompts), bool)
+        samples, prompts = np.frombuffer(self.samples, np.uint64), self.rows["prompt"]
+        is_eval = np.zeros(len(samples), bool)
         is_eval[list(eval_samples)] = True
-        train_rows = dict(zip(prompts[~is_eval][::-1].tolist(), rows[~is_eval][::-1].tolist(), strict=True))
-        pairs = zip(rows[is_eval].tolist(), prompts[is_eval].tolist(), strict=True)
-        return sorted({row: train_rows[prompt] for row, prompt in pairs if prompt in train_rows}.items())
+        eval_rows, train_rows = (np.unique(samples[side]).tolist() for side in (is_eval, ~is_eval))
+        first_row = {prompts[row]: row for row in reversed(train_rows) if prompts[row]}
+        pairs = ((row, first_row.get(prompts[row], row)) for row in eval_rows)
+        return [(row, train_row) for row, train_row in pairs if train_row != row]

@@ -1,16 +1,10 @@
-"""What a row asks and what it answers, told from its columns alone, without tokenizer or chat template."""
+"""The question and the answer of a row as text for assertions and judges, from its columns alone."""
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.checks.text import iterate_strings
+from tunesmith.data.comparison import ANSWERS
 from tunesmith.sections import ROLES, Dataset
-
-ANSWERS = ("output", "response", "answer", "completion", "chosen", "rejected", "summary")
-"""Columns of answers in rows that are no conversation; any other column of text is part of what is asked."""
-ASKED, ANSWERED = "prompt", "answer"
-"""Names under which the parts of any row go, where it has no column of that name."""
 
 
 def prompt_and_answer(values: dict[str, Any], dataset: Dataset) -> tuple[str, str]:
@@ -33,18 +27,6 @@ def prompt_and_answer(values: dict[str, Any], dataset: Dataset) -> tuple[str, st
     )
     answer_values = (value for name, value in values.items() if name in answers)
     return "\n".join(iterate_strings(list(question_values))), "\n".join(iterate_strings(list(answer_values)))
-
-
-def joined(values: dict[str, Any], columns: Sequence[str], parts: tuple[str, str]) -> str:
-    """Return the text of some columns of a row, of which those that it lacks are its parts."""
-    row_values = dict(zip((ASKED, ANSWERED), parts, strict=True)) | values
-    return "\n".join(text for column in columns if (text := _as_text(row_values.get(column))))
-
-
-def _as_text(value: object) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def _turns(messages: object, dataset: Dataset) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from tunesmith.checks.catalogue import Tally
 from tunesmith.checks.report import Figures
 from tunesmith.checks.text import iterate_strings
 from tunesmith.checks.tokenizer import TokenFacts
+from tunesmith.data.comparison import RowComparison
 from tunesmith.data.formats.chat import trained_turns
 from tunesmith.data.formats.format import Format, FormatSpec
 from tunesmith.data.formats.messages import read_messages
@@ -35,6 +36,7 @@ class Look:
         facts: what is known of the tokenizer.
         ends: ids of the tokens that end an answer.
         end_texts: their texts.
+        comparison: selects what of a row is compared with others.
         own_system: system text that the chat template puts in by itself, or None.
         marks: what replaces marks of the layout.
         last_ends: ids with which answers did end.
@@ -46,6 +48,7 @@ class Look:
     facts: TokenFacts
     ends: frozenset[int]
     end_texts: tuple[str, ...]
+    comparison: RowComparison
     own_system: str | None = None
     marks: str = ""
     last_ends: set[int] = field(default_factory=set)
@@ -81,12 +84,14 @@ class Look:
         return chat and not self.record.writes_ends and ".py" not in dataset.kind
 
 
-def look_at(spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, own_system: str | None) -> Look:
+def look_at(
+    spec: FormatSpec, tokenizer: Tokenizer, facts: TokenFacts, comparison: RowComparison, own_system: str | None
+) -> Look:
     """Return what the checks know of a dataset before its first row."""
     texts = spec.template.ends() if spec.template else tuple(filter(None, [tokenizer.eos_token]))
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     single = {token[0] for token in ids if len(token) == 1} | ({facts.eos} if facts.eos is not None else set())
-    return Look(spec, tokenizer, facts, frozenset(single), texts, own_system, describe_marks(spec))
+    return Look(spec, tokenizer, facts, frozenset(single), texts, comparison, own_system, describe_marks(spec))
 
 
 def check_row(item: EncodedRow, turns: Sequence[Message], look: Look, tally: Tally, figures: Figures) -> None:

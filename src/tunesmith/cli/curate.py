@@ -74,7 +74,11 @@ def format_summary(summary: "Summary", show: int) -> str:
     lines = [f"{'rule':<{width}}  {'rows':>10}   share"]
     for rule, count in [*sorted(summary.counts.items(), key=lambda item: -item[1]), ("stay", num_kept)]:
         lines.append(f"{rule:<{width}}  {count:>10,}  {100 * count / max(summary.rows, 1):5.1f}%")
-        lines += [f"    {example}" for example in summary.examples.get(rule, [])[:show]]
+        for example in summary.examples.get(rule, [])[:show]:
+            lines += [f"    {example}", *(f"        {text}" for text in dict.fromkeys(summary.texts.get(example, ())))]
+    if summary.not_compared:
+        names = ", ".join(f"{name} ({count:,} rows)" for name, count in summary.not_compared.items())
+        lines.append(f"not compared, because they hold bookkeeping that the dataset type does not read: {names}")
     if summary.held_out:
         lines.append(
             f"{summary.held_out:,} eval rows of `val_set_size` are not curated, and are written to a file of their own:"

@@ -21,6 +21,8 @@ from tunesmith.curation.manifest import (
     read_manifest,
 )
 from tunesmith.curation.scan import Location, Scan, read_source_rows
+from tunesmith.data.comparison import RowComparison, joined_text
+from tunesmith.data.prefix import first_difference
 from tunesmith.data.source import digest, locate
 from tunesmith.data.splits import prepare_splits, set_names
 from tunesmith.data.tokenizer import Tokenizer
@@ -36,6 +38,9 @@ BOUNDS = {f"{end}_{measure}" for end in ("min", "max") for measure in ("chars", 
 EXAMPLES = 20
 """Excluded rows of each rule in the record; all are in the manifest."""
 
+EXCERPT = 90
+"""Characters that are shown of a duplicate and of its twin."""
+
 
 @dataclass
 class Summary:
@@ -46,7 +51,9 @@ class Summary:
         held_out: eval rows of `val_set_size`, which are not curated.
         counts: rule -> rows that it excludes.
         examples: rule -> the first excluded rows with their reasons.
+        texts: example of a duplicate -> the texts of that row and of its twin, where they begin to differ.
         files: the written files and their number of rows.
+        not_compared: columns that hold only bookkeeping, and in how many rows.
         anew: whether the rows were scanned, and not only decided on again.
     """
 
@@ -54,11 +61,13 @@ class Summary:
     held_out: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    texts: dict[str, tuple[str, str]] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
+    not_compared: dict[str, int] = field(default_factory=dict)
     anew: bool = True
 
-    def add(self, decision: Decision) -> None:
-        """Count a row."""
+    def add(self, decision: Decision, twins: dict[str, tuple[Location, Location]]) -> None:
+        """Count a row; `twins` gets the locations of an example of a duplicate and of its twin."""
         self.rows += 1
         if decision.exclusion is not None:
             rule, entry = decision.exclusion.rule, decision.entry
@@ -66,6 +75,8 @@ class Summary:
             examples = self.examples.setdefault(rule, [])
             if len(examples) < EXAMPLES:
                 examples.append(f"{entry.file}:{entry.row}: {decision.exclusion.reason}")
+                if decision.twin:
+                    twins[examples[-1]] = (entry.file, entry.row), decision.twin
 
 
 def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
@@ -98,13 +109,15 @@ def curate(config: Config, tokenizer: Tokenizer | None) -> Summary:
                 open_assertions(section.assertions, config.source, seconds) if section.assertions else nullcontext()
             )
             with checks as runner:
-                entries = Scan(config, counter, runner).entries(eval_rows, scan_file)
-                summary = _write(config, eval_rows, entries, folder)
+                scan = Scan(config, counter, runner)
+                summary = _write(config, eval_rows, scan.entries(eval_rows, scan_file), folder)
+                summary.not_compared = scan.not_compared
         finally:
             scan_file.unlink(missing_ok=True)
     else:
         note(f"{manifest}: nothing that it depends on has changed; the manifest is used again")
         summary = _write(config, eval_rows, read_manifest(manifest), folder)
+        summary.not_compared = earlier["not_compared"]
     summary.anew = needs_scan
     record = {"basis": basis, "settings": section.model_dump(), **asdict(summary)}
     write_json(folder / RECORD, record)
@@ -128,10 +141,11 @@ def _hash_inputs(config: Config, eval_rows: set[Location]) -> str:
     counts_tokens = bool(section.min_tokens or section.max_tokens)
     code = [str(name).rpartition(".py")[0] + ".py" for name in (section.complexity, section.assertions) if name]
     files = [Path(resolve_file(name, source)) for name in code]
-    data = [digest(dataset, source) for dataset in (*config.data.datasets, *config.data.test_datasets)]
+    datasets = (*config.data.datasets, *config.data.test_datasets)
+    data = [(dataset.model_dump(), digest(dataset, source)) for dataset in datasets]
     code_texts = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
     model = config.model.model_dump() if counts_tokens else None
-    return sha256(repr((settings, model, data, code_texts, sorted(eval_rows))).encode()).hexdigest()
+    return sha256(repr((settings, model, config.data.rl, data, code_texts, sorted(eval_rows))).encode()).hexdigest()
 
 
 def _require_rules(section: Curate) -> None:
@@ -154,7 +168,7 @@ def _require_elsewhere(config: Config, folder: Path) -> None:
 
 def _write(config: Config, eval_rows: set[Location], entries: Iterator[Entry], folder: Path) -> Summary:
     """Write the files; they are renamed once all are complete."""
-    summary = Summary()
+    summary, twins = Summary(), dict[str, tuple[Location, Location]]()
     names = [Path(name).name for name in set_names(config.data.datasets)]
     decisions = decide(entries, config.synthesis.curate)
     with _files(folder) as open_stream, progress("writing", unit="rows") as advance:
@@ -169,7 +183,7 @@ def _write(config: Config, eval_rows: set[Location], entries: Iterator[Entry], f
                 if decision is None or decision.entry[:2] != (item.file, item.number):
                     raise DataError(f"{item.file}:{item.number}: the data changed while it was read; run it again")
                 manifest.write(decision.as_line() + "\n")
-                summary.add(decision)
+                summary.add(decision, twins)
                 is_written = decision.exclusion is None
             if isinstance(item, Row) and is_written:
                 name = f"{names[dataset]}{'.held_out' if is_eval else ''}.jsonl"
@@ -177,7 +191,31 @@ def _write(config: Config, eval_rows: set[Location], entries: Iterator[Entry], f
                 summary.files[str(folder / name)] = summary.files.get(str(folder / name), 0) + 1
             summary.held_out += is_eval
             advance(1)
+    summary.texts = _read_texts(config, twins)
     return summary
+
+
+def _read_texts(config: Config, twins: dict[str, tuple[Location, Location]]) -> dict[str, tuple[str, str]]:
+    """Return for each example the texts of a row and its twin; the source is read as far as they need."""
+    missing = {location for pair in twins.values() for location in pair}
+    comparisons = [RowComparison(dataset, config) for dataset in config.data.datasets] if missing else []
+    texts: dict[Location, str] = {}
+    for item, number, _ in read_source_rows(config, set()) if missing else ():
+        if isinstance(item, Row) and (item.file, item.number) in missing:
+            parts = comparisons[number].parts(item.values)
+            texts[item.file, item.number] = joined_text([*parts.prompt, *parts.answer])
+            missing.remove((item.file, item.number))
+            if not missing:
+                break
+    return {name: _excerpts(texts.get(first, ""), texts.get(twin, "")) for name, (first, twin) in twins.items()}
+
+
+def _excerpts(text: str, twin: str) -> tuple[str, str]:
+    """Return two texts in one line each, from shortly before their first difference."""
+    text, twin = (" ".join(item.split()) for item in (text, twin))
+    start = max(0, first_difference(text, twin) - EXCERPT // 2) if text != twin else 0
+    end, before = start + EXCERPT, "..." if start else ""
+    return f"{before}{text[start:end]}", f"{before}{twin[start:end]}"
 
 
 @contextmanager

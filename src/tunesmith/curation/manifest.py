@@ -48,10 +48,17 @@ class Entry(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """An entry and the exclusion that applies, with its complete reason; None if the row is kept."""
+    """An entry, and what is decided on it.
+
+    Attributes:
+        entry: the entry.
+        exclusion: the exclusion that applies, with its complete reason; None if the row is kept.
+        twin: file and row of the kept row that it duplicates, if it is excluded for that.
+    """
 
     entry: Entry
     exclusion: Exclusion | None
+    twin: tuple[str, int] | None = None
 
     def as_line(self) -> str:
         """Return the line of the manifest."""
@@ -91,7 +98,7 @@ def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
             item for item in (*_check_bounds(entry, section), *entry.found) if not is_kept(item.rule, section.keep)
         ]
         exclusions.sort(key=lambda item: RULES.index(item.rule.partition(":")[0]))
-        exclusion, representative = None, number
+        exclusion, representative, twin = None, number, None
         for item in exclusions:
             first_row = item.duplicate_of
             if first_row is None:
@@ -99,7 +106,8 @@ def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
                 break
             kept_row = representatives[kept_duplicates.get((item.rule, first_row), first_row)]
             if kept_row >= 0:
-                reason = _complete_reason(item.reason, first_row, kept_row, list(files), locations)
+                first, twin = (_location(index, list(files), locations) for index in (first_row, kept_row))
+                reason = _complete_reason(item.reason, first, twin)
                 exclusion, representative = Exclusion(item.rule, reason, first_row), kept_row
                 break
         else:
@@ -107,7 +115,7 @@ def decide(entries: Iterable[Entry], section: Curate) -> Iterator[Decision]:
                 (item.rule, item.duplicate_of): number for item in exclusions if item.duplicate_of is not None
             }
         representatives.append(representative)
-        yield Decision(entry, exclusion)
+        yield Decision(entry, exclusion, twin)
 
 
 def is_kept(rule: str, keep: Iterable[str]) -> bool:
@@ -115,12 +123,13 @@ def is_kept(rule: str, keep: Iterable[str]) -> bool:
     return rule in keep or rule.partition(":")[0] in keep
 
 
-def _complete_reason(reason: str, first_row: int, kept_row: int, files: list[str], locations: "array[int]") -> str:
-    row_mask = (1 << LOCATION_BITS) - 1
-    first_name, kept_name = (
-        f"{files[locations[index] >> LOCATION_BITS]}:{locations[index] & row_mask}" for index in (first_row, kept_row)
-    )
-    return f"{reason} {first_name}" if first_row == kept_row else f"{reason} {first_name}; kept: {kept_name}"
+def _location(index: int, files: list[str], locations: "array[int]") -> tuple[str, int]:
+    return files[locations[index] >> LOCATION_BITS], locations[index] & ((1 << LOCATION_BITS) - 1)
+
+
+def _complete_reason(reason: str, first: tuple[str, int], kept: tuple[str, int]) -> str:
+    first_name, kept_name = (f"{file}:{row}" for file, row in (first, kept))
+    return f"{reason} {first_name}" if first == kept else f"{reason} {first_name}; kept: {kept_name}"
 
 
 def _check_bounds(entry: Entry, section: Curate) -> Iterator[Exclusion]:

@@ -6,6 +6,7 @@ known only at the end.
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
@@ -14,16 +15,17 @@ from typing import NamedTuple
 import numpy as np
 
 from tunesmith.assertions import AssertionRunner, Case
-from tunesmith.checks.parts import ANSWERED, ASKED, joined, prompt_and_answer
+from tunesmith.checks.parts import prompt_and_answer
 from tunesmith.curation.manifest import ASSERTION, DUPLICATE, LEAK, NEAR, SEMANTIC, UNREADABLE, Entry, Exclusion
-from tunesmith.data.near_duplicates import NearDuplicateIndex, find_repeats, hash_exact, hash_normalized
+from tunesmith.data.comparison import ANSWER, PROMPT, Parts, RowComparison, joined_text, without_columns
+from tunesmith.data.near_duplicates import Leaves, NearDuplicateIndex, find_repeats, hash_exact, hash_leaves
 from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import ConfigError, did_you_mean
 from tunesmith.log import progress
 from tunesmith.references import resolve
-from tunesmith.sections import Config, Curate, Dataset
+from tunesmith.sections import Config, Curate
 
 BATCH = 1000
 
@@ -46,19 +48,19 @@ def read_source_rows(config: Config, eval_rows: set[Location]) -> Iterator[Sourc
             yield SourceRow(item, number, (item.file, item.number) in eval_rows)
 
 
-class HashedTexts:
-    """Two hashes of each of many texts: exact, and of the normalized text."""
+class HashedRows:
+    """Two hashes of each of many rows: exact, and of what is compared."""
 
     def __init__(self) -> None:
         self.exact, self.normalized = array("Q"), array("Q")
 
-    def add(self, text: str) -> None:
-        """Add a text; an empty one is no duplicate."""
-        self.exact.append(hash_exact(text) if text else 0)
-        self.normalized.append(hash_normalized(text) if text else 0)
+    def add(self, leaves: Leaves) -> None:
+        """Add a row; one that says nothing is no duplicate."""
+        self.exact.append(hash_exact(leaves))
+        self.normalized.append(hash_leaves(leaves))
 
     def duplicates(self, rule: str) -> dict[int, Exclusion]:
-        """Return an exclusion for each text that equals an earlier one."""
+        """Return an exclusion for each row that equals an earlier one."""
         pairs = find_repeats(np.frombuffer(self.normalized, np.uint64)) if len(self.normalized) else []
         return {
             later: Exclusion(rule, self.relation(later, earlier), earlier)
@@ -67,7 +69,7 @@ class HashedTexts:
         }
 
     def relation(self, later: int, earlier: int) -> str:
-        """Return in which way two texts with equal normalized text are the same."""
+        """Return in which way two equal rows are the same."""
         is_exact = self.exact[later] == self.exact[earlier]
         return "the same as" if is_exact else "the same, except for case and whitespace, as"
 
@@ -79,7 +81,7 @@ class Scan:
         self.config, self.tokenizer, self.runner = config, tokenizer, runner
         self.section: Curate = config.synthesis.curate
         self.complexity = _load_complexity(self.section, config.source)
-        self.groups = [HashedTexts() for _ in self.section.dedup_keys]
+        self.groups = [HashedRows() for _ in self.section.dedup_keys]
         min_similarity = self.section.near_duplicates
         self.near = NearDuplicateIndex(min_similarity) if min_similarity else None
         self.semantic = None
@@ -87,9 +89,18 @@ class Scan:
             from tunesmith.curation.semantic import SemanticIndex  # torch is needed for nothing else here
 
             self.semantic = SemanticIndex(self.section.embedding_model, self.section.embedding_likeness)
-        self.prompts, self.near_prompts = HashedTexts(), NearDuplicateIndex(min_similarity or 1)
+        self.prompts, self.near_prompts = HashedRows(), NearDuplicateIndex(min_similarity or 1)
         self.eval_rows: list[Location] = []
-        self.columns: set[str] = {ASKED, ANSWERED}
+        self.columns: set[str] = {PROMPT, ANSWER}
+        self.train_comparisons, self.eval_comparisons = (
+            [RowComparison(dataset, config) for dataset in side]
+            for side in (config.data.datasets, config.data.test_datasets)
+        )
+
+    @property
+    def not_compared(self) -> dict[str, int]:
+        """The columns that are left out of the comparison, with the number of rows that have them."""
+        return dict(sum((item.left_out for item in self.train_comparisons), Counter()).most_common())
 
     def entries(self, eval_rows: set[Location], file: Path) -> Iterator[Entry]:
         """Yield the entry of each training row with all its exclusions; `file` is a temporary file.
@@ -97,9 +108,9 @@ class Scan:
         Raises:
             ConfigError: a named column is in no row.
         """
-        for row, dataset in self._read_eval_rows(eval_rows):
+        for row, comparison in self._read_eval_rows(eval_rows):
             self.eval_rows.append((row.file, row.number))
-            self._add_prompt(row, dataset)
+            self._add_prompt(row, comparison.parts(row.values))
         rows = (row for row in read_source_rows(self.config, eval_rows) if not row.is_eval)
         with file.open("w", encoding="utf-8") as lines, progress("reading", unit="rows") as advance:
             while batch := list(islice(rows, BATCH if self.semantic is None else BATCH // 10)):
@@ -114,40 +125,41 @@ class Scan:
                 row_exclusions = (*(Exclusion(*item) for item in exclusions), *duplicates)
                 yield Entry(*fields)._replace(found=row_exclusions)
 
-    def _read_eval_rows(self, eval_rows: set[Location]) -> Iterator[tuple[Row, Dataset]]:
+    def _read_eval_rows(self, eval_rows: set[Location]) -> Iterator[tuple[Row, RowComparison]]:
         """Yield the rows of `test_datasets`, and the eval rows of `val_set_size`."""
         if not self.section.leak_columns:
             return
-        for dataset in self.config.data.test_datasets:
+        for dataset, comparison in zip(self.config.data.test_datasets, self.eval_comparisons, strict=True):
             for item in read_rows(dataset, self.config.source):
                 if isinstance(item, Row):
-                    yield item, dataset
+                    yield item, comparison
         for row in read_source_rows(self.config, eval_rows) if eval_rows else ():
             if row.is_eval and isinstance(row.item, Row):
-                yield row.item, self.config.data.datasets[row.dataset]
+                yield row.item, self.train_comparisons[row.dataset]
 
-    def _add_prompt(self, row: Row | None, dataset: Dataset) -> None:
-        text = joined(row.values, self.section.leak_columns, prompt_and_answer(row.values, dataset)) if row else ""
-        self.prompts.add(text)
-        self.near_prompts.add(text if self.near is not None else "")
+    def _add_prompt(self, row: Row | None, parts: Parts) -> None:
+        leaves = without_columns(parts.select(row.values, self.section.leak_columns)) if row else []
+        self.prompts.add(leaves)
+        self.near_prompts.add(leaves if self.near is not None else [])
 
     def _scan_batch(self, batch: Sequence[SourceRow]) -> Iterator[Entry]:
         """Yield the entries of some rows with the exclusions that need no other row; keep the rows' hashes."""
         texts, cases = [], []
         for item, number, _ in batch:
-            dataset = self.config.data.datasets[number]
             values = item.values if isinstance(item, Row) else {}
             self.columns.update(values)
-            parts = prompt_and_answer(values, dataset)
+            parts = self.train_comparisons[number].parts(values)
             for group, columns in zip(self.groups, self.section.dedup_keys, strict=True):
-                group.add(joined(values, columns, parts))
-            texts.append(joined(values, self.section.columns, parts))
+                group.add(parts.select(values, columns))
+            leaves = parts.select(values, self.section.columns)
+            texts.append(joined_text(leaves))
             if self.near is not None:
-                self.near.add(texts[-1])
+                self.near.add(leaves)
             if self.eval_rows:
-                self._add_prompt(item if isinstance(item, Row) else None, dataset)
-            if isinstance(item, Row):
-                cases.append(Case(values, parts[1], parts[1], f"{item.file}:{item.number}"))
+                self._add_prompt(item if isinstance(item, Row) else None, parts)
+            if isinstance(item, Row) and self.runner:
+                answer = prompt_and_answer(values, self.config.data.datasets[number])[1]
+                cases.append(Case(values, answer, answer, f"{item.file}:{item.number}"))
         if self.semantic is not None:
             self.semantic.add(texts)
         results = self.runner(cases) if self.runner else repeat([])

@@ -16,6 +16,7 @@ from tunesmith.data.shown import leaves, stands
 from tunesmith.data.tokenizer import template_properties
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
+from tunesmith.sections import Dataset
 
 BOOKKEEPING = frozenset(files("tunesmith.data").joinpath("bookkeeping.txt").read_text(encoding="utf-8").split())
 """Names of columns and of keys of messages, in lower case, that say nothing of what is trained."""
@@ -110,8 +111,8 @@ def unread_names(row: TrackedRow, samples: Samples, spec: FormatSpec) -> list[st
     """
     if is_custom(spec.dataset.kind):
         return []  # a function of the user's own may read a row in any way
-    ignored = BOOKKEEPING | {name.lower() for name in spec.dataset.ignored_columns}
-    unread = {name: value for name, value in _unread(row, spec) if not _is_bookkeeping(name, ignored)}
+    ignored = ignored_names(spec.dataset)
+    unread = {name: value for name, value in _unread(row, spec) if not is_bookkeeping(name, ignored)}
     if unread:
         text = "\n".join(text for sample in samples for text in _texts(sample))
         unread = {name: value for name, value in unread.items() if not _is_repeated(value, text)}
@@ -156,7 +157,13 @@ def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
     )
 
 
-def _is_bookkeeping(name: str, names: frozenset[str]) -> bool:
+def ignored_names(dataset: Dataset) -> frozenset[str]:
+    """Return the names of columns that need no reader, in lower case."""
+    return BOOKKEEPING | {name.lower() for name in dataset.ignored_columns}
+
+
+def is_bookkeeping(name: str, names: frozenset[str]) -> bool:
+    """Return whether a column, or a key of a message as `column.key`, is one of `names` or ends as an id does."""
     plain = name.rpartition(".")[2].lower().strip().replace(" ", "_").replace("-", "_")
     endings = ("_id", "_ids", "_idx", "_index", "_hash", "_url", "_count", "_score")
     tells = any(plain in meaning.names for meaning in MEANINGS)

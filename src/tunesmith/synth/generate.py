@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from tunesmith.assertions import AssertionRunner, Case, Verdict, open_assertions
 from tunesmith.checks.parts import prompt_and_answer
-from tunesmith.data.near_duplicates import NearDuplicateIndex, hash_normalized
+from tunesmith.data.comparison import Parts, RowComparison, without_columns
+from tunesmith.data.near_duplicates import Leaves, NearDuplicateIndex, hash_leaves
 from tunesmith.errors import RunError, UserError
 from tunesmith.generation.endpoint import Endpoint, Refused, Reply, Request, Spent, open_endpoint
 from tunesmith.log import note, progress
@@ -101,7 +102,8 @@ def generate(config: Config, section: Generate, judge: JudgeRows | None = None) 
         open_endpoint(section.endpoint, config.source) as endpoint,
         checks as runner,
     ):
-        generator = RowGenerator(section, prompts, endpoint, runner, judge)
+        comparison = RowComparison(Dataset(path=section.seeds), config)
+        generator = RowGenerator(section, prompts, endpoint, runner, judge, comparison)
         try:
             with progress("generating", total=section.rows, unit="rows") as advance:
                 while len(generator.rows) < section.rows:
@@ -134,6 +136,7 @@ class RowGenerator:
         endpoint: Endpoint,
         runner: AssertionRunner | None,
         judge: JudgeRows | None,
+        comparison: RowComparison,
     ) -> None:
         self.section, self.prompts, self.endpoint = section, prompts, endpoint
         self.runner, self.judge = runner, judge
@@ -145,8 +148,9 @@ class RowGenerator:
         self._index = NearDuplicateIndex(section.near_duplicates or 1)
         self._hashes: dict[int, str] = {}
         self._names: list[str] = []
+        self._comparison = comparison
         for row in prompts.seeds:
-            self._remember(_split(row.values), f"the seed {row.file}:{row.number}")
+            self._remember(comparison.parts(row.values), f"the seed {row.file}:{row.number}")
 
     def run_round(self, output: Output) -> None:
         """Request the missing rows, at most `ROUND`; accept, retry or reject each reply."""
@@ -185,41 +189,46 @@ class RowGenerator:
         """Return the fault of each reply, the first of: JSON form, assertions, duplicate, LLM judge."""
         faults = [Fault(FORM, reply.reason) if isinstance(reply, Refused) else None for reply in replies]
         rows = [{} if isinstance(reply, Refused) else json.loads(reply.text) for reply in replies]
-        parts = [_split(row) for row in rows]
         if self.runner:
             passing = _passing(faults)
-            cases = [Case(rows[i], parts[i][1], parts[i][1], f"prompt {drafts[i].number}") for i in passing]
+            answers = [_split(rows[i])[1] for i in passing]
+            numbers = [drafts[i].number for i in passing]
+            cases = [
+                Case(rows[i], answer, answer, f"prompt {number}")
+                for i, answer, number in zip(passing, answers, numbers, strict=True)
+            ]
             for index, verdicts in zip(passing, self.runner(cases), strict=True):
                 faults[index] = _failed_assertions(verdicts)
         if self.judge:
-            self._judge(self.judge, parts, faults)
+            self._judge(self.judge, rows, faults)
         for index in _passing(faults):  # in order, so that a row is also compared with earlier ones of this round
-            faults[index] = self._find_duplicate(parts[index])
+            compared = self._comparison.parts(rows[index])
+            faults[index] = self._find_duplicate(compared)
             if faults[index] is None:
-                self._remember(parts[index], f"the row of prompt {drafts[index].number}")
+                self._remember(compared, f"the row of prompt {drafts[index].number}")
         return faults
 
-    def _judge(self, judge: JudgeRows, parts: Sequence[tuple[str, str]], faults: list[Fault | None]) -> None:
+    def _judge(self, judge: JudgeRows, rows: Sequence[dict[str, Any]], faults: list[Fault | None]) -> None:
         """Set the faults of the rows that the LLM judge criticizes; a duplicate is not worth a judgment."""
         for index in _passing(faults):
-            faults[index] = self._find_duplicate(parts[index])
+            faults[index] = self._find_duplicate(self._comparison.parts(rows[index]))
         passing = _passing(faults)
-        for index, critique in zip(passing, judge([parts[i] for i in passing]), strict=True):
+        for index, critique in zip(passing, judge([_split(rows[i]) for i in passing]), strict=True):
             faults[index] = Fault(JUDGE, critique) if critique else None
 
-    def _find_duplicate(self, parts: tuple[str, str]) -> Fault | None:
+    def _find_duplicate(self, parts: Parts) -> Fault | None:
         """Return a fault if a seed or an earlier row has the same question, or is a near-duplicate."""
-        if name := self._hashes.get(hash_normalized(parts[0] or parts[1])):
+        if name := self._hashes.get(hash_leaves(_question(parts))):
             return Fault(DUPLICATE, f"it asks the same as {name}")
-        duplicate = self._index.find("\n".join(parts)) if self.section.near_duplicates else None
+        duplicate = self._index.find([*parts.prompt, *parts.answer]) if self.section.near_duplicates else None
         if duplicate is None:
             return None
         name = self._names[duplicate.earlier]
         return Fault(NEAR_DUPLICATE, f"it is a near-duplicate of {name} (similarity {duplicate.similarity:.2f})")
 
-    def _remember(self, parts: tuple[str, str], name: str) -> None:
-        self._hashes.setdefault(hash_normalized(parts[0] or parts[1]), name)
-        self._index.add("\n".join(parts))
+    def _remember(self, parts: Parts, name: str) -> None:
+        self._hashes.setdefault(hash_leaves(_question(parts)), name)
+        self._index.add([*parts.prompt, *parts.answer])
         self._names.append(name)
 
     def _accept(self, draft: Draft, row: dict[str, Any], output: Output) -> None:
@@ -256,6 +265,11 @@ def _failed_assertions(verdicts: Sequence[Verdict]) -> Fault | None:
     if not failures:
         return None
     return Fault(failures[0].name, "; ".join(f"{verdict.name}: {verdict.reason}" for verdict in failures))
+
+
+def _question(parts: Parts) -> Leaves:
+    """Return what a row asks; all that it says if it has no prompt."""
+    return without_columns(parts.prompt or parts.answer)
 
 
 def _split(values: dict[str, Any]) -> tuple[str, str]:
