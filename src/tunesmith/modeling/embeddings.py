@@ -52,30 +52,35 @@ def check_embedding_keys(model: "CausalLM", section: AdapterSection) -> None:
     Raises:
         ConfigError: two keys name the same layer, or two tied layers.
     """
-    layers = (model.get_input_embeddings(), model.get_output_embeddings())
-    names = [name for name, module in model.named_modules() if module in layers]
-    is_tied = layers[0].weight is layers[1].weight
-    rows = section.peft_trainable_token_indices or []
-    by_layer = rows if isinstance(rows, dict) else {names[0]: rows} if rows else {}
-    keys = {
-        "peft_trainable_token_indices": _matches(list(by_layer), names),
-        "lora_modules_to_save": _matches(section.lora_modules_to_save, names),
-        "lora_target_modules": _matches(section.lora_target_modules, names),
-    }
-    pairs = list(combinations(keys, 2))
-    if not (is_tied and section.peft_ensure_weight_tying):
-        pairs.remove(("lora_modules_to_save", "lora_target_modules"))
-    for first, second in pairs:
-        if keys[first] & keys[second] or (is_tied and keys[first] and keys[second]):
-            trained = sorted(keys[first] | keys[second])
-            reason = ", which are tied" if len(trained) > 1 else ""
-            raise ConfigError(
-                f"`{first}` and `{second}` both train {' and '.join(trained)}{reason}; remove one of them"
-            )
-    if is_tied and section.peft_ensure_weight_tying and len({tuple(ids) for ids in by_layer.values()}) > 1:
+    is_tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    is_shared = is_tied and bool(section.peft_ensure_weight_tying)
+    trained = _trained_layers(model, section)
+    for first, second in combinations(trained, 2):
+        if not is_shared and "peft_trainable_token_indices" not in (first, second):
+            continue  # peft combines these two, unless they have one weight
+        if trained[first] & trained[second] or (is_tied and trained[first] and trained[second]):
+            layers = sorted(trained[first] | trained[second])
+            reason = ", which are tied" if len(layers) > 1 else ""
+            raise ConfigError(f"`{first}` and `{second}` both train {' and '.join(layers)}{reason}; remove one of them")
+    rows = section.peft_trainable_token_indices
+    if is_shared and isinstance(rows, dict) and len({tuple(ids) for ids in rows.values()}) > 1:
         raise ConfigError(
             "`peft_trainable_token_indices` names other tokens for each layer, but the layers are tied; write one list"
         )
+
+
+def _trained_layers(model: "CausalLM", section: AdapterSection) -> dict[str, set[str]]:
+    """Return which of the embeddings and the head each key trains."""
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = [name for name, module in model.named_modules() if module in layers]
+    rows = section.peft_trainable_token_indices
+    return {
+        "peft_trainable_token_indices": _matches(
+            list(rows) if isinstance(rows, dict) else names[:1] * bool(rows), names
+        ),
+        "lora_modules_to_save": _matches(section.lora_modules_to_save, names),
+        "lora_target_modules": _matches(section.lora_target_modules, names),
+    }
 
 
 def _matches(targets: list[str] | str | None, names: list[str]) -> set[str]:
