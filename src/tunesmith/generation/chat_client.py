@@ -187,6 +187,7 @@ class ChatClient:
         else:  # a server may have penalties of its own, which are put out by the names of vLLM, SGLang and llama.cpp
             penalties = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
             fields |= {"prompt": request.prompt.ids, "stop_token_ids": request.prompt.ends, **penalties}
+            fields["skip_special_tokens"] = False  # trained ones are a part of the answer
         if request.schema is not None:
             format_settings = {"name": "reply", "schema": request.schema, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": format_settings}

@@ -17,6 +17,7 @@ OPTIONAL = {
     "temperature": "",
     "seed": "",
     "response_format": "",
+    "skip_special_tokens": "",
 }
 """Field without which a request can be sent again -> the field that replaces it."""
 _OTHER_NAMES = {

@@ -5,6 +5,7 @@ The server gets the trained token ids, not messages that it would render itself.
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from tunesmith.generation.variants import find_trained_folder
 from tunesmith.hardware import Hardware
 from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
-from tunesmith.modeling.generate import find_stop_tokens
+from tunesmith.modeling.generate import find_hidden_tokens, find_stop_tokens
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.sections import Config, EndpointSection, Evaluation
 
@@ -181,12 +182,14 @@ def request_answers(
         except Stopped as error:
             raise error if section.cache else RunError(error.reason) from None
     note(f"{section.model}: {server.spent}")
+    hidden_tokens = find_hidden_tokens(tokenizer, eval_rows[0].template)
+    hidden = "|".join(re.escape(text) for text in tokenizer.convert_ids_to_tokens(sorted(hidden_tokens)))
     answers = []
     for index, item in enumerate(eval_rows):
         reply = replies[index]
         if isinstance(reply, Refused):
             raise RunError(f"no answer to {item.row.file}:{item.row.number}: {reply.reason}")
-        answers.append(reply.text)
+        answers.append(re.sub(hidden, "", reply.text))
     return answers
 
 
