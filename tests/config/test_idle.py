@@ -139,3 +139,24 @@ def test_beside_a_saved_adapter_equal_keys_say_nothing_and_others_are_named(tmp_
 def test_a_key_that_says_other_than_the_saved_adapter_is_an_error(tmp_path, write_config, saved, keys, expected):
     with pytest.raises(ConfigError, match=expected):
         load(str(write_config(tmp_path, lora_model_dir=saved, **keys)))
+
+
+@pytest.mark.parametrize(
+    ("names", "is_equal"),
+    [
+        (["lm_head", "embed_tokens"], True),
+        (["embed_tokens"], True),
+        (["model.embed_tokens", "lm_head"], True),
+        (["lm_head"], False),
+    ],
+)
+def test_the_names_that_peft_saves_for_tied_layers_are_those_of_the_config(tmp_path, write_config, names, is_equal):
+    (tmp_path / "adapter_config.json").write_text(
+        '{"modules_to_save": ["embed_tokens", "model.embed_tokens"], "ensure_weight_tying": true}'
+    )
+    file = str(write_config(tmp_path, lora_model_dir=str(tmp_path), lora_modules_to_save=names))
+    if is_equal:
+        load(file)
+        return
+    with pytest.raises(ConfigError, match=r"`lora_modules_to_save: .lm_head.`, but the adapter"):
+        load(file)

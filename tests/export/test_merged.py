@@ -8,8 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tunesmith.cli.inference import main as infer
 from tunesmith.cli.merge_lora import main as merge
 from tunesmith.cli.train import main as train
+from tunesmith.errors import ModelError
+from tunesmith.export.merged import check_merge
 from tunesmith.modeling.adapters import load_adapter
 from tunesmith.modeling.load import load_base_model
 from tunesmith.sections import ModelSection
@@ -83,6 +86,29 @@ def test_an_adapter_of_a_quantised_model_is_merged_into_just_that_model(qlora, t
     distance = (found - expected).norm()
     assert distance < 0.03 * expected.norm()  # 4-bit layers compute in bf16
     assert distance < 0.2 * (found - unquantised).norm()
+
+
+@pytest.mark.slow
+def test_new_tokens_of_the_built_in_model_whose_embeddings_are_tied(tmp_path, write_config, capsys):
+    keys = {"tokens": ["<cell>"], "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    run = trained_adapter(tmp_path, write_config, **keys).parent / "out"
+    assert infer([str(run), "--prompt", "Hello", "--max-new-tokens", "2"]) == 0
+    assert merge([str(run), "--dtype", "float32"]) == 0
+    merged = AutoModelForCausalLM.from_pretrained(run / "merged")
+    its_tokenizer = AutoTokenizer.from_pretrained(run / "merged")
+    assert merged.config.tie_word_embeddings
+    assert merged.lm_head.weight is merged.model.embed_tokens.weight
+    section = ModelSection(base_model="builtin/smollm2-135m-instruct", bf16=False, tokens=["<cell>"])
+    tuned = load_adapter(load_base_model(section, "float32"), str(run)).eval()
+    torch.testing.assert_close(logits(merged, its_tokenizer), logits(tuned, its_tokenizer), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("change", [0.1, float("nan")])
+def test_a_merge_that_computes_something_else_is_an_error(change):
+    expected = torch.tensor([1.0, -2.0])
+    check_merge(expected + 1e-5, expected, "out")
+    with pytest.raises(ModelError, match=r"the adapter in out cannot be merged: .* these are at most 2; serve"):
+        check_merge(expected + change, expected, "out")
 
 
 def test_a_folder_that_is_not_empty_is_left_alone(lora, tmp_path, capsys):

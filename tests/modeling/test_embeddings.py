@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tunesmith.errors import ConfigError
-from tunesmith.modeling.embeddings import check_new_tokens
+from tunesmith.modeling.embeddings import check_embedding_keys, check_new_tokens
 from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.tokenizer import model_tokenizer, new_tokens
 from tunesmith.sections import AdapterSection, ModelSection
@@ -134,3 +134,33 @@ def test_an_adapter_must_train_new_tokens(tied, keys, cure):
     assert str(caught.value).startswith("<one>, <two>: new tokens")
     assert WHOLE in str(caught.value)
     assert cure in str(caught.value)
+
+
+ROWS = {"peft_trainable_token_indices": [7]}
+SAVED_HEAD = {"lora_modules_to_save": ["lm_head"]}
+
+
+@pytest.mark.parametrize(
+    ("tied", "keys", "reason"),
+    [
+        (False, ROWS | {"lora_modules_to_save": ["embed_tokens"]}, "both train model.embed_tokens; remove one"),
+        (False, ROWS | {"lora_target_modules": ".*embed_tokens"}, "both train model.embed_tokens; remove one"),
+        (False, ROWS | SAVED_HEAD, None),
+        (True, ROWS | SAVED_HEAD, "both train lm_head and model.embed_tokens, which are tied; remove one"),
+        (True, ROWS | {"lora_target_modules": ["q_proj", "lm_head"]}, "`lora_target_modules` both train lm_head"),
+        (True, SAVED_HEAD | {"lora_target_modules": ["embed_tokens"]}, None),
+        (True, SAVED_HEAD | {"lora_target_modules": ["embed_tokens"], "peft_ensure_weight_tying": True}, "are tied"),
+        (
+            True,
+            {"peft_trainable_token_indices": {"embed_tokens": [7], "lm_head": [8]}, "peft_ensure_weight_tying": True},
+            "write one list",
+        ),
+    ],
+)
+def test_embeddings_are_trained_in_one_way(tied, keys, reason):
+    section = AdapterSection(adapter="lora", lora_r=4, **keys)
+    if reason is None:
+        check_embedding_keys(tiny(20, tied=tied), section)
+        return
+    with pytest.raises(ConfigError, match=reason):
+        check_embedding_keys(tiny(20, tied=tied), section)

@@ -12,6 +12,7 @@ from tunesmith.data.question import question
 from tunesmith.data.splits import prepare_splits
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
+from tunesmith.modeling.generate import find_hidden_tokens
 from tunesmith.modeling.load import load_base_model
 from tunesmith.sections import EvaluationSection
 from tunesmith.training import answering
@@ -259,7 +260,9 @@ def test_of_a_chat_the_prompt_is_the_one_that_is_served(tmp_path, write_config, 
     config, rows = load(str(write_config(tmp_path))), chat_rows(8)
     (spec,) = format_specs(config.data.datasets, config.data, config.model, tokenizer, config.source)
     for row in prepare_splits(config, tokenizer).train:
-        asked = split(Example(row["input_ids"], row["labels"]), 0.5, tokenizer)
+        asked = split(
+            Example(row["input_ids"], row["labels"]), 0.5, tokenizer, find_hidden_tokens(tokenizer, spec.template)
+        )
         expected = question(rows[row["row"] - 1], spec, tokenizer)
         assert asked.input_ids == expected.input_ids
         assert asked.expected == expected.reference
@@ -269,12 +272,12 @@ def test_a_sample_is_cut_before_its_last_answer_or_by_a_share(tokenizer):
     ids = tokenizer("one two three four five six seven eight").input_ids
     off = [MASKED] * len(ids)
     two_answers = [MASKED, *ids[1:3], MASKED, MASKED, *ids[5:7], *off[7:]]
-    assert split(Example(ids, two_answers), 0.5, tokenizer).input_ids == ids[:5]
-    assert split(Example(ids, two_answers), 0.5, tokenizer).expected == tokenizer.decode(ids[5:7])
-    assert split(Example(ids, ids), 0.25, tokenizer).input_ids == ids[:2]
-    assert split(Example(ids, [MASKED, *ids[1:]]), 0.25, tokenizer).input_ids == ids[:2]
-    assert split(Example(ids, ids), 0.0, tokenizer).input_ids == ids[:1]
-    assert len(split(Example(ids, off), 0.5, tokenizer).input_ids) == 1
+    assert split(Example(ids, two_answers), 0.5, tokenizer, ()).input_ids == ids[:5]
+    assert split(Example(ids, two_answers), 0.5, tokenizer, ()).expected == tokenizer.decode(ids[5:7])
+    assert split(Example(ids, ids), 0.25, tokenizer, ()).input_ids == ids[:2]
+    assert split(Example(ids, [MASKED, *ids[1:]]), 0.25, tokenizer, ()).input_ids == ids[:2]
+    assert split(Example(ids, ids), 0.0, tokenizer, ()).input_ids == ids[:1]
+    assert len(split(Example(ids, off), 0.5, tokenizer, ()).input_ids) == 1
 
 
 def test_scores_are_those_of_sacrebleu():

@@ -10,6 +10,7 @@ import yaml
 from tunesmith.config import overrides
 from tunesmith.config.load import load_values
 from tunesmith.config.local_paths import ALLOWED
+from tunesmith.config.model_rules import IN_SAVED
 from tunesmith.errors import ConfigError
 from tunesmith.sections import AdapterSection, Config
 from tunesmith.sections.adapter import FROM_SAVED
@@ -46,8 +47,8 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     for key in ("resume_from_checkpoint", "auto_resume_from_checkpoints"):
         values.pop(key, None)
     if has_adapter:
-        adapter_keys = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
-        values = {key: value for key, value in values.items() if key not in adapter_keys}
+        from_saved = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
+        values = {key: value for key, value in values.items() if key not in from_saved | IN_SAVED.keys()}
         values["lora_model_dir"] = folder
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}

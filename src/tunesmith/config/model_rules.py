@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tunesmith.config.problem import Problem, at
 from tunesmith.config.yaml_source import shown
@@ -124,12 +125,22 @@ def _saved_adapter(adapter: AdapterSection) -> Iterator[Problem]:
         return
     for key, name in IN_SAVED.items():
         value, saved_value = getattr(adapter, key), saved_settings.get(name)
-        if key in adapter.model_fields_set and name in saved_settings and value not in (None, saved_value):
+        if key not in adapter.model_fields_set or name not in saved_settings or value is None:
+            continue
+        is_equal = _same_modules(value, saved_settings) if key == "lora_modules_to_save" else value == saved_value
+        if not is_equal:
             yield at(
                 key,
                 f"`{key}: {shown(value)}`, but the adapter in `lora_model_dir: {adapter.lora_model_dir}` has "
                 f"{shown(saved_value)}; remove `{key}`, or `lora_model_dir` to start a new adapter",
             )
+
+
+def _same_modules(names: list[str], saved_settings: dict[str, Any]) -> bool:
+    """Whether a saved adapter has these `modules_to_save`. peft adds full names, and omits a head that is tied."""
+    wanted = {name.rsplit(".", 1)[-1] for name in names}
+    saved = {name.rsplit(".", 1)[-1] for name in saved_settings["modules_to_save"] or ()}
+    return saved == wanted or bool(saved and saved < wanted and saved_settings.get("ensure_weight_tying"))
 
 
 def _in_part(adapter: AdapterSection, decay: float, distribution: DistributionSection) -> Iterator[Problem]:

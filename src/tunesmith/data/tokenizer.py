@@ -245,6 +245,22 @@ class ChatTemplate:
             self.learnt["ends"] = tuple(dict.fromkeys(token for token in found if token))
         return tuple(self.learnt["ends"])
 
+    def control_tokens(self) -> set[str]:
+        """Return the special tokens that the template itself writes around messages, and those that end a turn."""
+        if "control" not in self.learnt:
+            messages = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+            texts = []
+            for conversation in (messages, [{"role": "system", "content": "system"}, *messages]):
+                try:
+                    texts += [self.render(conversation), self.render(conversation[:-1], add_generation_prompt=True)]
+                except DataError:  # a template may refuse a system message, or ask for more than a question
+                    continue
+            self.learnt["control"] = {
+                *self.ends(),
+                *(stop for stop in self.stops if any(stop in text for text in texts)),
+            }
+        return set(self.learnt["control"])
+
     def turn_end(self) -> str | None:
         """Return the token that ends an answer in this template, or None if it has none."""
         text = self.render([{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}])

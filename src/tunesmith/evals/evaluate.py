@@ -14,7 +14,7 @@ from tunesmith.generation.served import check_served, get_served_answers
 from tunesmith.generation.variants import load_base_variant, load_variants
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
-from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_hidden_tokens, find_stop_tokens, generate
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config, Evaluation
@@ -140,6 +140,7 @@ def _generate_answers(
             tokenizer,
             Sampling(max_new_tokens=section.max_new_tokens),
             ends=find_stop_tokens(variant.model, tokenizer, eval_rows[0].template),
+            hidden=find_hidden_tokens(tokenizer, eval_rows[0].template),
             batch_size=section.batch_size,
             advance=advance,
         )

@@ -1,5 +1,6 @@
 """Exporter `merged`: the adapter merged into its base, a safetensors model with tokenizer and chat template."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, DataError, ModelError, RunError
 from tunesmith.files import write_folder, write_json, write_text
 from tunesmith.log import note
-from tunesmith.modeling.adapters import load_adapter
+from tunesmith.modeling.adapters import load_adapter, merge_adapter
 from tunesmith.modeling.load import load_base_model
 from tunesmith.modeling.precision import Format
 from tunesmith.modeling.tokenizer import model_tokenizer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PROBE = "The quick brown fox jumps over the lazy dog. 1 + 1 = 2, and def f(x): return x"
 """Text on which the merged model is compared with the adapter."""
+MERGE_TOLERANCE = 1e-3
+"""Largest difference of logits in fp32, as a fraction of the largest logit: rounding is about 1e-5."""
 
 
 def export_merged(config: Config, folder: Path, dtype: Format) -> str:
@@ -34,7 +37,8 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
 
     Raises:
         ConfigError: the config has no adapter.
-        ModelError: tokenizer or chat template now give other prompts than the trained ones.
+        ModelError: tokenizer or chat template now give other prompts than the trained ones, or the merged model
+            does not compute what the adapter computes.
         RunError: `folder` cannot be written.
     """
     if not config.adapter.adapter:
@@ -53,9 +57,16 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
     probe = tokenizer(PROBE, return_tensors="pt").input_ids
     with_adapter = load_adapter(model, adapter).eval()
     expected = _logits(with_adapter, probe)
-    merged = with_adapter.merge_and_unload().to(getattr(torch, dtype))
+    is_tied = model.config.get_text_config().tie_word_embeddings
+    merged = merge_adapter(with_adapter)
+    if is_tied and not merged.config.get_text_config().tie_word_embeddings:
+        note("embeddings and head were tied; the adapter changes them differently, so the merged model has both")
+    check_merge(_logits(merged, probe), expected, adapter)
+    merged = merged.to(getattr(torch, dtype))
     align_special_tokens(merged, tokenizer)  # servers read the stop tokens there
     difference = (_logits(merged, probe) - expected).abs().max().item()
+    if not math.isfinite(difference):
+        raise ConfigError(f"--dtype {dtype}: the weights are beyond its range; use bfloat16 or float32")
     try:
         _write(merged, tokenizer, config, manifest, folder)
     except (OSError, SafetensorError) as error:
@@ -64,6 +75,21 @@ def export_merged(config: Config, folder: Path, dtype: Format) -> str:
         f"merged model: {folder} ({dtype}); on a probe text its logits differ from the adapter's "
         f"by at most {difference:.2g}"
     )
+
+
+def check_merge(logits: torch.Tensor, expected: torch.Tensor, adapter: str) -> None:
+    """Refuse a merge that computes something else than the adapter; both logits are in fp32.
+
+    Raises:
+        ModelError: they differ by more than rounding, or are no numbers.
+    """
+    scale = expected.abs().max().item()
+    difference = (logits - expected).abs().max().item()
+    if not difference <= MERGE_TOLERANCE * scale:
+        raise ModelError(
+            f"the adapter in {adapter} cannot be merged: on a probe text the logits of the merged model "
+            f"differ from its own by {difference:.2g}, and these are at most {scale:.2g}; serve the adapter on its base"
+        )
 
 
 def _write(merged: "CausalLM", tokenizer: Tokenizer, config: Config, manifest: dict[str, Any], folder: Path) -> None:

@@ -19,6 +19,7 @@ import httpx2
 from tunesmith.errors import ConfigError
 from tunesmith.generation.budget import Budget, Stopped
 from tunesmith.generation.exchange import Completion, Refused, Request, whole
+from tunesmith.generation.refusal import OPTIONAL, error_message, find_refused_field
 from tunesmith.log import note
 from tunesmith.sections import EndpointSection
 
@@ -28,8 +29,8 @@ IN_A_ROW = 10
 """After so many requests in a row that were given up, the fault is not with the requests."""
 KEPT = "All replies are kept"
 _PASSES = {408, 409, 425, 429}
-_DROPPED = {"max_tokens": "max_completion_tokens", "temperature": "", "seed": "", "response_format": ""}
-"""Field that a server may refuse, which it names -> what is sent instead."""
+_NO_REFUSED_FIELD = {401, 402, 403, 407, 408, 429}
+"""Statuses that are about the key, money or time, never about a field of the request."""
 
 
 class _Failure(NamedTuple):
@@ -73,7 +74,7 @@ class ChatClient:
         limits = httpx2.Limits(max_connections=section.concurrency)
         self._http = httpx2.Client(headers=headers, timeout=section.timeout, limits=limits)
         self._pace = _Pace(section.requests_per_minute)
-        self._dropped: set[str] = set()
+        self._dropped: set[str] = set()  # of this server and model
         self._answered = False
         self._given_up = 0
 
@@ -127,11 +128,14 @@ class ChatClient:
         response = self._send(url, body)
         if isinstance(response, _Failure):
             return response
+        completion = None
         if response.status == 200:
-            return _checked_completion(response.text, request, is_text=isinstance(body.get("prompt"), str))
+            completion = _checked_completion(response.text, request, is_text=isinstance(body.get("prompt"), str))
+            if isinstance(completion, Completion) or '"error"' not in response.text:
+                return completion
         if self._drops_refused_field(response, body):
             return self._post(request, stop)
-        return self._refusal(url, response)
+        return completion or self._refusal(url, response)
 
     def _send(self, url: str, body: dict[str, Any]) -> _Response | _Failure:
         """Return the response of the server, without the key, which some servers repeat when they refuse it."""
@@ -157,9 +161,10 @@ class ChatClient:
 
     def _drops_refused_field(self, response: _Response, body: dict[str, Any]) -> bool:
         """Stop sending a field that the server refuses, if another request is possible; return whether it is."""
-        field = _error(response.text)[1]
-        if response.status == 400 and field in _DROPPED and field in body:
-            instead = _DROPPED[field]
+        if response.status in _NO_REFUSED_FIELD or 300 <= response.status < 400:
+            return False
+        if field := find_refused_field(response.text, body):
+            instead = OPTIONAL[field]
             self._drop(field, f"`{field}`: " + (f"`{instead}` is sent in its place" if instead else "it is left out"))
             return True
         has_token_ids = isinstance(body.get("prompt"), list)
@@ -182,10 +187,13 @@ class ChatClient:
         else:  # a server may have penalties of its own, which are put out by the names of vLLM, SGLang and llama.cpp
             penalties = {"repetition_penalty": 1.0, "repeat_penalty": 1.0}
             fields |= {"prompt": request.prompt.ids, "stop_token_ids": request.prompt.ends, **penalties}
+            fields["skip_special_tokens"] = False  # trained ones are a part of the answer
         if request.schema is not None:
             format_settings = {"name": "reply", "schema": request.schema, "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": format_settings}
-        for name, instead in _DROPPED.items():
+        for omitted in self._section.omit_fields:
+            fields.pop(omitted, None)
+        for name, instead in OPTIONAL.items():
             if name in self._dropped and name in fields:
                 value = fields.pop(name)
                 fields |= {instead: value} if instead else {}
@@ -205,7 +213,7 @@ class ChatClient:
             Stopped: there is no money left for requests.
         """
         status = response.status
-        message = f"{url} answers {status} {response.phrase}: {_error(response.text)[0]}"
+        message = f"{url} answers {status} {response.phrase}: {error_message(response.text)}"
         if status == 401 or (status == 403 and not self._answered):
             name = self._section.api_key_env
             fix = f"is the key in {name} right?" if name else "set `api_key_env` to the variable that holds the key"
@@ -277,15 +285,6 @@ def _completion(text: str, request: Request) -> Completion | _Failure:
 def _wants_text(refusal: str) -> bool:
     """Whether a refusal is about token ids: `prompt must be a string`, `unexpected field stop_token_ids`."""
     return "string" in refusal or "stop_token_ids" in refusal or "penalty" in refusal
-
-
-def _error(text: str) -> tuple[str, str]:
-    """Return the words of an error, and the field of the request that it names, in OpenAI's form of errors."""
-    try:
-        error = json.loads(text)["error"]
-        return whole(str(error["message"])[:300]), str(error.get("param"))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return " ".join(text[:300].split()), ""
 
 
 def _retry_after(value: str) -> float | None:

@@ -95,5 +95,6 @@ class LocalModel:
             session.tokenizer,
             sampling,
             ends=session.stop_tokens,
+            hidden=session.hidden_tokens,
             batch_size=len(prompts),
         )

@@ -15,7 +15,7 @@ from tunesmith.data.question import Turn, continues_text, keeps_history
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import ConfigError, RunError, UserError
 from tunesmith.generation.session import GenerationSession
-from tunesmith.modeling.generate import ModelVariant, Sampling, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling
 from tunesmith.pages.page import asset
 from tunesmith.sections import Dataset
 
@@ -79,7 +79,7 @@ class PageChat:
             text = ""
             prompt = self.prompt(conversation, index, question, system)
             with self.generation_lock:
-                for piece in stream(variant, prompt, self.session.tokenizer, sampling, ends=self.session.stop_tokens):
+                for piece in self.session.stream(variant, prompt, sampling):
                     text += piece
                     if text:
                         yield (*conversation, _with_answer(exchange, index, text))

@@ -5,12 +5,13 @@ The server gets the trained token ids, not messages that it would render itself.
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tunesmith.checks.server import free_port, running
 from tunesmith.data.held_out import Asked
@@ -22,7 +23,7 @@ from tunesmith.generation.variants import find_trained_folder
 from tunesmith.hardware import Hardware
 from tunesmith.log import note, progress
 from tunesmith.modeling.builtin import local_base_model
-from tunesmith.modeling.generate import find_stop_tokens
+from tunesmith.modeling.generate import find_hidden_tokens, find_stop_tokens
 from tunesmith.modeling.precision import choose_precision
 from tunesmith.sections import Config, EndpointSection, Evaluation
 
@@ -60,14 +61,14 @@ def check_served(config: Config, *, tuned: bool) -> None:
     if section.backend != "vllm":
         return
     _find_vllm()
-    if tuned:
-        find_trained_folder(config)
+    folder = find_trained_folder(config) if tuned else ""
+    saved = _saved_settings(folder) if folder and adapter.adapter else {}
     unsupported = {
         "load_in_4bit": model.load_in_4bit,
         "load_in_8bit": model.load_in_8bit,
-        "peft_use_dora": adapter.peft_use_dora,
-        "lora_modules_to_save": adapter.lora_modules_to_save,
-        "peft_trainable_token_indices": adapter.peft_trainable_token_indices,
+        "peft_use_dora": adapter.peft_use_dora or saved.get("use_dora"),
+        "lora_modules_to_save": adapter.lora_modules_to_save or saved.get("modules_to_save"),
+        "peft_trainable_token_indices": adapter.peft_trainable_token_indices or saved.get("trainable_token_indices"),
     }
     for key, is_set in unsupported.items():
         if is_set:
@@ -75,6 +76,11 @@ def check_served(config: Config, *, tuned: bool) -> None:
                 f"vLLM cannot serve an adapter trained with `{key}` on its base: run tunesmith merge-lora, serve the "
                 "merged model with vllm serve, and set `evaluation.endpoint` instead of `backend: vllm`"
             )
+
+
+def _saved_settings(folder: str) -> dict[str, Any]:
+    settings: dict[str, Any] = json.loads((Path(folder) / "adapter_config.json").read_text(encoding="utf-8"))
+    return settings
 
 
 def _find_vllm() -> str:
@@ -134,7 +140,7 @@ def _plan_launches(config: Config, *, base: bool, tuned: bool) -> list[Launch]:
     base_name = ["--served-model-name", "base"]
     base_folder, tuned_folder = local_base_model(model.base_model), find_trained_folder(config) if tuned else ""
     if tuned and adapter.adapter:
-        saved = json.loads((Path(tuned_folder) / "adapter_config.json").read_text(encoding="utf-8"))
+        saved = _saved_settings(tuned_folder)
         rank = max(saved["r"], *saved.get("rank_pattern", {}).values(), 0)
         max_rank = min((value for value in LORA_RANKS if value >= rank), default=rank)
         lora = ["--enable-lora", "--max-lora-rank", str(max_rank)]
@@ -176,12 +182,14 @@ def request_answers(
         except Stopped as error:
             raise error if section.cache else RunError(error.reason) from None
     note(f"{section.model}: {server.spent}")
+    hidden_tokens = find_hidden_tokens(tokenizer, eval_rows[0].template)
+    hidden = "|".join(re.escape(text) for text in tokenizer.convert_ids_to_tokens(sorted(hidden_tokens)))
     answers = []
     for index, item in enumerate(eval_rows):
         reply = replies[index]
         if isinstance(reply, Refused):
             raise RunError(f"no answer to {item.row.file}:{item.row.number}: {reply.reason}")
-        answers.append(reply.text)
+        answers.append(re.sub(hidden, "", reply.text))
     return answers
 
 

@@ -1,7 +1,7 @@
 """A generation session: model variants and the trained prompt format, for one conversation or a file of prompts."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from tunesmith.generation.retry import RetryResult, retry_with_feedback
 from tunesmith.generation.variants import load_variants
 from tunesmith.hardware import detect
 from tunesmith.log import note, progress
-from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_hidden_tokens, find_stop_tokens, generate, stream
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config
 
@@ -48,6 +48,16 @@ class GenerationSession:
         """Return the token ids of the prompt after `turns` and the `later` turns, with the system message first."""
         first = [{"role": "system", "content": self.system}] if self.system else []
         return conversation_prompt([*first, *turns], self.spec, self.tokenizer, later)
+
+    @property
+    def hidden_tokens(self) -> frozenset[int]:
+        """Ids of control tokens that are not shown."""
+        return find_hidden_tokens(self.tokenizer, self.spec.template)
+
+    def stream(self, variant: ModelVariant, prompt: Sequence[int], sampling: Sampling) -> Iterator[str]:
+        """Yield the answer of a variant to a prompt piece by piece."""
+        tokens, hidden = self.stop_tokens, self.hidden_tokens
+        return stream(variant, prompt, self.tokenizer, sampling, ends=tokens, hidden=hidden)
 
 
 class Prompt(NamedTuple):
@@ -102,7 +112,7 @@ def stream_answers(
             print(f"[{variant.name}] ", end="", flush=True)
         answers[variant.name] = ""
         prompt = session.prompt(conversations[variant.name])
-        for piece in stream(variant, prompt, session.tokenizer, sampling, ends=session.stop_tokens):
+        for piece in session.stream(variant, prompt, sampling):
             print(piece, end="", flush=True)
             answers[variant.name] += piece
         print()
@@ -163,6 +173,7 @@ def _generate_answers(
                 session.tokenizer,
                 sampling,
                 ends=session.stop_tokens,
+                hidden=session.hidden_tokens,
                 batch_size=batch_size,
                 advance=advance,
             )

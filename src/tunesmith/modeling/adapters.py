@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tunesmith.config.yaml_source import shown
 from tunesmith.errors import ConfigError, ModelError, did_you_mean
 from tunesmith.hardware import detect
+from tunesmith.modeling.embeddings import check_embedding_keys
 from tunesmith.modeling.precision import Format
 from tunesmith.sections import AdapterSection
 
@@ -71,10 +72,12 @@ def new_adapter(model: "CausalLM", section: AdapterSection, dtype: Format, *, fu
     """
     from peft import get_peft_model
 
-    assert section.adapter is not None
     _check_section(section, model)
+    section = _complete_section(section, model)
+    check_embedding_keys(model, section)
+    assert section.adapter is not None
     try:
-        settings = ADAPTERS[section.adapter](_complete_section(section, model))
+        settings = ADAPTERS[section.adapter](section)
         if fused:
             _take_fused_layers(settings, model)
         return in_format(cast("CausalLM", get_peft_model(model, settings)), dtype)
@@ -82,7 +85,7 @@ def new_adapter(model: "CausalLM", section: AdapterSection, dtype: Format, *, fu
         raise ConfigError(f"LoftQ rounds by k-means of another package: pip install scipy ({error})") from error
     except ValueError as error:
         if "target module" not in str(error).lower():
-            raise
+            raise ConfigError(f"`adapter: {section.adapter}`: peft cannot adapt this model so: {error}") from error
         keys = ("lora_target_modules", "lora_target_linear", "lora_target_parameters", "peft_layers_pattern")
         targets = " and ".join(f"`{key}: {shown(value)}`" for key in keys if (value := getattr(section, key)))
         raise ConfigError(
@@ -160,6 +163,35 @@ def _check_numbers(section: AdapterSection, model: "CausalLM") -> None:
     for token in sorted({token for tokens in by_layer.values() for token in tokens}):
         if token >= rows:
             raise ConfigError(f"`peft_trainable_token_indices`: there is no token {token}; the model has {rows}")
+
+
+def merge_adapter(model: "CausalLM") -> "CausalLM":
+    """Return the base model with the adapter merged into it.
+
+    A head that is tied to the embeddings gets its own weights first, because the adapter may change only one of the
+    two, or each in another way. If the weights are equal after the merge, they are tied again.
+    """
+    import torch
+    from torch import nn
+
+    embedding_weights = {id(parameter) for parameter in model.get_input_embeddings().parameters()}
+    adapted_head: nn.Module = model.get_output_embeddings()
+    is_tied = False
+    for name, parameter in list(adapted_head.named_parameters()):
+        if id(parameter) in embedding_weights:
+            is_tied = True
+            layer, _, key = name.rpartition(".")
+            weight = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+            setattr(adapted_head.get_submodule(layer), key, weight)
+    merged: CausalLM = cast("Any", model).merge_and_unload()
+    if is_tied:
+        embeddings, head = merged.get_input_embeddings(), merged.get_output_embeddings()
+        is_tied = torch.equal(embeddings.weight, head.weight)
+        if is_tied:
+            head.weight = embeddings.weight
+        for config in (merged.config, merged.config.get_text_config()):
+            config.tie_word_embeddings = is_tied
+    return merged
 
 
 def in_format(model: "CausalLM", dtype: Format) -> "CausalLM":

@@ -3,7 +3,9 @@
 Every load of a base model passes here, so that an adapter finds the rows that it was trained on.
 """
 
+import re
 from collections.abc import Mapping
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from tunesmith.data.tokenizer import Tokenizer
@@ -42,6 +44,50 @@ def _set_to_mean(model: "CausalLM", ids: list[int]) -> None:
             raise ConfigError(f"`fix_untrained_tokens`: there is no token {max(ids)}; the model has {len(others)}")
         others[ids] = False
         layer.weight.data[ids] = layer.weight.data[others.to(layer.weight.device)].mean(0)
+
+
+def check_embedding_keys(model: "CausalLM", section: AdapterSection) -> None:
+    """Refuse keys that train the embeddings or the head in two ways, which peft cannot combine.
+
+    Raises:
+        ConfigError: two keys name the same layer, or two tied layers.
+    """
+    is_tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    is_shared = is_tied and bool(section.peft_ensure_weight_tying)
+    trained = _trained_layers(model, section)
+    for first, second in combinations(trained, 2):
+        if not is_shared and "peft_trainable_token_indices" not in (first, second):
+            continue  # peft combines these two, unless they have one weight
+        if trained[first] & trained[second] or (is_tied and trained[first] and trained[second]):
+            layers = sorted(trained[first] | trained[second])
+            reason = ", which are tied" if len(layers) > 1 else ""
+            raise ConfigError(f"`{first}` and `{second}` both train {' and '.join(layers)}{reason}; remove one of them")
+    rows = section.peft_trainable_token_indices
+    if is_shared and isinstance(rows, dict) and len({tuple(ids) for ids in rows.values()}) > 1:
+        raise ConfigError(
+            "`peft_trainable_token_indices` names other tokens for each layer, but the layers are tied; write one list"
+        )
+
+
+def _trained_layers(model: "CausalLM", section: AdapterSection) -> dict[str, set[str]]:
+    """Return which of the embeddings and the head each key trains."""
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = [name for name, module in model.named_modules() if module in layers]
+    rows = section.peft_trainable_token_indices
+    return {
+        "peft_trainable_token_indices": _matches(
+            list(rows) if isinstance(rows, dict) else names[:1] * bool(rows), names
+        ),
+        "lora_modules_to_save": _matches(section.lora_modules_to_save, names),
+        "lora_target_modules": _matches(section.lora_target_modules, names),
+    }
+
+
+def _matches(targets: list[str] | str | None, names: list[str]) -> set[str]:
+    """Return the layers that a list of names, or a regular expression, fits."""
+    if isinstance(targets, str):
+        return {name for name in names if re.fullmatch(targets, name)}
+    return {name for name in names if any(f".{name}".endswith(f".{target}") for target in targets or ())}
 
 
 def check_new_tokens(model: "CausalLM", section: AdapterSection, new: Mapping[str, int]) -> None:

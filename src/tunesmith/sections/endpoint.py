@@ -1,6 +1,6 @@
 """The model that generates: at an OpenAI-compatible server, or on this machine."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,7 +9,7 @@ from tunesmith.sections.section import Count, NonNegative, Section
 
 Above0 = Annotated[float, Field(gt=0)]
 
-_OF_A_SERVER = ("api_key_env", "requests_per_minute", "timeout")
+_OF_A_SERVER = ("api_key_env", "requests_per_minute", "timeout", "omit_fields")
 
 
 class EndpointSection(Section):
@@ -33,6 +33,8 @@ class EndpointSection(Section):
     """Time limit of a request, in seconds."""
     retries: Annotated[int, Field(ge=0)] = 5
     """Number of retries after a server error, and after a reply in the wrong format."""
+    omit_fields: list[Literal["max_tokens", "temperature", "seed", "response_format"]] = []
+    """Fields of a request that are never sent. A field that the server refuses is left out without this key."""
     input_cost: NonNegative | None = None
     """Price per million prompt tokens."""
     output_cost: NonNegative | None = None

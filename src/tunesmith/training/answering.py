@@ -3,7 +3,7 @@
 A prompt is the beginning of a prepared sample up to its last answer, so that it is token for token what is trained.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,7 +20,14 @@ from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
 from tunesmith.modeling.attention import DOCUMENTS
-from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate
+from tunesmith.modeling.generate import (
+    ModelVariant,
+    Sampling,
+    decode_answer,
+    find_hidden_tokens,
+    find_stop_tokens,
+    generate,
+)
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
@@ -37,7 +44,7 @@ class EvalPrompt(NamedTuple):
     expected: str
 
 
-def split(example: Example, ratio: float, tokenizer: Tokenizer) -> EvalPrompt:
+def split(example: Example, ratio: float, tokenizer: Tokenizer, hidden: Collection[int]) -> EvalPrompt:
     """Return what comes before the last trained span, and that span; where all is trained, a share of it is asked."""
     end = max((position for position, label in enumerate(example.labels) if label != MASKED), default=0) + 1
     start = end
@@ -45,9 +52,7 @@ def split(example: Example, ratio: float, tokenizer: Tokenizer) -> EvalPrompt:
         start -= 1
     if start <= 1:  # nothing, or the begin token alone
         start = max(1, int(end * ratio))
-    return EvalPrompt(
-        example.input_ids[:start], tokenizer.decode(example.input_ids[start:end], skip_special_tokens=True)
-    )
+    return EvalPrompt(example.input_ids[:start], decode_answer(example.input_ids[start:end], tokenizer, hidden))
 
 
 @dataclass(frozen=True)
@@ -140,13 +145,16 @@ class Answers:
         count = min(count or total, total)
         columns = [name for name in ("input_ids", "labels") if name in self.held_out.column_names]
         rows = self.held_out.select_columns(columns).select([index * total // count for index in range(count)])
-        return [split(Example(**row), self.section.generation_prompt_ratio, self.tokenizer) for row in rows]
+        ratio, hidden = self.section.generation_prompt_ratio, find_hidden_tokens(self.tokenizer, self.template)
+        return [split(Example(**row), ratio, self.tokenizer, hidden) for row in rows]
 
     def _answers(self, model: "CausalLM", prompts: list[EvalPrompt], sampling: Sampling) -> list[str]:
         ends = find_stop_tokens(model, self.tokenizer, self.template)
         ids = [item.input_ids for item in prompts]
+        hidden = find_hidden_tokens(self.tokenizer, self.template)
         size = self.section.evaluation.batch_size
-        return generate(ModelVariant("trained", model), ids, self.tokenizer, sampling, ends=ends, batch_size=size)
+        variant = ModelVariant("trained", model)
+        return generate(variant, ids, self.tokenizer, sampling, ends=ends, hidden=hidden, batch_size=size)
 
     def _show(self, step: int, prompts: list[EvalPrompt], answers: list[str]) -> None:
         if not self.is_main:
