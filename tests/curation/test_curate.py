@@ -370,3 +370,10 @@ def test_curate_and_check_call_the_same_rows_duplicates_and_show_the_twin(
     shown = format_summary(summary, 3)
     assert f"        {first}\n        {twin}\n" in shown
     assert "dataset type does not read: id (12 rows)" in shown
+
+
+def test_a_note_says_that_bookkeeping_is_compared_if_the_type_is_unknown(curate_rows, capsys):
+    rows = [{"q": "why?", "a": "so", "uuid": number} for number in range(2)]
+    assert curate_rows(rows) == {}
+    assert "so all are compared, also uuid; set `type`" in capsys.readouterr().err
+    assert curate_rows(rows, dedup_keys=[["q", "a"]]) == {"duplicate:q+a": [2]}

@@ -22,8 +22,9 @@ from tunesmith.data.near_duplicates import Leaves, NearDuplicateIndex, find_repe
 from tunesmith.data.source import read_rows
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Row
+from tunesmith.data.unread import BOOKKEEPING, is_bookkeeping
 from tunesmith.errors import ConfigError, did_you_mean
-from tunesmith.log import progress
+from tunesmith.log import note, progress
 from tunesmith.references import resolve
 from tunesmith.sections import Config, Curate
 
@@ -117,6 +118,7 @@ class Scan:
                 lines.writelines(json.dumps(entry, ensure_ascii=False) + "\n" for entry in self._scan_batch(batch))
                 advance(len(batch))
         self._require_columns()
+        self._report_unknown_types()
         by_rule = self._find_duplicates()
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines):
@@ -186,6 +188,15 @@ class Scan:
                 if column not in self.columns:
                     near = did_you_mean(column, self.columns) or f"; there are {', '.join(sorted(self.columns))}"
                     raise ConfigError(f"`curate.{key}`: no row has a column `{column}`{near}")
+
+    def _report_unknown_types(self) -> None:
+        names = sorted(name for name in self.columns if is_bookkeeping(name, BOOKKEEPING))
+        for dataset, comparison in zip(self.config.data.datasets, self.train_comparisons, strict=True):
+            if comparison.compares_all and names:
+                note(
+                    f"{dataset.path}: which columns its dataset type reads is not known, so all are compared, also "
+                    f"{', '.join(names)}; set `type`, or the columns of `curate.dedup_keys` and `curate.columns`"
+                )
 
     def _find_duplicates(self) -> list[dict[int, Exclusion]]:
         """Return for each rule that compares rows the exclusions by row number."""

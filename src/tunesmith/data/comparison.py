@@ -80,6 +80,11 @@ class RowComparison:
         self._answers = {*ANSWERS, self._dataset.field_output, mapping.get("field_output")}
         self._excluded: dict[frozenset[str], frozenset[str]] = {}
 
+    @property
+    def compares_all(self) -> bool:
+        """Whether bookkeeping is compared too, because nothing tells which columns the type reads."""
+        return self._spec is None
+
     def parts(self, values: Mapping[str, Any]) -> Parts:
         """Return the compared values of a row; `left_out` counts the others."""
         excluded = self._excluded_names(values)
