@@ -215,7 +215,7 @@ def test_the_hardware_is_that_of_the_machine(monkeypatch):
     [
         (None, [], 3, "`datasets.path: rows.jsonl`: no such file or folder"),
         ("", [], 3, "rows.jsonl holds no rows"),
-        ("{\n", [], 3, "rows.jsonl:2:1: not JSON: "),
+        ("{\n", [], 3, "rows.jsonl: no row can be read; rows.jsonl:1: not JSON: "),
         ('{"reply": "a", "ask": "b"}\n', [], 2, "rows.jsonl: no type is known for the columns reply, ask. Known are "),
         (
             '{"instruction": "a", "output": ""}\n',

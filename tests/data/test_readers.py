@@ -159,3 +159,10 @@ def test_text_of_a_table_that_is_not_utf_8_is_one_error(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"a": broken}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: a text in rows 1 to 1 is not UTF-8"):
         list(read_file(tmp_path / "a.parquet", "parquet"))
+
+
+@pytest.mark.parametrize("text", ['{"a": ', '{"a": \n', "{\n", '{"a": 1', "\n {"])
+def test_a_single_line_that_ends_early_is_a_bad_row(tmp_path, text):
+    (tmp_path / "rows.jsonl").write_text(text)
+    (row,) = read_file(tmp_path / "rows.jsonl")
+    assert "not JSON" in row.reason

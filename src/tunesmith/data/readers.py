@@ -99,7 +99,9 @@ def _json_values(file: Path, content: bytes) -> list[Row | BadRow] | None:
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: byte {error.start + 1} is not UTF-8") from None
     except json.JSONDecodeError as error:
-        if not values and _is_json(text.lstrip().split("\n", 2)[1]):
+        _, _, rest = text.strip().partition("\n")
+        is_one_line = not rest and text.lstrip().startswith("{")
+        if not values and (is_one_line or _is_json(rest.split("\n", 1)[0])):
             return None
         raise DataError(f"{file}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
