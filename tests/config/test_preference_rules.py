@@ -26,7 +26,7 @@ def loaded(tmp_path, write_config, **keys):
         ({"dpo_loss_type": ["aot"], "dpo_use_weighting": True}, "`dpo_use_weighting: true` weighs pairs, which"),
         (
             {"metric_for_best_model": "eval_perplexity", "val_set_size": 0.1},
-            "`metric_for_best_model: eval_perplexity` is not measured with `rl: dpo`; use eval_loss",
+            "`metric_for_best_model: eval_perplexity` is not measured with `rl: dpo`; known are eval_loss, ",
         ),
         ({"rl": "grpo"}, "`rl` is grpo: online reinforcement learning needs a generation server"),
         ({"rpo_alpha": 1.0}, r"set `dpo_loss_type: \[sigmoid, sft\]`"),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 
+from tunesmith.config.metrics import greater_is_better
 from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.precision import Precision
@@ -157,6 +158,7 @@ def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> di
     evaluate, eval_steps = how_often(
         training.eval_strategy, training.eval_steps, training.evals_per_epoch, schedule, default="epoch"
     )
+    metric = training.metric_for_best_model
     return {
         "logging_steps": training.logging_steps or max(1, min(10, schedule.steps // 20)),
         "logging_first_step": True,
@@ -169,8 +171,8 @@ def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> di
         "save_only_model": training.save_only_model,
         "torch_empty_cache_steps": training.torch_empty_cache_steps,
         "load_best_model_at_end": training.load_best_model_at_end,
-        "metric_for_best_model": training.metric_for_best_model if has_eval else None,
-        "greater_is_better": training.greater_is_better if has_eval else None,
+        "metric_for_best_model": metric if has_eval else None,
+        "greater_is_better": greater_is_better(metric, training.greater_is_better) if has_eval else None,
     }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
 from tunesmith.sections import TrainingSection
@@ -203,6 +203,17 @@ class LossWatch(TrainerCallback):
                 )
 
 
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' early stopping; a resumed run also counts the evaluations before its checkpoint."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Read the count that the checkpoint has."""
+        super().on_train_begin(args, state, control)  # type: ignore[no-untyped-call]
+        callbacks: Any = state.stateful_callbacks
+        if saved := callbacks.get(type(self).__name__):
+            self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+
+
 def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
     """Return the callbacks that only some configs ask for."""
     output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
@@ -215,6 +226,8 @@ def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
         callbacks.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
     if training.gc_collect_steps:
         callbacks.append(Collect(training.gc_collect_steps))
+    if training.early_stopping_patience:
+        callbacks.append(EarlyStopping(training.early_stopping_patience))
     return callbacks
 
 

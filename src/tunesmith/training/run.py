@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
+from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from tunesmith.checks.doctor import quick_checks
 from tunesmith.checks.manifest import save_manifest, served_as_trained
@@ -38,7 +38,7 @@ from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
 from tunesmith.training.preference import PreferenceTrainer
-from tunesmith.training.record.checkpoints import remove_broken, step_of, whole_checkpoints
+from tunesmith.training.record.checkpoints import remove_broken, step_of, stopped_early, whole_checkpoints
 from tunesmith.training.record.output import (
     changed_settings,
     check_disk,
@@ -91,11 +91,15 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
     check_launch(hardware.kind, world)
     output = Path(config.training.output_dir)
     checkpoint = starting_point(config.training, resume=resume, overwrite=overwrite)
+    record = RunRecord(output / "run")
+    if checkpoint and record.is_finished and stopped_early(checkpoint, config.training.early_stopping_patience):
+        note(f"the run in {output} stopped early at step {step_of(checkpoint)}: nothing is left to train")
+        return Outcome(True, step_of(checkpoint), record.metrics())
     plan = make_plan(config, hardware, world)
     tokenizer = model_tokenizer(config.model)
     splits = _checked_splits(config, tokenizer, world)
     prompts = served_as_trained(config, tokenizer)
-    record, stop = RunRecord(output / "run"), CleanStop()
+    stop = CleanStop()
     trainer = _trainer(config, plan, splits, tokenizer, record)
     check_disk(output, _checkpoint_bytes(trainer.model), config.training.save_total_limit)
     with full_disk_explained(output):
@@ -188,8 +192,6 @@ def _set_callbacks(
         trainer.add_callback(Reporter(record))
     for callback in asked_for(training, world):
         trainer.add_callback(callback)
-    if training.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
 
 
 def _parameters(model: torch.nn.Module) -> str:

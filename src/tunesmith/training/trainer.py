@@ -9,7 +9,9 @@ import torch
 from transformers import TrainerControl
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from tunesmith.config.metrics import GREATER_IS_BETTER, logged_name, metric_kind
 from tunesmith.data.types import MASKED
+from tunesmith.errors import RunError
 from tunesmith.sections import TrainingSection
 from tunesmith.training.collate import Batch, Sequences, pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
@@ -116,9 +118,17 @@ class TokenMeanTrainer(Methods):
                 scores = self.answers(self.model, self.state.global_step)
             self.model.train()
             metrics |= {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
+        self._check_best_metric(metrics)
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _check_best_metric(self, metrics: dict[str, float]) -> None:
+        """Raise an error if evaluations do not measure what the best checkpoint is chosen by."""
+        metric = self.args.metric_for_best_model
+        if metric and logged_name(metric) not in metrics:
+            names = ", ".join(name for name in metrics if metric_kind(name) in GREATER_IS_BETTER)
+            raise RunError(f"`metric_for_best_model: {metric}` was not measured; evaluations of this run have {names}")
 
     def measure(self, inputs: Batch) -> list[float]:
         """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""

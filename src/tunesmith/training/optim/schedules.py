@@ -12,7 +12,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from transformers import get_scheduler
 from transformers.trainer_utils import SchedulerType
 
+from tunesmith.config.metrics import greater_is_better
 from tunesmith.sections import TrainingSection
+from tunesmith.sections.training import WATCHING
 
 Factor = Callable[[int], float]
 
@@ -24,6 +26,8 @@ def transformers_schedule(training: TrainingSection) -> tuple[str, dict[str, Any
         return "cosine_with_min_lr", arguments | {"min_lr_rate": training.cosine_min_lr_ratio}
     if name == "cosine" and {"min_lr", "min_lr_rate"} & set(arguments):
         return "cosine_with_min_lr", arguments
+    if name in WATCHING and greater_is_better(training.metric_for_best_model, training.greater_is_better):
+        return name, {"mode": "max"} | arguments
     return (name, arguments) if name in set(SchedulerType) else ("constant", {})
 
 

@@ -18,6 +18,13 @@ def step_of(checkpoint: Path) -> int:
     return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"])
 
 
+def stopped_early(checkpoint: Path, patience: int | None) -> bool:
+    """Return whether early stopping had ended the run when a checkpoint was saved."""
+    callbacks = json.loads((checkpoint / "trainer_state.json").read_text()).get("stateful_callbacks") or {}
+    state = callbacks.get("EarlyStopping", {}).get("attributes", {})
+    return patience is not None and state.get("early_stopping_patience_counter", 0) >= patience
+
+
 def whole_checkpoints(output_dir: Path) -> list[Path]:
     """Return the checkpoints that were saved to the end, oldest first. A kill in the middle leaves one that is not."""
     folders = [item for item in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", item.name)]
