@@ -112,7 +112,6 @@ def test_how_often_to_save_or_evaluate(strategy, steps, per_epoch, expected):
         ({"adam_beta2": 0.95}, "adam_beta2", 0.95),
         ({"adam_epsilon": 1e-6}, "adam_epsilon", 1e-6),
         ({"max_grad_norm": 0.3}, "max_grad_norm", 0.3),
-        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha", 5.0),
         ({"gradient_checkpointing": True}, "activation_checkpointing", True),
         ({}, "activation_checkpointing_kwargs", {"use_reentrant": False}),
         (
@@ -165,6 +164,7 @@ def test_every_key_of_the_section_is_tested_above_or_used_elsewhere():
         "loraplus_lr_embedding",
         "adam_beta3",
         "adam_epsilon2",
+        "neftune_noise_alpha",
         "use_eaft",
         "eaft_alpha",
         "eaft_k",

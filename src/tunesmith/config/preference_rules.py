@@ -61,6 +61,7 @@ IDLE_PREFERENCE: list[Idle] = [
     *((key, _not_read(key), f"only {_readers(key)} reads it") for key in _SECTION if key not in CHANGING),
     *((key, _not_read_by_loss(key), "the loss does not read it") for key in _SECTION),
     ("lora_dropout", _is_set, "dropout is off with `rl`, as in TRL: its noise would count as a preference"),
+    ("neftune_noise_alpha", _is_set, "noise is off with `rl`: it would count as a preference"),
     ("train_on_inputs", _is_set, "answers are compared, not prompts"),
 ]
 """Keys, or how their names begin -> when they are ignored -> why."""

@@ -146,7 +146,6 @@ def optimization(training: TrainingSection, schedule: Schedule) -> dict[str, Any
         "adam_beta2": training.adam_beta2,
         "adam_epsilon": training.adam_epsilon,
         "max_grad_norm": training.max_grad_norm,
-        "neftune_noise_alpha": training.neftune_noise_alpha,
     }
 
 

@@ -24,7 +24,7 @@ from tunesmith.sections import Config, DataSection, TrainingSection
 from tunesmith.sections.tracking import without_secrets
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training.answering import answers_during_training
-from tunesmith.training.arguments import Decision, Schedule, plan_steps, training_arguments
+from tunesmith.training.arguments import Decision, Schedule, accumulation, plan_steps, training_arguments
 from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
 from tunesmith.training.collate import (
     PIECE,
@@ -34,10 +34,9 @@ from tunesmith.training.collate import (
     takes_logits_to_keep,
     training_sequences,
 )
-from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
-from tunesmith.training.preference import PreferenceTrainer
+from tunesmith.training.preference import PreferenceTrainer, find_preference_warnings
 from tunesmith.training.record.checkpoints import remove_broken, step_of, stopped_early, whole_checkpoints
 from tunesmith.training.record.output import (
     changed_settings,
@@ -120,7 +119,10 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
 
 def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord) -> TokenMeanTrainer:
     """Return the trainer with model and data; print what was decided."""
-    sequences, held_out = training_sequences(splits.train, config.data), held_out_sequences(splits, config.data)
+    at_once = plan.training.micro_batch_size * plan.world.size
+    multiple = at_once if plan.world.size > 1 and not plan.training.dataloader_drop_last else 1
+    sequences = training_sequences(splits.train, config.data, multiple=multiple)
+    held_out = held_out_sequences(splits, config.data)
     set_seed(plan.training.seed)
     is_cpu = plan.hardware.kind == "cpu"
     model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
@@ -146,6 +148,9 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     )
     make_trainer: Callable[..., TokenMeanTrainer] = TokenMeanTrainer
     if plan.objective.loss:
+        batches = accumulation(training) * plan.world.size
+        for text in find_preference_warnings(plan.objective, config.preference, splits.train, batches):
+            note(f"warning: {text}")
         make_trainer = partial(PreferenceTrainer, objective=plan.objective, section=config.preference)
     return make_trainer(
         model=model,
@@ -158,7 +163,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         training=training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record, is_main=plan.world.is_main),
         autocast=plan.precision.autocast,
-        own_loss=is_cpu and not plan.objective.loss and not adds_to_loss(model),
+        own_loss=is_cpu and not plan.objective.loss,
     )
 
 
@@ -207,9 +212,11 @@ def _checkpoint_bytes(model: torch.nn.Module) -> int:
 
 def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -> str:
     if not data.sample_packing:
-        return f"{len(sequences):,} samples, {schedule.sequences} a step"
-    full = 100 * sequences.tokens / (len(sequences) * data.sequence_len)
-    return f"{len(sequences):,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+        return f"{sequences.num_rows:,} samples, {schedule.sequences} a step"
+    full = 100 * sequences.tokens / (sequences.num_rows * data.sequence_len)
+    return (
+        f"{sequences.num_rows:,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+    )
 
 
 def _print_decisions(*decisions: Decision) -> None:
