@@ -24,8 +24,8 @@ from tunesmith.sections import Config, DataSection, TrainingSection
 from tunesmith.sections.tracking import without_secrets
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training.answering import answers_during_training
-from tunesmith.training.arguments import Decision, Schedule, accumulation, plan_steps, training_arguments
-from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, asked_for
+from tunesmith.training.arguments import Decision, Schedule, accumulation, check_warmup, plan_steps, training_arguments
+from tunesmith.training.callbacks import CleanStop, LossWatch, Reporter, TrainedNothing, asked_for
 from tunesmith.training.collate import (
     PIECE,
     FlatCollator,
@@ -37,7 +37,13 @@ from tunesmith.training.collate import (
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
 from tunesmith.training.preference import PreferenceTrainer, find_preference_warnings
-from tunesmith.training.record.checkpoints import remove_broken, step_of, stopped_early, whole_checkpoints
+from tunesmith.training.record.checkpoints import (
+    read_prepared,
+    remove_broken,
+    step_of,
+    stopped_early,
+    whole_checkpoints,
+)
 from tunesmith.training.record.output import (
     changed_settings,
     check_disk,
@@ -128,6 +134,8 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
     training, layers = _faster_layers(model, config, plan)
     schedule = plan_steps(training, len(sequences), plan.world.size)
+    if text := check_warmup(training, schedule.steps):
+        note(f"warning: {text}")
     arguments = training_arguments(
         training,
         schedule,
@@ -195,6 +203,8 @@ def _set_callbacks(
     trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
     if world.is_main:
         trainer.add_callback(Reporter(record))
+        if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # a process has a part of each weight
+            trainer.add_callback(TrainedNothing())
     for callback in asked_for(training, world):
         trainer.add_callback(callback)
 
@@ -242,22 +252,35 @@ def _open_record(
             note(f"the run that was in {output} is now in {aside}")
         output.mkdir(parents=True, exist_ok=True)
     else:
-        before = record.about()
-        if before.get("prepared", prepared) != prepared:
-            raise RunError(
-                f"the data is not what the run in {output} began with, so that it cannot go on exactly; "
-                "undo the change, or start anew with --overwrite"
-            )
-        if record.config_file.exists():
-            old = yaml.safe_load(record.config_file.read_text())
-            for change in changed_settings(old, values):
-                note(f"warning: resuming with another setting: {change}")
+        _check_checkpoint(checkpoint, record, prepared, values)
         record.forget_after(step_of(checkpoint))
         note(f"going on from {checkpoint}")
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
     record.start(values, {"source": config.source, "prepared": prepared, "rows": len(splits.train)})
     save_manifest(prompts, record.folder)
+
+
+def _check_checkpoint(checkpoint: Path, record: RunRecord, prepared: list[str], values: dict[str, Any]) -> None:
+    """Compare a run with the one that saved the checkpoint.
+
+    Raises:
+        RunError: it was saved by a run on other data, or the output folder has a run on other data.
+    """
+    before = read_prepared(checkpoint)
+    if before is None:
+        note(f"warning: {checkpoint} does not say which rows it was trained on; resume from it with the same rows only")
+    elif before != prepared:
+        raise RunError(
+            f"the data is not what the run of {checkpoint} began with, so that it cannot go on exactly; undo the "
+            "change, or start anew with --overwrite"
+        )
+    if record.about().get("prepared", prepared) != prepared:
+        raise RunError(f"the data is not what the run in {record.folder.parent} began with; set another --output-dir")
+    origin = RunRecord(checkpoint.resolve().parent / "run")
+    config_file = next((item.config_file for item in (origin, record) if item.config_file.exists()), None)
+    for change in changed_settings(yaml.safe_load(config_file.read_text()), values) if config_file else []:
+        note(f"warning: resuming with another setting: {change}")
 
 
 def _finish(trainer: TokenMeanTrainer, record: RunRecord, world: World, *, interrupted: bool) -> Outcome:

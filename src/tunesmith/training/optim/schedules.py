@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from transformers import get_scheduler
 from transformers.trainer_utils import SchedulerType
@@ -48,6 +49,18 @@ def make_schedule(training: TrainingSection, optimizer: Optimizer, warmup: int, 
     if training.jagged_restart_steps:
         return LambdaLR(optimizer, [_jagged(training, factor) for factor in schedule.lr_lambdas])
     return schedule
+
+
+def highest_rate(training: TrainingSection, warmup: int, steps: int) -> float:
+    """Return the highest learning rate of the steps of a run."""
+    optimizer = SGD([torch.zeros(1)], lr=training.learning_rate)
+    schedule = make_schedule(training, optimizer, warmup, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+    return max(rates)
 
 
 def _one_cycle(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> LRScheduler:

@@ -12,6 +12,20 @@ WEIGHTS = ("*.safetensors", "pytorch_model_fsdp_*", "global_step*")
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
 """The same of the optimizer's state; `.bin` is FSDP's whole one."""
 
+DATA_FILE = "prepared_data.json"
+"""File of a checkpoint with the names of the prepared data that it was trained on."""
+
+
+def read_prepared(checkpoint: Path) -> list[str] | None:
+    """Return the names of the prepared data that a checkpoint was trained on; None if nobody knows.
+
+    A checkpoint of an earlier version has the record of its run beside it.
+    """
+    for file in (checkpoint / DATA_FILE, checkpoint.resolve().parent / "run/run.json"):
+        if file.exists() and (prepared := json.loads(file.read_text()).get("prepared")):
+            return list(prepared)
+    return None
+
 
 def step_of(checkpoint: Path) -> int:
     """Return the optimizer step at which a whole checkpoint was saved, whatever its folder is called now."""
