@@ -17,7 +17,10 @@ def loaded(tmp_path, write_config, **keys):
     [
         ({"sample_packing": True}, "`sample_packing: true` and `rl: dpo`: answers are not packed; set it to false"),
         ({"deepspeed": "zero2.json"}, "`deepspeed` and `rl: dpo`: preferences are trained with a whole model"),
-        ({"rl": "kto"}, "`rl: kto` compares the rows of a batch; `micro_batch_size: 1` holds one. Set 2 or more"),
+        (
+            {"rl": "kto"},
+            "`rl: kto` estimates the KL divergence from the rows of a step, which has one row. Set",
+        ),
         ({"use_eaft": True}, "`use_eaft: true` and `rl: dpo`: use only one"),
         ({"rl": "orpo", "rl_beta": 0.2, "orpo_alpha": 0.1}, "`rl_beta: 0.2` and `orpo_alpha: 0.1`: use only one"),
         ({"rl": "simpo", "dpo_loss_type": ["ipo"]}, "`dpo_loss_type` needs `rl: dpo`, found `rl: simpo`"),
@@ -26,7 +29,7 @@ def loaded(tmp_path, write_config, **keys):
         ({"dpo_loss_type": ["aot"], "dpo_use_weighting": True}, "`dpo_use_weighting: true` weighs pairs, which"),
         (
             {"metric_for_best_model": "eval_perplexity", "val_set_size": 0.1},
-            "`metric_for_best_model: eval_perplexity` is not measured with `rl: dpo`; use eval_loss",
+            "`metric_for_best_model: eval_perplexity` is not measured with `rl: dpo`; known are eval_loss, ",
         ),
         ({"rl": "grpo"}, "`rl` is grpo: online reinforcement learning needs a generation server"),
         ({"rpo_alpha": 1.0}, r"set `dpo_loss_type: \[sigmoid, sft\]`"),
@@ -49,6 +52,7 @@ def test_the_old_name_of_beta_is_taken(tmp_path, write_config):
     ("keys", "note"),
     [
         ({"lora_dropout": 0.05}, "`lora_dropout`: ignored: dropout is off with `rl`"),
+        ({"neftune_noise_alpha": 5}, "`neftune_noise_alpha`: ignored: noise is off with `rl`"),
         ({"train_on_inputs": True}, "`train_on_inputs`: ignored: answers are compared"),
         ({"kto_desirable_weight": 2.0}, "`kto_desirable_weight`: ignored: only `rl: kto` reads it"),
         (

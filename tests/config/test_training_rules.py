@@ -85,7 +85,16 @@ GROUP = [{"name": "head", "modules": ["lm_head"], "lr": 1e-4}]
         ),
         (
             {"metric_for_best_model": "bleu", **EVAL},
-            "`metric_for_best_model: bleu` is not measured; known are eval_loss, ",
+            "`metric_for_best_model: bleu` is unknown; known are eval_loss, eval_perplexity. Another one also needs "
+            "`greater_is_better: true` or `false`",
+        ),
+        (
+            {"metric_for_best_model": "eval_chrf", **EVAL},
+            "`metric_for_best_model: eval_chrf` is not measured; known are eval_loss, eval_perplexity",
+        ),
+        (
+            {"metric_for_best_model": "eval_code_loss", **EVAL},
+            "`metric_for_best_model: eval_code_loss` is not measured; known are eval_loss, ",
         ),
         (
             {**BEST, "save_steps": 10, "eval_steps": 4},

@@ -164,5 +164,5 @@ def test_text_of_a_table_that_is_not_utf_8_is_one_error(tmp_path):
 @pytest.mark.parametrize("text", ['{"a": ', '{"a": \n', "{\n", '{"a": 1', "\n {"])
 def test_a_single_line_that_ends_early_is_a_bad_row(tmp_path, text):
     (tmp_path / "rows.jsonl").write_text(text)
-    (row,) = read_file(tmp_path / "rows.jsonl")
+    (row,) = read_file(tmp_path / "rows.jsonl", "jsonl")
     assert "not JSON" in row.reason

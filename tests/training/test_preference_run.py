@@ -71,7 +71,7 @@ def make_trainer(tiny_model, tokenizer, pref_config):
             objective=find_objective(config.data.rl),
             section=config.preference,
         )
-        return trainer, trainer.data_collator([rows[index] for index in range(len(rows))])
+        return trainer, trainer.data_collator([trainer.train_dataset[index] for index in range(len(rows))])
 
     return make
 
@@ -158,7 +158,13 @@ def test_the_loss_of_kto_is_that_of_trl(make_trainer, trl_loss, tmp_path):
 def some_answers(seed):
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(2, 9, (5,), generator=generator)
-    return Completions(-2.0 * tokens * torch.rand(5, generator=generator), torch.zeros(5), tokens, torch.ones(5))
+    return Completions(
+        -2.0 * tokens * torch.rand(5, generator=generator),
+        torch.zeros(5),
+        tokens,
+        torch.ones(5),
+        tokens.float().mean().expand(5),
+    )
 
 
 def test_the_losses_without_a_reference_are_those_of_trl():
@@ -272,7 +278,36 @@ def test_the_reference_does_not_move(adapter, make_trainer, tiny_model, tmp_path
     assert not torch.allclose(after.logp, before.logp, atol=1e-2)
     trainer.model.train()
     assert trainer._complete(trainer.model, batch).logp.equal(after.logp)  # dropout is off
-    assert trainer.model.training
+
+
+@pytest.mark.parametrize("noise", [{"attention_dropout": 0.5}, {"gradient_checkpointing": True}], ids=str)
+def test_dpo_begins_at_log_2_whatever_noise_the_model_has(noise, pref_config, train, metrics, tmp_path):
+    model = {key: value for key, value in noise.items() if "dropout" in key}
+    keys = {key: value for key, value in noise.items() if "dropout" not in key}
+    keys |= {"overrides_of_model_config": model, "neftune_noise_alpha": 50, "max_steps": 1, "fused_layers": False}
+    (step,) = (entry for entry in metrics(train(pref_config(tmp_path, **keys, **FULL))) if "loss" in entry)
+    assert step["loss"] == pytest.approx(math.log(2), abs=1e-5)
+
+
+def test_kto_with_one_kind_of_rows_warns(pref_config, write_jsonl, train, tmp_path, capsys):
+    desirable = [row for row in JUDGED if row["label"]]
+    for rows, warning in (
+        (JUDGED, ""),
+        (desirable, "warning: all 6 rows have `label: true`: `rl: kto` learns from both"),
+    ):
+        folder = tmp_path / str(len(rows))
+        folder.mkdir()
+        path = write_jsonl(folder / "rows.jsonl", rows)
+        train(pref_config(folder, rl="kto", datasets=[{"path": str(path)}], max_steps=1))
+        error = capsys.readouterr().err
+        assert warning in error
+        assert warning or "warning" not in error
+
+
+def test_a_loss_that_sorts_a_batch_says_that_it_depends_on_the_batches(pref_config, train, tmp_path, capsys):
+    keys = {"dpo_loss_type": ["aot"], "micro_batch_size": 2, "gradient_accumulation_steps": 2, "max_steps": 1}
+    train(pref_config(tmp_path, **keys))
+    assert "`dpo_loss_type: ['aot']` sorts the pairs of a batch, and a step has 2 batches" in capsys.readouterr().err
 
 
 def test_accumulated_batches_count_as_one(pref_config, train, metrics, tmp_path):

@@ -80,13 +80,27 @@ def test_resuming_with_another_setting_says_so(interrupted_run, train, capsys):
 def test_resuming_with_other_data_is_refused(interrupted_run, write_jsonl, tmp_path, capsys):
     rows = write_jsonl(tmp_path / "other.jsonl", [{"text": f"Another text, number {n}."} for n in range(12)])
     assert main([str(interrupted_run), "--resume", "--datasets.0.path", str(rows)]) == 5
-    assert "the data is not what the run in" in capsys.readouterr().err
+    assert "the data is not what the run of" in capsys.readouterr().err
 
 
-def test_resuming_a_finished_run_trains_no_further(whole_run, tiny_config, train, losses, tmp_path):
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_checkpoint_of_a_run_on_other_rows_is_refused_in_another_folder(
+    copied, whole_run, tiny_config, write_jsonl, tmp_path, capsys
+):
+    rows = write_jsonl(tmp_path / "other.jsonl", [{"text": f"Another text, number {n}."} for n in range(12)])
+    config = tiny_config(tmp_path, **KEYS | {"datasets": [{"path": str(rows), "type": "completion"}]})
+    checkpoint = max(whole_run.glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    if copied:  # away from the record of its run
+        checkpoint = shutil.copytree(checkpoint, tmp_path / "kept")
+    assert main([str(config), "--resume-from-checkpoint", str(checkpoint)]) == 5
+    assert f"the data is not what the run of {checkpoint} began with" in capsys.readouterr().err
+
+
+def test_resuming_a_finished_run_trains_no_further_and_says_so(whole_run, tiny_config, train, losses, tmp_path, capsys):
     shutil.copytree(whole_run, tmp_path / "out")
     output = train(tiny_config(tmp_path, **KEYS), "--resume")
     assert losses(output) == losses(whole_run)
+    assert "warning: no step was left to train: the checkpoint is of step" in capsys.readouterr().err
 
 
 def test_resuming_without_a_checkpoint_is_refused(tiny_config, tmp_path, capsys):
@@ -172,7 +186,7 @@ def test_a_disk_that_fills_later_ends_the_run_with_its_checkpoints_whole(
 ):
     disk = small_disk(160)
     config = tiny_config(tmp_path, **KEYS, output_dir=str(disk / "out"))
-    filling = fill_when(disk / "out/checkpoint-10/trainer_state.json", disk / "filler")
+    filling = fill_when(disk / "out/checkpoint-10/prepared_data.json", disk / "filler")
     assert main([str(config)]) == 5
     filling.join()
     error = capsys.readouterr().err

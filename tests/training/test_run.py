@@ -211,6 +211,46 @@ def test_training_stops_early_when_the_held_out_loss_no_longer_falls(tmp_path, t
     assert (output / "adapter_model.safetensors").exists()
 
 
+def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(tmp_path, tiny_config, train, metrics):
+    import shutil
+
+    keys = {
+        "eval_steps": 1,
+        "save_steps": 1,
+        "save_total_limit": 50,
+        "early_stopping_patience": 2,
+        "learning_rate": 1.0,
+    }
+    config = tiny_config(tmp_path, **(TINY | keys | {"max_steps": 100}))
+    ended = metrics(train(config))[-1]["step"]
+    assert ended < 100
+    train(config, "--resume")  # it had ended: nothing is left to train
+    assert metrics(tmp_path / "out")[-1]["step"] == ended
+    shutil.rmtree(tmp_path / f"out/checkpoint-{ended}")
+    assert metrics(train(config, "--resume"))[-1]["step"] == ended
+
+
+def test_a_run_that_changes_nothing_says_so(tmp_path, tiny_config, train, capsys):
+    quiet = {"max_steps": 2, "save_strategy": "no", "val_set_size": None, "warmup_steps": 0}
+    train(tiny_config(tmp_path / "moves", **(TINY | quiet)))
+    assert "warning" not in capsys.readouterr().err
+    train(tiny_config(tmp_path / "still", **(TINY | quiet | FULL | {"optimizer": "sgd", "learning_rate": 1e-30})))
+    assert "warning: 2 steps changed no weight; is `learning_rate: 1e-30` too low?" in capsys.readouterr().err
+    groups = [{"name": "b", "modules": ["lora_B"], "lr": 1e-300}]
+    train(tiny_config(tmp_path / "half", **(TINY | quiet), weight_decay=0.1, lr_groups=groups))
+    assert "warning: all of lora_B is zero after 2 steps: the adapter changes nothing" in capsys.readouterr().err
+
+
+def test_a_best_metric_that_no_evaluation_measures_is_an_error(tmp_path, tiny_config, capsys):
+    keys = {"eval_steps": 1, "load_best_model_at_end": True, "save_steps": 1}
+    keys |= {"metric_for_best_model": "f1", "greater_is_better": True}
+    assert main([str(tiny_config(tmp_path, **(TINY | keys)))]) == 5
+    error = capsys.readouterr().err
+    assert (
+        "`metric_for_best_model: f1` was not measured; evaluations of this run have eval_loss, eval_perplexity" in error
+    )
+
+
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [

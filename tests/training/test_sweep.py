@@ -195,6 +195,21 @@ def test_the_best_model_counts_where_it_is_the_one_that_is_kept(tmp_path, tiny_c
     assert [result(trial)["eval_loss"] for trial in trials] == [1.0, 3.0]
 
 
+def test_a_score_sorts_the_trials_with_the_highest_first(tmp_path, tiny_config):
+    (tmp_path / "sweep.yml").write_text("seed: [1, 2]\n")
+    keys = {"val_set_size": 2, "eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    keys |= {"metric_for_best_model": "eval_chrf", "do_causal_lm_eval": True, "eval_causal_lm_metrics": ["chrf"]}
+    trials = read_sweep(str(tiny_config(tmp_path, **keys)), str(tmp_path / "sweep.yml"))
+    scores = ([30.0, 10.0], [20.0, 40.0])
+    for trial, (first, last) in zip(trials, scores, strict=True):
+        evals = [{"step": 1, "eval_loss": 2.0, "eval_chrf": first}, {"step": 2, "eval_loss": 1.0, "eval_chrf": last}]
+        record(trial, [{"step": 1, "loss": 1.0}, *evals])
+    text = write_table(trials, {}, tmp_path)
+    assert [line.split()[1] for line in text.splitlines()[2:4]] == ["seed=2", "seed=1"]
+    assert [result(trial)["eval_chrf"] for trial in trials] == [30.0, 40.0]
+    assert [result(trial)["eval_loss"] for trial in trials] == [2.0, 1.0]  # of the evaluation that is kept
+
+
 def test_a_cell_cannot_break_the_table():
     assert table([{"a": "x|y\nz", "b": None}, {"c": 0.00012345678}]).splitlines()[2:] == [
         "| x\\|y z |  |            |".replace("|  |", "|   |"),

@@ -9,6 +9,7 @@ from tunesmith.sections import TrainingSection
 from tunesmith.training.arguments import (
     Schedule,
     accumulation,
+    check_warmup,
     how_often,
     plan_steps,
     training_arguments,
@@ -62,6 +63,8 @@ def test_batch_size_takes_the_place_of_gradient_accumulation():
         ({"warmup_steps": 7}, 1000, 7),
         ({"warmup_ratio": 0.105}, 1000, 105),
         ({"warmup_ratio": 0.0}, 1000, 0),
+        ({}, 2, 1),
+        ({}, 1, 0),  # the first step of a warmup has a learning rate of 0
     ],
 )
 def test_warmup_is_as_set_or_three_percent(keys, steps, expected):
@@ -114,7 +117,6 @@ def test_how_often_to_save_or_evaluate(strategy, steps, per_epoch, expected):
         ({"adam_beta2": 0.95}, "adam_beta2", 0.95),
         ({"adam_epsilon": 1e-6}, "adam_epsilon", 1e-6),
         ({"max_grad_norm": 0.3}, "max_grad_norm", 0.3),
-        ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha", 5.0),
         ({"gradient_checkpointing": True}, "activation_checkpointing", True),
         ({}, "activation_checkpointing_kwargs", {"use_reentrant": False}),
         (
@@ -167,6 +169,7 @@ def test_every_key_of_the_section_is_tested_above_or_used_elsewhere():
         "loraplus_lr_embedding",
         "adam_beta3",
         "adam_epsilon2",
+        "neftune_noise_alpha",
         "use_eaft",
         "eaft_alpha",
         "eaft_k",
@@ -205,6 +208,33 @@ def test_autocast_is_on_where_weights_are_trained_in_another_format(precision, b
     assert precision.autocast == bf16
     made = training_arguments(section(output_dir="out"), SCHEDULE, precision, CPU, has_eval=False)
     assert (made.bf16, made.fp16) == (False, fp16)  # on a CPU the trainer does it
+
+
+@pytest.mark.parametrize(
+    ("keys", "steps", "warning"),
+    [
+        ({"warmup_steps": 4}, 5, ""),
+        ({"warmup_steps": 1000, "lr_scheduler": "constant"}, 5, ""),
+        (
+            {"warmup_steps": 1000},
+            5,
+            "`warmup_steps: 1000` is a warmup of 1000 steps in a run of 5: the learning rate rises to",
+        ),
+        ({"warmup_ratio": 1.0}, 5, "`warmup_ratio: 1.0` is a warmup of 5 steps in a run of 5: "),
+        ({"warmup_steps": 3, "lr_scheduler": "rex"}, 1, "`warmup_steps: 3` is a warmup of 3 steps in a run of 1: "),
+    ],
+)
+def test_a_warmup_that_takes_the_whole_run_is_said(keys, steps, warning):
+    assert check_warmup(section(**keys), steps).startswith(warning)
+    assert bool(check_warmup(section(**keys), steps)) == bool(warning)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"warmup_steps": 10}, {"warmup_ratio": 0.1}, {"warmup_ratio": 0.1, "lr_scheduler": "linear"}]
+)
+def test_a_run_whose_only_step_has_a_learning_rate_of_0_is_refused(keys):
+    with pytest.raises(ConfigError, match="whose learning rate would be 0: nothing would be trained"):
+        check_warmup(section(**keys), 1)
 
 
 def test_settings_that_the_trainer_refuses_are_an_error_of_the_config():

@@ -27,11 +27,6 @@ def preference_problems(config: Config) -> Iterator[Problem]:
         yield at("relora", f"`relora: true` changes the base, which `rl: {rl}` compares with; use a plain adapter")
     if training.use_eaft:
         yield at("use_eaft", f"`use_eaft: true` and `rl: {rl}`: use only one; each is a loss of its own")
-    if training.metric_for_best_model.endswith("perplexity"):
-        yield at(
-            "metric_for_best_model",
-            f"`metric_for_best_model: {training.metric_for_best_model}` is not measured with `rl: {rl}`; use eval_loss",
-        )
     for key in sorted(CHANGING & config.preference.model_fields_set - objective.keys):
         yield at(key, f"`{key}` needs {_readers(key)}, found `rl: {rl}`")
     for key, text in objective.find_problems(config):
@@ -66,6 +61,7 @@ IDLE_PREFERENCE: list[Idle] = [
     *((key, _not_read(key), f"only {_readers(key)} reads it") for key in _SECTION if key not in CHANGING),
     *((key, _not_read_by_loss(key), "the loss does not read it") for key in _SECTION),
     ("lora_dropout", _is_set, "dropout is off with `rl`, as in TRL: its noise would count as a preference"),
+    ("neftune_noise_alpha", _is_set, "noise is off with `rl`: it would count as a preference"),
     ("train_on_inputs", _is_set, "answers are compared, not prompts"),
 ]
 """Keys, or how their names begin -> when they are ignored -> why."""

@@ -13,8 +13,10 @@ from tunesmith.config.methods import (
     SCHEDULES,
     optimizer_options,
 )
+from tunesmith.config.metrics import GREATER_IS_BETTER, logged_name, metric_kind
 from tunesmith.config.problem import Problem, at
 from tunesmith.config.yaml_source import flow
+from tunesmith.data.splits import set_names
 from tunesmith.errors import did_you_mean
 from tunesmith.sections import DataSection, DistributionSection, EvaluationSection, TrainingSection
 from tunesmith.sections.training import WATCHING
@@ -37,13 +39,29 @@ def training_problems(
         )
     yield from _batches(training, data)
     yield from _events(training, data)
-    metrics = ["loss", "perplexity", "reward_accuracy", "reward_margin"]
-    metrics += evaluation.eval_causal_lm_metrics if evaluation.do_causal_lm_eval else []
-    metrics += ["pass_rate"] if evaluation.evaluation.during_training else []
-    if not (metric := training.metric_for_best_model).endswith(tuple(metrics)):
-        names = ", ".join(f"eval_{name}" for name in metrics)
-        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured; known are {names}")
+    yield from _best_metric(training, data, evaluation)
     yield from _schedule(training)
+
+
+def _best_metric(training: TrainingSection, data: DataSection, evaluation: EvaluationSection) -> Iterator[Problem]:
+    """Yield that `metric_for_best_model` is not measured, or that nobody knows which way it is better."""
+    metrics = ["loss", "reward_accuracy", "reward_margin", "reward_chosen", "reward_rejected"]
+    if data.rl is None:
+        metrics = ["loss", "perplexity"]
+        metrics += evaluation.eval_causal_lm_metrics if evaluation.do_causal_lm_eval else []
+        metrics += ["pass_rate"] if evaluation.evaluation.during_training else []
+    if len(data.test_datasets) > 1:
+        metrics += [f"{name}_loss" for name in set_names(data.test_datasets)]
+    metric, known = training.metric_for_best_model, [logged_name(name) for name in dict.fromkeys(metrics)]
+    if logged_name(metric) in known:
+        return
+    text = f"known are {', '.join(known)}"
+    if metric_kind(metric) in GREATER_IS_BETTER:
+        with_rl = f" with `rl: {data.rl}`" if data.rl else ""
+        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is not measured{with_rl}; {text}")
+    elif training.greater_is_better is None:
+        text += ". Another one also needs `greater_is_better: true` or `false`"
+        yield at("metric_for_best_model", f"`metric_for_best_model: {metric}` is unknown; {text}")
 
 
 def _optimizer(training: TrainingSection) -> Iterator[Problem]:

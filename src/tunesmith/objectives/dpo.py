@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PairLoss = Callable[[Completions, Completions, float, float], "torch.Tensor"]
 """(chosen, rejected, beta, label_smoothing) -> the loss of each pair."""
 
+SORTED = frozenset({"aot", "aot_unpaired"})
+"""Losses that sort the completions of a batch."""
 SMOOTHED = {"sigmoid", "robust", "exo_pair", "aot", "aot_unpaired"}
 """Losses that read `dpo_label_smoothing`."""
 
@@ -122,7 +124,7 @@ def _discopop(chosen: Completions, rejected: Completions, beta: float, label_smo
 
 
 def _sft(chosen: Completions, rejected: Completions, beta: float, label_smoothing: float) -> "torch.Tensor":
-    return chosen.nll.expand(len(chosen.logp))
+    return chosen.nll
 
 
 def _sigmoid_norm(chosen: Completions, rejected: Completions, beta: float, label_smoothing: float) -> "torch.Tensor":
@@ -178,7 +180,7 @@ def find_dpo_problems(config: Config) -> Iterator[tuple[str, str]]:
         yield "dpo_loss_weights", text
     if "exo_pair" in losses and not section.dpo_label_smoothing:
         yield "dpo_loss_type", "`dpo_loss_type: [exo_pair]` needs `dpo_label_smoothing` above 0, such as 0.001"
-    sorted_losses = sorted({"aot", "aot_unpaired"} & set(losses))
+    sorted_losses = sorted(SORTED & set(losses))
     if section.dpo_use_weighting and sorted_losses:
         text = f"`dpo_use_weighting: true` weighs pairs, which `dpo_loss_type: {sorted_losses}` takes apart"
         yield "dpo_use_weighting", text

@@ -23,10 +23,11 @@ def compute_kto_loss(
 
 
 def find_kto_problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Yield that a batch is too small to estimate the KL divergence."""
-    if config.training.micro_batch_size < 2:
-        text = "`rl: kto` compares the rows of a batch; `micro_batch_size: 1` holds one. Set 2 or more"
-        yield "micro_batch_size", text
+    """Yield that a step is too small to estimate the KL divergence."""
+    training = config.training
+    if (training.batch_size or training.micro_batch_size * training.gradient_accumulation_steps) < 2:
+        text = "`rl: kto` estimates the KL divergence from the rows of a step, which has one row"
+        yield "micro_batch_size", f"{text}. Set `micro_batch_size` or `gradient_accumulation_steps` to 2 or more"
 
 
 KTO = Objective(

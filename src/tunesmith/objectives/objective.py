@@ -18,12 +18,14 @@ class Completions(NamedTuple):
         reference_logp: the same by the model as it was at the start; 0 where the objective has no reference.
         num_tokens: how many tokens it has.
         weight: weight of WPO, how likely the model is to write it; 1 where the objective does not ask.
+        mean_tokens: the mean of `num_tokens` over the chosen completions of the step, the same number for each.
     """
 
     logp: "torch.Tensor"
     reference_logp: "torch.Tensor"
     num_tokens: "torch.Tensor"
     weight: "torch.Tensor"
+    mean_tokens: "torch.Tensor"
 
     @property
     def log_ratio(self) -> "torch.Tensor":
@@ -37,8 +39,8 @@ class Completions(NamedTuple):
 
     @property
     def nll(self) -> "torch.Tensor":
-        """The loss of plain training on these completions: the negative log-likelihood, mean over all their tokens."""
-        return -self.logp.sum() / self.num_tokens.sum()
+        """The loss of plain training: the mean over the completions of a step is the NLL per token of the step."""
+        return -self.logp / self.mean_tokens
 
     def select(self, mask: "torch.Tensor") -> "Completions":
         """Return the completions at which a mask is true."""
@@ -46,7 +48,9 @@ class Completions(NamedTuple):
 
 
 Loss = Callable[[Completions, Completions, PreferenceSection, "torch.Tensor"], "torch.Tensor"]
-"""(chosen, rejected, settings, kl) -> the mean loss of a batch."""
+"""(chosen, rejected, settings, kl) -> the mean loss over the rows of a batch.
+
+The trainer weights batches by their rows, so the loss of a step does not depend on how it was cut into batches."""
 
 
 def find_no_problems(config: Config) -> Iterator[tuple[str, str]]:

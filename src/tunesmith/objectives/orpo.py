@@ -22,7 +22,7 @@ def compute_orpo_loss(
     from torch.nn.functional import logsigmoid
 
     log_odds = chosen.mean_logp - rejected.mean_logp - _log1mexp(chosen.mean_logp) + _log1mexp(rejected.mean_logp)
-    return chosen.nll - read_alpha(section) * logsigmoid(log_odds).mean()
+    return (chosen.nll - read_alpha(section) * logsigmoid(log_odds)).mean()
 
 
 def _log1mexp(logp: "torch.Tensor") -> "torch.Tensor":

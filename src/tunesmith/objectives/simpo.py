@@ -16,7 +16,7 @@ def compute_simpo_loss(
     from torch.nn.functional import logsigmoid
 
     logits = section.rl_beta * (chosen.mean_logp - rejected.mean_logp) - section.simpo_gamma
-    return -logsigmoid(logits).mean() + section.cpo_alpha * chosen.nll
+    return (section.cpo_alpha * chosen.nll - logsigmoid(logits)).mean()
 
 
 SIMPO = Objective("simpo", rows="dpo", loss=compute_simpo_loss, keys=frozenset({"rl_beta", "simpo_gamma", "cpo_alpha"}))

@@ -197,9 +197,9 @@ class TrainingSection(Section):
     load_best_model_at_end: bool = False
     """Load the best checkpoint at the end."""
     metric_for_best_model: Annotated[str, BEST] = "eval_loss"
-    """Metric for the best checkpoint, early stopping and schedulers: eval_loss or eval_perplexity."""
-    greater_is_better: Annotated[bool, BEST] = False
-    """Whether a higher value of it is better."""
+    """Metric for the best checkpoint, early stopping and schedulers, such as eval_loss or eval_pass_rate."""
+    greater_is_better: Annotated[bool | None, BEST] = None
+    """Whether a higher value of it is better. Default: false for losses, perplexity and ter, true for scores."""
     early_stopping_patience: Count | None = None
     """Early stopping: stop after this many evaluations without improvement."""
     profiler_steps: Count | None = None

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 from transformers import TrainingArguments
 from transformers.training_args import OptimizerNames
 
+from tunesmith.config.metrics import greater_is_better
 from tunesmith.errors import ConfigError
 from tunesmith.hardware import Hardware
 from tunesmith.modeling.precision import Precision
 from tunesmith.sections import TrainingSection
-from tunesmith.training.optim.schedules import transformers_schedule
+from tunesmith.sections.training import WATCHING
+from tunesmith.training.optim.schedules import highest_rate, transformers_schedule
 
 
 class Decision(NamedTuple):
@@ -61,13 +63,31 @@ def accumulation(training: TrainingSection) -> int:
 
 
 def warmup_steps(training: TrainingSection, steps: int) -> int:
-    """Return the steps over which the learning rate rises; by default 3% of the run, at most 100."""
+    """Return the steps over which the learning rate rises; by default 3% of the run, at most 100 and not all."""
     if training.warmup_steps is not None:
         is_fraction = isinstance(training.warmup_steps, float)
         return math.ceil(training.warmup_steps * steps) if is_fraction else int(training.warmup_steps)
     if training.warmup_ratio is not None:
         return math.ceil(training.warmup_ratio * steps)
-    return min(100, math.ceil(0.03 * steps))
+    return min(100, math.ceil(0.03 * steps), steps - 1)
+
+
+def check_warmup(training: TrainingSection, steps: int) -> str:
+    """Return a warning if the warmup takes the whole run; empty if it does not.
+
+    Raises:
+        ConfigError: the learning rate is 0 at all steps.
+    """
+    warmup = warmup_steps(training, steps)
+    if warmup < steps or training.lr_scheduler in ("constant", *WATCHING):
+        return ""
+    key = "warmup_steps" if training.warmup_steps is not None else "warmup_ratio"
+    highest = highest_rate(training, warmup, steps)
+    text = f"`{key}: {getattr(training, key)}` is a warmup of {warmup} steps in a run of {steps}"
+    if not highest:
+        raise ConfigError(f"{text}, whose learning rate would be 0: nothing would be trained. Set `{key}: 0`")
+    peak = f"{training.learning_rate:.2e}"
+    return f"{text}: the learning rate rises to {highest:.2e} and never reaches {peak}; lower `{key}`"
 
 
 def how_often(
@@ -146,7 +166,6 @@ def optimization(training: TrainingSection, schedule: Schedule) -> dict[str, Any
         "adam_beta2": training.adam_beta2,
         "adam_epsilon": training.adam_epsilon,
         "max_grad_norm": training.max_grad_norm,
-        "neftune_noise_alpha": training.neftune_noise_alpha,
     }
 
 
@@ -158,6 +177,7 @@ def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> di
     evaluate, eval_steps = how_often(
         training.eval_strategy, training.eval_steps, training.evals_per_epoch, schedule, default="epoch"
     )
+    metric = training.metric_for_best_model
     return {
         "logging_steps": training.logging_steps or max(1, min(10, schedule.steps // 20)),
         "logging_first_step": True,
@@ -170,8 +190,8 @@ def _events(training: TrainingSection, schedule: Schedule, has_eval: bool) -> di
         "save_only_model": training.save_only_model,
         "torch_empty_cache_steps": training.torch_empty_cache_steps,
         "load_best_model_at_end": training.load_best_model_at_end,
-        "metric_for_best_model": training.metric_for_best_model if has_eval else None,
-        "greater_is_better": training.greater_is_better if has_eval else None,
+        "metric_for_best_model": metric if has_eval else None,
+        "greater_is_better": greater_is_better(metric, training.greater_is_better) if has_eval else None,
     }
 
 

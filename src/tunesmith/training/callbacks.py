@@ -12,10 +12,13 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunesmith.errors import RunError
+from tunesmith.files import write_json
+from tunesmith.log import note
 from tunesmith.sections import TrainingSection
+from tunesmith.training.record.checkpoints import DATA_FILE
 from tunesmith.training.record.run_record import RunRecord
 from tunesmith.world import World
 
@@ -44,6 +47,12 @@ class Reporter(TrainerCallback):
         self.step_ended = time.monotonic()
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Write into the checkpoint which data it is of, so that no run on other rows resumes from it."""
+        checkpoint = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if checkpoint.is_dir():
+            write_json(checkpoint / DATA_FILE, {"prepared": self.record.about().get("prepared")})
 
     def on_log(
         self,
@@ -223,6 +232,57 @@ class LossWatch(TrainerCallback):
                 )
 
 
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' early stopping; a resumed run also counts the evaluations before its checkpoint."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Read the count that the checkpoint has."""
+        super().on_train_begin(args, state, control)  # type: ignore[no-untyped-call]
+        callbacks: Any = state.stateful_callbacks
+        if saved := callbacks.get(type(self).__name__):
+            self.early_stopping_patience_counter = saved["attributes"]["early_stopping_patience_counter"]
+
+
+class TrainedNothing(TrainerCallback):
+    """Warns at the end of a run that changed nothing."""
+
+    def __init__(self) -> None:
+        self.first_step = 0
+        self.sums: dict[str, tuple[float, float]] = {}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note where the run begins; a checkpoint has been loaded."""
+        self.first_step = state.global_step
+        self.sums = _sums_of_weights(kwargs["model"])
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Compare the weights with those of the beginning."""
+        steps = state.global_step - self.first_step
+        sums = _sums_of_weights(kwargs["model"])
+        adapter = [values for name, values in sums.items() if "lora_B" in name or "lora_embedding_B" in name]
+        if not steps:
+            note(f"warning: no step was left to train: the checkpoint is of step {self.first_step}")
+        elif sums == self.sums:
+            note(f"warning: {steps} steps changed no weight; is `learning_rate: {args.learning_rate}` too low?")
+        elif adapter and not any(norm for _, norm in adapter):
+            note(f"warning: all of lora_B is zero after {steps} steps: the adapter changes nothing")
+
+
+def _sums_of_weights(model: torch.nn.Module) -> dict[str, tuple[float, float]]:
+    """Return the sum and the norm of each trained weight."""
+    sums = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            values = weight.detach()
+            dtype = torch.float32 if values.device.type == "mps" else torch.float64
+            sums[name] = values.sum(dtype=dtype), torch.linalg.vector_norm(values, dtype=dtype)
+    return {name: (float(total), float(norm)) for name, (total, norm) in sums.items()}
+
+
 def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
     """Return the callbacks that only some configs ask for."""
     output, dynamic = Path(training.output_dir), training.dynamic_checkpoint
@@ -235,6 +295,8 @@ def asked_for(training: TrainingSection, world: World) -> list[TrainerCallback]:
         callbacks.append(Profile(file, training.profiler_steps_start, training.profiler_steps))
     if training.gc_collect_steps:
         callbacks.append(Collect(training.gc_collect_steps))
+    if training.early_stopping_patience:
+        callbacks.append(EarlyStopping(training.early_stopping_patience))
     return callbacks
 
 

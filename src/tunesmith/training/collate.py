@@ -32,7 +32,9 @@ Batch = dict[str, Any]
 class Sequences(torch.utils.data.Dataset[list[Example]]):
     """A prepared dataset as sequences, each the samples that are packed together; one sample each without packing."""
 
-    def __init__(self, prepared: "Dataset", *, packed: bool, sequence_len: int, in_order: bool = False) -> None:
+    def __init__(
+        self, prepared: "Dataset", *, packed: bool, sequence_len: int, in_order: bool = False, multiple: int = 1
+    ) -> None:
         """Plan the sequences of `prepared`, a `datasets.Dataset` with columns input_ids and labels.
 
         Args:
@@ -40,12 +42,15 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
             packed: put many samples into one sequence.
             sequence_len: tokens of a packed sequence.
             in_order: pack the samples in their order, rather than with little waste.
+            multiple: add empty sequences up to a multiple of this, so that no process repeats a row at the end.
         """
         columns = ("input_ids", "labels", SPLIT_INDEX_COLUMN)
         self.samples = prepared.select_columns([name for name in columns if name in prepared.column_names])
         lengths = _lengths(prepared)
         packing = pack_in_order if in_order else pack
         self.plan = packing(lengths, sequence_len) if packed else [[index] for index in range(len(lengths))]
+        self.num_rows = len(self.plan)
+        self.plan += [[]] * (-self.num_rows % multiple)
         self.lengths = [sum(lengths[index] for index in samples) for samples in self.plan]
         self.tokens = sum(lengths)
 
@@ -53,6 +58,8 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> list[Example]:
+        if not self.plan[index]:
+            return []
         rows = self.samples[self.plan[index]]
         split_indexes = rows.get(SPLIT_INDEX_COLUMN) or [None] * len(rows["input_ids"])
         columns = zip(rows["input_ids"], rows["labels"], split_indexes, strict=True)
@@ -60,10 +67,12 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         return [document for sample in samples for document in sample.documents]
 
 
-def training_sequences(prepared: "Dataset", data: DataSection) -> Sequences:
-    """Return the training set as sequences."""
+def training_sequences(prepared: "Dataset", data: DataSection, *, multiple: int = 1) -> Sequences:
+    """Return the training set as sequences, filled up with empty ones to a multiple."""
     in_order = data.sample_packing_sequentially or data.curriculum_sampling
-    return Sequences(prepared, packed=data.sample_packing, sequence_len=data.sequence_len, in_order=in_order)
+    return Sequences(
+        prepared, packed=data.sample_packing, sequence_len=data.sequence_len, in_order=in_order, multiple=multiple
+    )
 
 
 def held_out_sequences(splits: Splits, data: DataSection) -> Sequences | dict[str, Sequences] | None:
@@ -98,6 +107,10 @@ def takes_logits_to_keep(model: "CausalLM") -> bool:
     return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
+NOTHING = Example([0, 0], [MASKED, MASKED])
+"""A document that trains nothing, for a batch of empty sequences: the processes of a run take as many batches."""
+
+
 @dataclass(frozen=True)
 class FlatCollator:
     """Lays sequences end to end.
@@ -112,7 +125,7 @@ class FlatCollator:
 
     def __call__(self, sequences: Sequence[list[Example]]) -> Batch:
         """Return the inputs of the model's `forward`; ids, positions and labels of shape (1, tokens)."""
-        documents = [document for sequence in sequences for document in sequence]
+        documents = [document for sequence in sequences for document in sequence] or [NOTHING]
         lengths = [len(document.input_ids) for document in documents]
         input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
         positions = torch.tensor([[position for length in lengths for position in range(length)]])
@@ -132,12 +145,12 @@ ROUND = 32
 """Tokens of a piece, and trained positions of it, are filled up to a multiple of this."""
 
 
-def pieces(batch: Batch) -> list[Batch]:
+def pieces(batch: Batch, *, rounded: bool = True) -> list[Batch]:
     """Return a flat batch in pieces of whole documents, of at most `PIECE` tokens unless one alone is longer.
 
-    The gradients of the pieces add up to those of the batch. Each is filled up to a round number of tokens by a
-    document that trains nothing: oneDNN keeps code, half a megabyte, for each shape of a product that it has seen. A
-    batch without `cu_seq_lens_q` stays as it is.
+    The gradients of the pieces add up to those of the batch. If `rounded`, each is filled up to a round number of
+    tokens by a document that trains nothing: oneDNN keeps code, half a megabyte, for each shape of a product that it
+    has seen. A batch without `cu_seq_lens_q` stays as it is.
     """
     if "cu_seq_lens_q" not in batch:
         return [batch]
@@ -146,7 +159,8 @@ def pieces(batch: Batch) -> list[Batch]:
     for start, end in pairwise(borders):
         if end - cuts[-1] > PIECE and start > cuts[-1]:
             cuts.append(start)
-    return [_rounded(_between(batch, start, end)) for start, end in pairwise([*cuts, borders[-1]])]
+    parts = [_between(batch, start, end) for start, end in pairwise([*cuts, borders[-1]])]
+    return [_rounded(part) for part in parts] if rounded else parts
 
 
 def _between(batch: Batch, start: int, end: int) -> Batch:

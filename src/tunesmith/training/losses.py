@@ -1,13 +1,10 @@
 """The loss of logits at trained positions: the mean over tokens, or weighted by how unsure the model is."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from tunesmith.data.types import MASKED
-
-if TYPE_CHECKING:
-    from tunesmith.modeling.causal_lm import CausalLM
 
 AT_ONCE = 1 << 20
 """Logits that are in fp32 at once: 4 MiB, which stay in the cache."""
@@ -17,11 +14,6 @@ class ModelOutput(Protocol):
     """What a causal LM returns."""
 
     logits: torch.Tensor
-
-
-def adds_to_loss(model: "CausalLM") -> bool:
-    """Return whether the model's `forward` adds something to the loss: a mixture of experts, for their balance."""
-    return bool(model.config.to_dict().get("output_router_logits"))
 
 
 class TokenLoss:
@@ -45,7 +37,7 @@ class _CrossEntropy(torch.autograd.Function):
         gradient = torch.empty_like(logits)
         weight = ((targets != MASKED) / items)[:, None]
         targets = targets.clamp(min=0)[:, None]
-        loss = torch.zeros((), dtype=torch.float32)
+        loss = torch.zeros((), dtype=torch.float32, device=logits.device)
         rows = max(1, AT_ONCE // logits.shape[-1])
         for first in range(0, len(targets), rows):
             part = slice(first, first + rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, set_seed
+from transformers import PrinterCallback, ProgressCallback, set_seed
 
 from tunesmith.checks.doctor import quick_checks
 from tunesmith.checks.manifest import save_manifest, served_as_trained
@@ -24,8 +24,8 @@ from tunesmith.sections import Config, DataSection, TrainingSection
 from tunesmith.sections.tracking import without_secrets
 from tunesmith.signals import handle_stop_signals
 from tunesmith.training.answering import answers_during_training
-from tunesmith.training.arguments import Decision, Schedule, plan_steps, training_arguments
-from tunesmith.training.callbacks import CleanStop, LogLastStep, LossWatch, Reporter, asked_for
+from tunesmith.training.arguments import Decision, Schedule, accumulation, check_warmup, plan_steps, training_arguments
+from tunesmith.training.callbacks import CleanStop, LogLastStep, LossWatch, Reporter, TrainedNothing, asked_for
 from tunesmith.training.collate import (
     PIECE,
     FlatCollator,
@@ -34,11 +34,16 @@ from tunesmith.training.collate import (
     takes_logits_to_keep,
     training_sequences,
 )
-from tunesmith.training.losses import adds_to_loss
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
-from tunesmith.training.preference import PreferenceTrainer
-from tunesmith.training.record.checkpoints import remove_broken, step_of, whole_checkpoints
+from tunesmith.training.preference import PreferenceTrainer, find_preference_warnings
+from tunesmith.training.record.checkpoints import (
+    read_prepared,
+    remove_broken,
+    step_of,
+    stopped_early,
+    whole_checkpoints,
+)
 from tunesmith.training.record.output import (
     changed_settings,
     check_disk,
@@ -91,11 +96,15 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
     check_launch(hardware.kind, world)
     output = Path(config.training.output_dir)
     checkpoint = starting_point(config.training, resume=resume, overwrite=overwrite)
+    record = RunRecord(output / "run")
+    if checkpoint and record.is_finished and stopped_early(checkpoint, config.training.early_stopping_patience):
+        note(f"the run in {output} stopped early at step {step_of(checkpoint)}: nothing is left to train")
+        return Outcome(True, step_of(checkpoint), record.metrics())
     plan = make_plan(config, hardware, world)
     tokenizer = model_tokenizer(config.model)
     splits = _checked_splits(config, tokenizer, world)
     prompts = served_as_trained(config, tokenizer)
-    record, stop = RunRecord(output / "run"), CleanStop()
+    stop = CleanStop()
     trainer = _trainer(config, plan, splits, tokenizer, record)
     check_disk(output, _checkpoint_bytes(trainer.model), config.training.save_total_limit)
     with full_disk_explained(output):
@@ -116,12 +125,17 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
 
 def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord) -> TokenMeanTrainer:
     """Return the trainer with model and data; print what was decided."""
-    sequences, held_out = training_sequences(splits.train, config.data), held_out_sequences(splits, config.data)
+    at_once = plan.training.micro_batch_size * plan.world.size
+    multiple = at_once if plan.world.size > 1 and not plan.training.dataloader_drop_last else 1
+    sequences = training_sequences(splits.train, config.data, multiple=multiple)
+    held_out = held_out_sequences(splits, config.data)
     set_seed(plan.training.seed)
     is_cpu = plan.hardware.kind == "cpu"
     model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
     training, layers = _faster_layers(model, config, plan)
     schedule = plan_steps(training, len(sequences), plan.world.size)
+    if text := check_warmup(training, schedule.steps):
+        note(f"warning: {text}")
     arguments = training_arguments(
         training,
         schedule,
@@ -142,6 +156,9 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
     )
     make_trainer: Callable[..., TokenMeanTrainer] = TokenMeanTrainer
     if plan.objective.loss:
+        batches = accumulation(training) * plan.world.size
+        for text in find_preference_warnings(plan.objective, config.preference, splits.train, batches):
+            note(f"warning: {text}")
         make_trainer = partial(PreferenceTrainer, objective=plan.objective, section=config.preference)
     return make_trainer(
         model=model,
@@ -154,7 +171,7 @@ def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, r
         training=training,
         answers=answers_during_training(config, splits, tokenizer, plan.attention, record, is_main=plan.world.is_main),
         autocast=plan.precision.autocast,
-        own_loss=is_cpu and not plan.objective.loss and not adds_to_loss(model),
+        own_loss=is_cpu and not plan.objective.loss,
     )
 
 
@@ -187,10 +204,10 @@ def _set_callbacks(
     trainer.add_callback(LossWatch(training.loss_watchdog_threshold, training.loss_watchdog_patience))
     if world.is_main:
         trainer.add_callback(Reporter(record))
+        if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):  # a process has a part of each weight
+            trainer.add_callback(TrainedNothing())
     for callback in asked_for(training, world):
         trainer.add_callback(callback)
-    if training.early_stopping_patience:
-        trainer.add_callback(EarlyStoppingCallback(training.early_stopping_patience))
 
 
 def _parameters(model: torch.nn.Module) -> str:
@@ -206,9 +223,11 @@ def _checkpoint_bytes(model: torch.nn.Module) -> int:
 
 def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -> str:
     if not data.sample_packing:
-        return f"{len(sequences):,} samples, {schedule.sequences} a step"
-    full = 100 * sequences.tokens / (len(sequences) * data.sequence_len)
-    return f"{len(sequences):,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+        return f"{sequences.num_rows:,} samples, {schedule.sequences} a step"
+    full = 100 * sequences.tokens / (sequences.num_rows * data.sequence_len)
+    return (
+        f"{sequences.num_rows:,} sequences of {data.sequence_len} tokens, {full:.0f}% full, {schedule.sequences} a step"
+    )
 
 
 def _print_decisions(*decisions: Decision) -> None:
@@ -234,22 +253,35 @@ def _open_record(
             note(f"the run that was in {output} is now in {aside}")
         output.mkdir(parents=True, exist_ok=True)
     else:
-        before = record.about()
-        if before.get("prepared", prepared) != prepared:
-            raise RunError(
-                f"the data is not what the run in {output} began with, so that it cannot go on exactly; "
-                "undo the change, or start anew with --overwrite"
-            )
-        if record.config_file.exists():
-            old = yaml.safe_load(record.config_file.read_text())
-            for change in changed_settings(old, values):
-                note(f"warning: resuming with another setting: {change}")
+        _check_checkpoint(checkpoint, record, prepared, values)
         record.forget_after(step_of(checkpoint))
         note(f"going on from {checkpoint}")
     for name in remove_broken(output):
         note(f"removed {name}, which was not saved to the end")
     record.start(values, {"source": config.source, "prepared": prepared, "rows": len(splits.train)})
     save_manifest(prompts, record.folder)
+
+
+def _check_checkpoint(checkpoint: Path, record: RunRecord, prepared: list[str], values: dict[str, Any]) -> None:
+    """Compare a run with the one that saved the checkpoint.
+
+    Raises:
+        RunError: it was saved by a run on other data, or the output folder has a run on other data.
+    """
+    before = read_prepared(checkpoint)
+    if before is None:
+        note(f"warning: {checkpoint} does not say which rows it was trained on; resume from it with the same rows only")
+    elif before != prepared:
+        raise RunError(
+            f"the data is not what the run of {checkpoint} began with, so that it cannot go on exactly; undo the "
+            "change, or start anew with --overwrite"
+        )
+    if record.about().get("prepared", prepared) != prepared:
+        raise RunError(f"the data is not what the run in {record.folder.parent} began with; set another --output-dir")
+    origin = RunRecord(checkpoint.resolve().parent / "run")
+    config_file = next((item.config_file for item in (origin, record) if item.config_file.exists()), None)
+    for change in changed_settings(yaml.safe_load(config_file.read_text()), values) if config_file else []:
+        note(f"warning: resuming with another setting: {change}")
 
 
 def _finish(trainer: TokenMeanTrainer, record: RunRecord, world: World, *, interrupted: bool) -> Outcome:

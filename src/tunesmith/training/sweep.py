@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from tunesmith.config.metrics import best_evaluation, greater_is_better, logged_name
 from tunesmith.config.trials import Trial
 from tunesmith.errors import INTERRUPTED, RunError, UserError
 from tunesmith.files import write_json_lines, write_text
@@ -151,7 +152,7 @@ def result(trial: Trial) -> dict[str, Any]:
     """Return what a trial came to, from its record: losses, and the steps, time and speed of its training."""
     record = RunRecord(trial.output / "run")
     metrics, about = record.metrics(), record.about()
-    evals = [entry["eval_loss"] for entry in metrics if "eval_loss" in entry]
+    evals = [entry for entry in metrics if "eval_loss" in entry]
     steps = [entry for entry in metrics if "loss" in entry]
     last = steps[-1] if steps else {"loss": None, "step": 0, "tokens": 0}
     # Summed, so that an interruption does not count; nor do loading, evaluating and saving.
@@ -159,12 +160,16 @@ def result(trial: Trial) -> dict[str, Any]:
         (now["tokens"] - before["tokens"]) / max(now["tokens_per_second"], 0.1)
         for before, now in pairwise([{"tokens": 0}, *steps])
     )
-    if evals:
-        last["eval_loss"] = min(evals) if trial.config.training.load_best_model_at_end else evals[-1]
+    training = trial.config.training
+    metric = logged_name(training.metric_for_best_model)
+    kept = evals[-1] if evals else {}
+    if training.load_best_model_at_end:
+        kept = best_evaluation(evals, metric, training.greater_is_better) or kept
     return {
         "trial": trial.name,
         **trial.values,
-        "eval_loss": last.get("eval_loss"),
+        **({} if metric == "eval_loss" else {metric: kept.get(metric)}),
+        "eval_loss": kept.get("eval_loss"),
         "loss": last["loss"],
         "steps": about.get("step", last["step"]),
         "seconds": round(seconds, 1),
@@ -176,8 +181,8 @@ def result(trial: Trial) -> dict[str, Any]:
 def write_table(trials: list[Trial], reasons: dict[str, str], output: Path) -> str:
     """Write sweep.jsonl and sweep.md, the best trial first, and return the text of sweep.md."""
     results = [result(trial) | ({"status": reasons[trial.name]} if trial.name in reasons else {}) for trial in trials]
-    judge = "loss" if all(item["eval_loss"] is None for item in results) else "eval_loss"
-    results.sort(key=lambda item: (item["status"] != FINISHED, _rank(item[judge]), _rank(item["loss"])))
+    judge, greater = _judge(trials, results)
+    results.sort(key=lambda item: (item["status"] != FINISHED, _rank(item[judge], greater), _rank(item["loss"])))
     write_json_lines(output / "sweep.jsonl", results)
     lines = [table(results)]
     if judge == "loss":
@@ -189,8 +194,22 @@ def write_table(trials: list[Trial], reasons: dict[str, str], output: Path) -> s
     return text
 
 
-def _rank(loss: float | None) -> float:
-    return math.inf if loss is None or math.isnan(loss) else loss
+def _judge(trials: list[Trial], results: list[dict[str, Any]]) -> tuple[str, bool]:
+    """Return the metric by which trials are sorted, and whether a higher value of it is better."""
+    settings = {
+        (trial.config.training.metric_for_best_model, trial.config.training.greater_is_better) for trial in trials
+    }
+    metric, setting = settings.pop() if len(settings) == 1 else ("eval_loss", None)
+    for name in (logged_name(metric), "eval_loss"):
+        if any(item.get(name) is not None for item in results):
+            return name, greater_is_better(name, setting if name == logged_name(metric) else None)
+    return "loss", False
+
+
+def _rank(value: float | None, greater: bool = False) -> float:
+    if value is None or math.isnan(value):
+        return math.inf
+    return -value if greater else value
 
 
 def table(rows: list[dict[str, Any]]) -> str:

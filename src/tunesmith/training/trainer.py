@@ -9,11 +9,15 @@ import torch
 from transformers import TrainerControl
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from tunesmith.config.metrics import GREATER_IS_BETTER, logged_name, metric_kind
 from tunesmith.data.types import MASKED
+from tunesmith.errors import RunError
 from tunesmith.sections import TrainingSection
 from tunesmith.training.collate import Batch, Sequences, pieces
 from tunesmith.training.losses import EntropyWeighted, TokenLoss
+from tunesmith.training.noise import EmbeddingNoise
 from tunesmith.training.optim.optimizers import Methods
+from tunesmith.training.router import RouterLoss, adds_router_loss
 
 if TYPE_CHECKING:
     from tunesmith.modeling.causal_lm import CausalLM
@@ -42,6 +46,8 @@ class TokenMeanTrainer(Methods):
     """A Trainer whose `eval_loss` is the sum over trained tokens divided by their number."""
 
     train_dataset: Sequences
+    has_noise = True
+    """Whether NEFTune's noise is added."""
 
     def __init__(
         self,
@@ -63,6 +69,12 @@ class TokenMeanTrainer(Methods):
         elif own_loss:
             kwargs["compute_loss_func"] = TokenLoss()
         super().__init__(*args, training=training, **kwargs)
+        if training and training.neftune_noise_alpha and self.has_noise:
+            EmbeddingNoise(self.model, training.neftune_noise_alpha)
+        self.router: RouterLoss | None = None
+        if adds_router_loss(self.model):
+            self.router = RouterLoss(self.model, self.compute_loss_func or TokenLoss())
+            self.compute_loss_func = self.router
 
     def _get_train_sampler(
         self, train_dataset: torch.utils.data.Dataset[Any] | None = None
@@ -80,6 +92,24 @@ class TokenMeanTrainer(Methods):
             context.enter_context(torch.autocast("cpu", torch.bfloat16))
         return context
 
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor | int | None]:
+        """Return the batches of a step and their trained tokens, after a look at all of them."""
+        batches, num_tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        self.begin_step(batches)
+        return batches, num_tokens
+
+    def begin_step(self, batches: list[Batch]) -> None:
+        """Sum up what the loss of each batch needs to know of the whole step."""
+        parts = [part for batch in batches for part in self.parts(self._prepare_inputs(batch))]
+        if self.router is None or (len(parts) == 1 and self.args.world_size == 1):
+            return
+        self.model.eval()
+        with torch.no_grad(), self.compute_loss_context_manager():
+            counts = self.router.measure(self.model_wrapped, parts)
+        self.router.counts = self.accelerator.reduce(counts, reduction="sum")
+
     def training_step(
         self, model: torch.nn.Module, inputs: Batch, num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
@@ -93,7 +123,7 @@ class TokenMeanTrainer(Methods):
 
     def parts(self, inputs: Batch) -> list[Batch]:
         """Return a batch in pieces whose gradients add up."""
-        return pieces(inputs)
+        return pieces(inputs, rounded=self.router is None)  # each token counts for the balance of experts
 
     def evaluate(
         self,
@@ -116,15 +146,25 @@ class TokenMeanTrainer(Methods):
                 scores = self.answers(self.model, self.state.global_step)
             self.model.train()
             metrics |= {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
+        self._check_best_metric(metrics)
         self.log(metrics)
         self.control: TrainerControl = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _check_best_metric(self, metrics: dict[str, float]) -> None:
+        """Raise an error if evaluations do not measure what the best checkpoint is chosen by."""
+        metric = self.args.metric_for_best_model
+        if metric and logged_name(metric) not in metrics:
+            names = ", ".join(name for name in metrics if metric_kind(name) in GREATER_IS_BETTER)
+            raise RunError(f"`metric_for_best_model: {metric}` was not measured; evaluations of this run have {names}")
 
     def measure(self, inputs: Batch) -> list[float]:
         """Return what is summed up over the batches of a set: the loss of all trained tokens, and their number."""
         sums = [0.0, 0.0]
         for part in self.parts(inputs):
             if trained := int((part["shift_labels"] != MASKED).sum()):
+                if self.router:
+                    part["output_router_logits"] = False  # the loss of tokens alone
                 sums = [sums[0] + self.model(**part).loss.item() * trained, sums[1] + trained]
         return sums
 
@@ -135,20 +175,25 @@ class TokenMeanTrainer(Methods):
 
     def _summed(self, dataset: Sequences) -> list[float]:
         """Return what `measure` gives, summed up over a set and all processes."""
-        batches = self._batches(dataset)
-        own_batches = batches[self.args.process_index :: self.args.world_size]
-        # Every process runs as many batches; one that has too few repeats a batch and does not count it.
-        rounds = math.ceil(len(batches) / self.args.world_size)
         rows = []
         self.model.eval()
-        for index in range(rounds):
-            counts = index < len(own_batches)
-            inputs = self._prepare_inputs(self.data_collator(own_batches[index] if counts else batches[0]))
+        for inputs, counts in self._collated(dataset):
             with torch.no_grad(), self.compute_loss_context_manager():
                 row = self.measure(inputs)
             rows.append(row if counts else [0.0] * len(row))
         self.model.train()
         return self.total(rows)
+
+    def _collated(self, dataset: Sequences) -> Iterator[tuple[Batch, bool]]:
+        """Yield the evaluation batches of this process, and whether each counts.
+
+        Every process runs as many batches; one that has too few repeats a batch and does not count it.
+        """
+        batches = self._batches(dataset)
+        own_batches = batches[self.args.process_index :: self.args.world_size]
+        for index in range(math.ceil(len(batches) / self.args.world_size)):
+            counts = index < len(own_batches)
+            yield self._prepare_inputs(self.data_collator(own_batches[index] if counts else batches[0])), counts
 
     def total(self, rows: list[list[float]]) -> list[float]:
         """Return the sums of columns over the rows of all processes."""

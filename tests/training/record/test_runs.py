@@ -43,6 +43,14 @@ def test_runs_are_found_below_a_folder_and_summed_up(two):
     assert (second.summary["loss"], second.summary["eval_loss"]) == (3.0, None)
 
 
+def test_the_eval_loss_of_a_run_is_that_of_the_checkpoint_that_its_metric_chose(tmp_path):
+    record = make_run(tmp_path / "a", [1.0], metric_for_best_model="reward_margin")
+    for step, loss, margin in ((1, 0.6, 0.5), (2, 0.5, 0.1)):
+        record.add_metrics({"step": step, "eval_loss": loss, "eval_reward_margin": margin})
+    summary = find_runs([tmp_path])[0].summary
+    assert (summary["metric"], summary["best"], summary["eval_loss"]) == ("eval_reward_margin", 0.5, 0.6)
+
+
 def test_a_run_that_is_named_itself_has_the_name_of_its_folder(two):
     assert [run.name for run in find_runs([two[0].folder])] == ["a"]
     assert len(find_runs([two[0].folder, two[0].folder.parent])) == 2

@@ -7,12 +7,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 from transformers import get_scheduler
 from transformers.trainer_utils import SchedulerType
 
+from tunesmith.config.metrics import greater_is_better
 from tunesmith.sections import TrainingSection
+from tunesmith.sections.training import WATCHING
 
 Factor = Callable[[int], float]
 
@@ -24,6 +27,8 @@ def transformers_schedule(training: TrainingSection) -> tuple[str, dict[str, Any
         return "cosine_with_min_lr", arguments | {"min_lr_rate": training.cosine_min_lr_ratio}
     if name == "cosine" and {"min_lr", "min_lr_rate"} & set(arguments):
         return "cosine_with_min_lr", arguments
+    if name in WATCHING and greater_is_better(training.metric_for_best_model, training.greater_is_better):
+        return name, {"mode": "max"} | arguments
     return (name, arguments) if name in set(SchedulerType) else ("constant", {})
 
 
@@ -44,6 +49,18 @@ def make_schedule(training: TrainingSection, optimizer: Optimizer, warmup: int, 
     if training.jagged_restart_steps:
         return LambdaLR(optimizer, [_jagged(training, factor) for factor in schedule.lr_lambdas])
     return schedule
+
+
+def highest_rate(training: TrainingSection, warmup: int, steps: int) -> float:
+    """Return the highest learning rate of the steps of a run."""
+    optimizer = SGD([torch.zeros(1)], lr=training.learning_rate)
+    schedule = make_schedule(training, optimizer, warmup, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+    return max(rates)
 
 
 def _one_cycle(training: TrainingSection, optimizer: Optimizer, warmup: int, steps: int) -> LRScheduler:

@@ -12,10 +12,31 @@ WEIGHTS = ("*.safetensors", "pytorch_model_fsdp_*", "global_step*")
 OPTIMIZER = ("optimizer.pt", "optimizer.bin", "optimizer_*", "global_step*")
 """The same of the optimizer's state; `.bin` is FSDP's whole one."""
 
+DATA_FILE = "prepared_data.json"
+"""File of a checkpoint with the names of the prepared data that it was trained on."""
+
+
+def read_prepared(checkpoint: Path) -> list[str] | None:
+    """Return the names of the prepared data that a checkpoint was trained on; None if nobody knows.
+
+    A checkpoint of an earlier version has the record of its run beside it.
+    """
+    for file in (checkpoint / DATA_FILE, checkpoint.resolve().parent / "run/run.json"):
+        if file.exists() and (prepared := json.loads(file.read_text()).get("prepared")):
+            return list(prepared)
+    return None
+
 
 def step_of(checkpoint: Path) -> int:
     """Return the optimizer step at which a whole checkpoint was saved, whatever its folder is called now."""
     return int(json.loads((checkpoint / "trainer_state.json").read_text())["global_step"])
+
+
+def stopped_early(checkpoint: Path, patience: int | None) -> bool:
+    """Return whether early stopping had ended the run when a checkpoint was saved."""
+    callbacks = json.loads((checkpoint / "trainer_state.json").read_text()).get("stateful_callbacks") or {}
+    state = callbacks.get("EarlyStopping", {}).get("attributes", {})
+    return patience is not None and state.get("early_stopping_patience_counter", 0) >= patience
 
 
 def whole_checkpoints(output_dir: Path) -> list[Path]:

@@ -59,6 +59,11 @@ class RunRecord:
         file = self.folder / "run.json"
         return dict(json.loads(file.read_text())) if file.exists() else {}
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.about().get("status") == "finished"
+
     def update(self, changes: dict[str, Any]) -> None:
         """Change entries of `run.json`."""
         write_json(self.folder / "run.json", self.about() | changes)

@@ -6,6 +6,7 @@ const BOX = {left: 56, right: 988, top: 12, bottom: 340};  // of the curves, in 
 const COLUMNS = [
   ["Run", run => run.name], ["Status", run => run.status], ["Started", run => (run.started || "").slice(0, 16).replace("T", " ")],
   ["Steps", run => run.step], ["Loss", run => run.loss], ["Best eval loss", run => run.eval_loss], ["Tokens/s", run => run.tokens_per_second],
+  ["Chosen by", run => run.metric === "eval_loss" || run.best === null ? "eval loss" : `${run.metric.slice(5).replaceAll("_", " ")} ${number(run.best)}`],
 ];
 const shown = new Set(report.runs);
 const sorted = {column: 5, down: false};

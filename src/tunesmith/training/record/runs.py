@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
+from tunesmith.config.metrics import best_evaluation, logged_name
 from tunesmith.config.yaml_source import Loader
 from tunesmith.files import write_text
 from tunesmith.pages.page import standalone
@@ -62,25 +63,34 @@ def read_run(output: Path, name: str) -> Run:
     """Return the run whose record is in an output folder."""
     record = RunRecord(output / "run")
     about = record.about()
+    entries = record.metrics()
     metrics: dict[str, list[tuple[int, float]]] = {}
-    for entry in record.metrics():
+    for entry in entries:
         for key, value in entry.items():
             if isinstance(value, int | float) and math.isfinite(value) and key != "step":
                 metrics.setdefault(key, []).append((entry["step"], value))
     numbers = {key: [value for _, value in points] for key, points in metrics.items()}
     last = max((points[-1][0] for points in metrics.values()), default=None)
     speeds = numbers.get("tokens_per_second", [])
+    config = yaml.load(record.config_file.read_text(), Loader) if record.config_file.exists() else {}
     summary = {
         "status": _status(about),
         "started": about.get("started"),
         "step": about.get("step", last),
         "steps": about.get("steps"),
         "loss": numbers.get("loss", [None])[-1],
-        "eval_loss": min(numbers.get("eval_loss", []), default=None),
+        **_best(entries, config),
         "tokens_per_second": round(statistics.median(speeds), 1) if speeds else None,
     }
-    config = yaml.load(record.config_file.read_text(), Loader) if record.config_file.exists() else {}
     return Run(name, output, summary, metrics, config)
+
+
+def _best(entries: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the metric that chooses the best checkpoint, its best value, and the eval loss there."""
+    metric = logged_name(config.get("metric_for_best_model") or "eval_loss")
+    evaluations = [entry for entry in entries if math.isfinite(entry.get("eval_loss") or math.nan)]
+    best = best_evaluation(evaluations, metric, config.get("greater_is_better")) or {}
+    return {"eval_loss": best.get("eval_loss"), "metric": metric, "best": best.get(metric)}
 
 
 def _status(about: dict[str, Any]) -> str:
