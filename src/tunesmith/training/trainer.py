@@ -92,8 +92,8 @@ class TokenMeanTrainer(Methods):
         return loss
 
     def parts(self, inputs: Batch) -> list[Batch]:
-        """Return a batch in pieces whose gradients add up."""
-        return pieces(inputs)
+        """Return a batch in pieces whose gradients add up; whole where all processes must do the same work."""
+        return [inputs] if self.is_fsdp_enabled or self.is_deepspeed_enabled else pieces(inputs)
 
     def evaluate(
         self,
