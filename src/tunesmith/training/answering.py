@@ -19,7 +19,6 @@ from tunesmith.data.splits import Splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
-from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.generate import (
     ModelVariant,
     Sampling,
@@ -28,6 +27,7 @@ from tunesmith.modeling.generate import (
     find_stop_tokens,
     generate,
 )
+from tunesmith.modeling.probe import loaded_attention, set_attention
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
@@ -91,7 +91,7 @@ class Answers:
         held_out: the prepared samples.
         tokenizer: the model's.
         template: the chat template whose end of turn ends an answer, if there is one.
-        attention: the model's attention code in training.
+        attention: the attention code that the model was loaded with, which generates.
         record: where the answers go.
         is_main: whether this process writes them.
         assertions: the assertions to run on answers, with their prompts; None if the config sets none.
@@ -129,15 +129,12 @@ class Answers:
     @contextmanager
     def _generating(self, model: "CausalLM") -> Iterator[None]:
         """Document attention knows no cache."""
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        if self.attention != DOCUMENTS:
-            yield
-            return
-        base.set_attn_implementation("sdpa")
+        trained = loaded_attention(model)
+        set_attention(model, self.attention)
         try:
             yield
         finally:
-            base.set_attn_implementation(DOCUMENTS)
+            set_attention(model, trained)
 
     def _prompts(self, count: int | None) -> list[EvalPrompt]:
         """Return prompts, the same ones each time, from all over the held-out samples."""
