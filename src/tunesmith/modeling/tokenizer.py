@@ -1,8 +1,10 @@
 """The tokenizer that belongs to a config's model."""
 
+from pathlib import Path
 from typing import Any
 
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
+from tunesmith.errors import ModelError
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.sections import ModelSection
 
@@ -29,9 +31,16 @@ def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
 
 
 def _load(section: ModelSection, **changes: Any) -> Tokenizer:
-    return load_tokenizer(
-        section.tokenizer_config or local_base_model(section.base_model),
-        revision=None if section.tokenizer_config else section.revision_of_model,
-        trust_remote_code=section.trust_remote_code,
-        **changes,
-    )
+    name = section.tokenizer_config or local_base_model(section.base_model)
+    try:
+        return load_tokenizer(
+            name,
+            revision=None if section.tokenizer_config else section.revision_of_model,
+            trust_remote_code=section.trust_remote_code,
+            **changes,
+        )
+    except ModelError as error:
+        if Path(name).exists():
+            raise
+        option = "--tokenizer-config" if section.tokenizer_config else "--base-model"
+        raise ModelError(f"{error}; if it was moved, set {option} FOLDER") from error
