@@ -1,13 +1,16 @@
 """A folder of weights as a config."""
 
 import json
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 import yaml
 
 from tunesmith.config.folder import load_folder
 from tunesmith.config.load import load
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, ModelError
+from tunesmith.modeling.tokenizer import model_tokenizer
 
 
 @pytest.fixture
@@ -25,7 +28,8 @@ def run_folder(tmp_path, write_config):
 def test_the_folder_of_a_run_is_its_config_with_the_adapter(run_folder, tmp_path):
     config = load_folder(str(run_folder))
     assert config.adapter.lora_model_dir == str(run_folder)
-    assert config.adapter.lora_r == 8
+    assert config.adapter.lora_r is None, "the adapter has its own"
+    assert config.training.output_dir == str(run_folder)
     assert config.source == str(tmp_path / "config.yml")
 
 
@@ -34,6 +38,36 @@ def test_a_checkpoint_uses_the_record_of_its_run(run_folder):
     checkpoint.mkdir()
     (checkpoint / "adapter_config.json").write_text("{}")
     assert load_folder(str(checkpoint)).adapter.lora_model_dir == str(checkpoint)
+
+
+def test_a_copy_of_a_run_writes_into_the_copy(run_folder, tmp_path):
+    copy = copytree(run_folder, tmp_path / "elsewhere/copy")
+    (copy / "checkpoint-5").mkdir()
+    (copy / "checkpoint-5/adapter_config.json").write_text("{}")
+    assert load_folder(str(copy)).training.output_dir == str(copy)
+    assert load_folder(str(copy / "checkpoint-5")).training.output_dir == str(copy)
+
+
+@pytest.mark.parametrize("model", ["models/base", "../base", "elsewhere/models/base"])
+def test_the_base_model_of_a_moved_run_is_found_around_it(run_folder, tmp_path, monkeypatch, model):
+    record = run_folder / "run/config.yml"
+    record.write_text(yaml.safe_dump(yaml.safe_load(record.read_text()) | {"base_model": model}))
+    run = copytree(run_folder, tmp_path / "elsewhere/outputs/run")
+    base = (
+        run / model if model.startswith("..") else tmp_path / "elsewhere" / model.removeprefix("elsewhere/")
+    ).resolve()
+    base.mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert Path(load_folder(str(run)).model.base_model).resolve() == base
+
+
+def test_a_base_model_that_is_nowhere_keeps_its_name(run_folder):
+    record = run_folder / "run/config.yml"
+    record.write_text(yaml.safe_dump(yaml.safe_load(record.read_text()) | {"base_model": "./gone"}))
+    config = load_folder(str(run_folder))
+    with pytest.raises(ModelError, match=r"\./gone: no such folder; if it was moved, set --base-model FOLDER"):
+        model_tokenizer(config.model)
 
 
 def test_a_merged_model_has_no_adapter(run_folder):

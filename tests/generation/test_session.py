@@ -46,6 +46,17 @@ def test_a_file_of_rows_gives_a_json_line_each_with_the_trained_prompt(
     assert answers[1]["prompt"].endswith("What is 1 + 1?<|im_end|>\n<|im_start|>assistant\n")
 
 
+def test_a_conversation_that_ends_with_the_user_is_answered(config, tmp_path, capsys, write_jsonl, chat_rows):
+    (row,) = chat_rows(1)
+    more = [*row["messages"], {"role": "user", "content": "And twice that?"}]
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"messages": row["messages"][:2]}, {"messages": more}])
+    assert run(config, "--prompt-file", str(rows)) == 0
+    prompts = [json.loads(line)["prompt"] for line in capsys.readouterr().out.splitlines()]
+    assert prompts[0].endswith("What is 0 + 0?<|im_end|>\n<|im_start|>assistant\n")
+    assert "It is 0.<|im_end|>" in prompts[1]
+    assert prompts[1].endswith("And twice that?<|im_end|>\n<|im_start|>assistant\n")
+
+
 def test_a_text_file_holds_a_prompt_a_line(config, tmp_path, capsys):
     (tmp_path / "prompts.txt").write_text("Say hello.\n\nSay goodbye.\n")
     assert run(config, "--prompt-file", str(tmp_path / "prompts.txt")) == 0

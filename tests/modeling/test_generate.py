@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Lfm2Config, MambaConfig, MistralConfig
+from transformers import AutoModelForCausalLM, Lfm2Config, LlamaConfig, MambaConfig, MistralConfig, RwkvConfig
 
 from tunesmith.data.prepare import format_specs
 from tunesmith.data.question import conversation_prompt
 from tunesmith.modeling import generate as module
-from tunesmith.modeling.generate import ModelVariant, Sampling, find_stop_tokens, generate, stream
+from tunesmith.modeling.generate import ModelVariant, Sampling, find_hidden_tokens, find_stop_tokens, generate, stream
 from tunesmith.modeling.load import load_base_model
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
@@ -150,3 +150,37 @@ def test_an_adapter_is_silent_while_the_base_speaks(tokenizer, prompts):
     )
     assert "Paris" in base[0]
     assert tuned != base
+
+
+def test_only_control_tokens_of_the_template_are_hidden(variant, tokenizer, spec, monkeypatch):
+    hidden = find_hidden_tokens(tokenizer, spec.template)
+    assert set(tokenizer.convert_ids_to_tokens(sorted(hidden))) == {"<|im_start|>", "<|im_end|>"}
+    answer = tokenizer("<|im_start|><jupyter_code>x = 1<jupyter_output><|im_end|>").input_ids
+    shown = "<jupyter_code>x = 1<jupyter_output>"
+    assert module.decode_answer(answer, tokenizer, hidden) == shown
+    streamer = module._AnswerStreamer(tokenizer, hidden)
+    streamer.put(torch.tensor([[1, 2]]))  # the prompt
+    for token in answer:
+        streamer.put(torch.tensor([token]))
+    streamer.end()
+    assert "".join(streamer) == shown
+
+
+@pytest.mark.parametrize(
+    ("config", "is_batched"),
+    [
+        (LlamaConfig(**SMALL), True),
+        (MambaConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=2), True),
+        (RwkvConfig(vocab_size=49152, hidden_size=64, num_hidden_layers=2), False),
+    ],
+    ids=["llama", "mamba", "rwkv"],
+)
+def test_a_model_that_sees_padding_answers_one_by_one(tokenizer, capsys, config, is_batched):
+    torch.manual_seed(0)
+    variant = ModelVariant("small", AutoModelForCausalLM.from_config(config).eval())
+    prompts = [list(range(50, 50 + length)) for length in (3, 12, 30)]
+    sampling = Sampling(max_new_tokens=8)
+    together = generate(variant, prompts, tokenizer, sampling, ends=[-1], batch_size=3)
+    alone = [generate(variant, [prompt], tokenizer, sampling, ends=[-1], batch_size=1)[0] for prompt in prompts]
+    assert together == alone
+    assert ("prompts are answered one by one" in capsys.readouterr().err) != is_batched

@@ -28,6 +28,14 @@ def _find_record(folder: Path) -> Path:
     )
 
 
+def _find_moved(name: str, source: str, record: Path) -> str:
+    """Return a model's relative path as seen from the config, or from a folder around the run, if it is not here."""
+    if Path(name).is_absolute() or Path(name).exists():
+        return name
+    folders = [Path(source).parent, *record.absolute().parents]
+    return next((str(folder / name) for folder in folders if (folder / name).is_dir()), name)
+
+
 def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     """Return the config that made the weights in `folder`, changed so that it uses them.
 
@@ -49,10 +57,13 @@ def load_folder(folder: str, arguments: Sequence[str] = ()) -> Config:
     if has_adapter:
         from_saved = {key for key, field in AdapterSection.model_fields.items() if FROM_SAVED in field.metadata}
         values = {key: value for key, value in values.items() if key not in from_saved | IN_SAVED.keys()}
-        values["lora_model_dir"] = folder
+        values |= {"lora_model_dir": folder, "output_dir": str(record.parent.parent)}
     else:
         values = {key: value for key, value in values.items() if not key.startswith(_ADAPTER_KEYS)}
         values |= {"output_dir": folder, "tokenizer_config": folder}
+    for key in ("base_model", "base_model_config", "tokenizer_config"):
+        if key in values:
+            values[key] = _find_moved(values[key], run_record["source"], record)
     return load_values(
         values, run_record["source"], {**overrides.parse(arguments), ALLOWED: True}
     )  # Tunesmith wrote the record

@@ -81,6 +81,34 @@ def question(
     return Question(ids, answer.content, users[-1] if users else "")
 
 
+def open_question(
+    values: dict[str, Any], spec: FormatSpec, tokenizer: Tokenizer, said: Sequence[Turn] = ()
+) -> Question | None:
+    """Return the prompt of a conversation whose last message waits for an answer; None for any other row.
+
+    Args:
+        values: the row.
+        spec: settings of its dataset.
+        tokenizer: the model's.
+        said: as in `question`.
+
+    Raises:
+        DataError: the row does not fit its type.
+    """
+    record = format_of(spec)
+    spec = replace(spec, train_on_inputs=False)
+    content = record.read(values, spec) if record.templated or record.turns else None
+    if (
+        not isinstance(content, Conversation)
+        or not content.messages
+        or content.messages[-1].role not in ("user", "tool")
+    ):
+        return None
+    content = content._replace(messages=(*content.messages, *map(_message, said)))
+    ids = _encode_prompt(_prompt(content, STAND_IN, record, spec), record, spec, tokenizer)
+    return Question(ids, "", next(turn.content for turn in reversed(content.messages) if turn.role != "assistant"))
+
+
 def _document_question(
     document: Document, record: Format, spec: FormatSpec, tokenizer: Tokenizer, said: Sequence[Turn]
 ) -> Question | None:

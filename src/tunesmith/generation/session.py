@@ -13,7 +13,15 @@ from tunesmith.data import source as data_source
 from tunesmith.data.data_files import SUFFIXES, kind_suffix
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.specs import as_chat, format_specs
-from tunesmith.data.question import Question, Turn, conversation_prompt, keeps_history, question, shared_system_turn
+from tunesmith.data.question import (
+    Question,
+    Turn,
+    conversation_prompt,
+    keeps_history,
+    open_question,
+    question,
+    shared_system_turn,
+)
 from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.data.types import BadRow, Row
 from tunesmith.errors import DataError
@@ -268,7 +276,8 @@ def _prompt_from_row(session: GenerationSession, row: Row) -> Prompt:
 
     def build(later: Sequence[Turn]) -> Question:
         try:
-            prompt = question(row.values, session.spec, session.tokenizer, later)
+            row_format = (row.values, session.spec, session.tokenizer, later)
+            prompt = open_question(*row_format) or question(*row_format)
         except DataError as error:
             raise DataError(f"{location}: {error}") from error
         if prompt is None:

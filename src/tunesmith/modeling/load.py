@@ -217,9 +217,10 @@ def _reason(key: str, name_in_config: str, folder: str, error: Exception, sectio
         settings_text = f" with {' and '.join(named)}" if named else ""
     if Path(folder).is_dir():
         return f"`{key}: {name_in_config}` is a folder, but does not load as a model{settings_text}: {text}"
+    fix = "; if it was moved, set --base-model FOLDER" if key == "base_model" else ""
     if name_in_config.startswith((".", "/", "~")):
-        return f"`{key}: {name_in_config}`: no such folder"
-    return f"`{key}: {name_in_config}` is no folder here, and {hub.why_not(error)}"
+        return f"`{key}: {name_in_config}`: no such folder{fix}"
+    return f"`{key}: {name_in_config}` is no folder here, and {hub.why_not(error)}{fix}"
 
 
 def _quantisation(section: ModelSection) -> "QuantizationConfigMixin | None":

@@ -1,10 +1,12 @@
 """The tokenizer that belongs to a config's model."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tunesmith.data.mistral import compare_with_mistral_common
 from tunesmith.data.tokenizer import Tokenizer, load_tokenizer, vocabulary_changes
+from tunesmith.errors import ModelError
 from tunesmith.log import note
 from tunesmith.modeling.builtin import local_base_model
 from tunesmith.sections import ModelSection
@@ -43,7 +45,13 @@ def new_tokens(section: ModelSection, tokenizer: Tokenizer) -> dict[str, int]:
 
 def _load(section: ModelSection, **changes: Any) -> Tokenizer:
     name, revision = _source(section)
-    return load_tokenizer(name, revision=revision, trust_remote_code=section.trust_remote_code, **changes)
+    try:
+        return load_tokenizer(name, revision=revision, trust_remote_code=section.trust_remote_code, **changes)
+    except ModelError as error:
+        if Path(name).exists():
+            raise
+        option = "--tokenizer-config" if section.tokenizer_config else "--base-model"
+        raise ModelError(f"{error}; if it was moved, set {option} FOLDER") from error
 
 
 def _source(section: ModelSection) -> tuple[str, str | None]:
