@@ -6,7 +6,6 @@ from transformers import AutoModelForCausalLM
 
 from tunesmith.data.types import MASKED, Example
 from tunesmith.modeling.attention import DOCUMENTS, register_document_attention
-from tunesmith.modeling.layout import Layout
 from tunesmith.training.collate import ROUND, FlatCollator, Sequences, pieces
 
 TEXTS = ["Paris is the capital of France.", "Two and two make four.", "Grass is green, and the sky is blue.", "No."]
@@ -53,7 +52,7 @@ def test_the_loss_of_a_packed_row_is_the_mean_over_its_documents_tokens(
     model, documents, losses_alone, attention, keep_logits
 ):
     model.set_attn_implementation(attention)
-    batch = FlatCollator(Layout(attention), keep_logits)([documents[:2], documents[2:]])
+    batch = FlatCollator(attention == DOCUMENTS, keep_logits)([documents[:2], documents[2:]])
     expected = sum(loss for loss, _ in losses_alone) / sum(trained for _, trained in losses_alone)
     assert flat(model, batch).loss.item() == pytest.approx(expected, abs=1e-4)
 
@@ -61,7 +60,7 @@ def test_the_loss_of_a_packed_row_is_the_mean_over_its_documents_tokens(
 @pytest.mark.parametrize("attention", [DOCUMENTS, "sdpa", "eager"])
 def test_the_logits_of_a_document_do_not_change_with_its_neighbours(model, documents, attention):
     model.set_attn_implementation(attention)
-    collate = FlatCollator(Layout(attention), keep_logits=False)
+    collate = FlatCollator(attention == DOCUMENTS, keep_logits=False)
     size = len(documents[1].input_ids)
     alone = flat(model, collate([[documents[1]]])).logits[0]
     first = flat(model, collate([[documents[1], documents[0]]])).logits[0, :size]
@@ -72,9 +71,7 @@ def test_the_logits_of_a_document_do_not_change_with_its_neighbours(model, docum
 
 def test_kept_logits_are_those_of_the_positions_that_predict_a_trained_token(model, documents):
     model.set_attn_implementation(DOCUMENTS)
-    kept, everything = (
-        flat(model, FlatCollator(Layout(DOCUMENTS), keep)([documents])).logits[0] for keep in (True, False)
-    )
+    kept, everything = (flat(model, FlatCollator(True, keep)([documents])).logits[0] for keep in (True, False))
     places, offset = [], 0
     for ids, labels, *_ in documents:
         places += [offset + place for place in range(len(ids) - 1) if labels[place + 1] != MASKED]
@@ -84,7 +81,7 @@ def test_kept_logits_are_those_of_the_positions_that_predict_a_trained_token(mod
 
 def test_the_last_token_of_a_document_predicts_nothing():
     first, second = Example([1, 2, 3], [MASKED, 2, 3]), Example([4, 5], [4, 5])
-    batch = FlatCollator(Layout(DOCUMENTS), keep_logits=False)([[first, second]])
+    batch = FlatCollator(document_borders=True, keep_logits=False)([[first, second]])
     assert batch["input_ids"].tolist() == [[1, 2, 3, 4, 5]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert batch["shift_labels"].tolist() == [[2, 3, MASKED, 5, MASKED]]
@@ -118,7 +115,7 @@ def test_sequences_hold_every_sample_once_packed_or_not():
 def test_the_pieces_of_a_batch_have_its_loss(model, documents, monkeypatch, keep_logits):
     monkeypatch.setattr("tunesmith.training.collate.PIECE", 12)
     model.set_attn_implementation(DOCUMENTS)
-    batch = FlatCollator(Layout(DOCUMENTS), keep_logits)([documents])
+    batch = FlatCollator(True, keep_logits)([documents])
     parts = pieces(batch)
     assert len(parts) > 2
     total = 0.0
@@ -132,7 +129,7 @@ def test_the_pieces_of_a_batch_have_its_loss(model, documents, monkeypatch, keep
 
 def test_pieces_are_whole_documents_and_little_is_filled_up():
     rows = [[Example([1] * size, [MASKED] + [1] * (size - 1))] for size in (700, 800, 40, 2000, 30, 1500)]
-    batch = FlatCollator(Layout(DOCUMENTS))(rows)
+    batch = FlatCollator(True)(rows)
     parts = pieces(batch)
     sizes = [part["cu_seq_lens_q"].diff().tolist() for part in parts]
     assert [[size for size in found if size >= ROUND or size == 30] for found in sizes] == [
@@ -147,6 +144,6 @@ def test_pieces_are_whole_documents_and_little_is_filled_up():
 
 def test_only_trained_positions_are_projected_onto_the_vocabulary(model, documents):
     model.set_attn_implementation(DOCUMENTS)
-    (part,) = pieces(FlatCollator(Layout(DOCUMENTS))([documents]))
+    (part,) = pieces(FlatCollator(True)([documents]))
     trained = sum(label != MASKED for ids, labels, *_ in documents for label in labels[1:])
     assert trained <= flat(model, part).logits.shape[1] < trained + ROUND

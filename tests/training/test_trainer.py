@@ -7,7 +7,6 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 
 from tunesmith.data.types import MASKED
 from tunesmith.modeling.attention import DOCUMENTS, register_document_attention
-from tunesmith.modeling.layout import Layout
 from tunesmith.training.collate import FlatCollator, Sequences
 from tunesmith.training.trainer import TokenMeanTrainer
 
@@ -41,7 +40,7 @@ def evaluate(model, rows, tmp_path, *, batch, packed):
     made = {name: Sequences(Dataset.from_list(part), packed=packed, sequence_len=64) for name, part in sets.items()}
     data = made if isinstance(rows, dict) else made[""]
     trainer = TokenMeanTrainer(
-        model=model, args=arguments, eval_dataset=data, data_collator=FlatCollator(Layout(DOCUMENTS))
+        model=model, args=arguments, eval_dataset=data, data_collator=FlatCollator(document_borders=True)
     )
     return trainer.evaluate()
 

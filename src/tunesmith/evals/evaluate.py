@@ -1,6 +1,5 @@
 """The top-level function of an evaluation: loss on the eval rows, then answers to them, metrics and assertions."""
 
-import torch
 from transformers import PrinterCallback
 
 from tunesmith.assertions import Case, Verdict, open_assertions
@@ -16,13 +15,11 @@ from tunesmith.generation.variants import load_base_variant, load_variants
 from tunesmith.hardware import Hardware, detect
 from tunesmith.log import note, progress
 from tunesmith.modeling.generate import ModelVariant, Sampling, find_hidden_tokens, find_stop_tokens, generate
-from tunesmith.modeling.layout import candidate_layouts
 from tunesmith.modeling.precision import choose_precision
-from tunesmith.modeling.probe import choose_layout, loaded_attention, set_attention
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config, Evaluation
 from tunesmith.training.arguments import plan_steps, training_arguments
-from tunesmith.training.collate import FlatCollator, eval_sets, held_out_sequences, row_sizes, takes_logits_to_keep
+from tunesmith.training.collate import FlatCollator, held_out_sequences, takes_logits_to_keep
 from tunesmith.training.trainer import TokenMeanTrainer
 
 
@@ -120,12 +117,7 @@ def measure_eval_loss(variant: ModelVariant, splits: Splits, config: Config, har
     schedule = plan_steps(config.training, 1, 1)
     precision = choose_precision(config.model, hardware)
     arguments = training_arguments(config.training, schedule, precision, hardware, has_eval=True)
-    loaded = loaded_attention(variant.model)
-    sizes = row_sizes(eval_sets(sequences), arguments.per_device_eval_batch_size)
-    candidates = candidate_layouts(loaded, loaded, as_set=False)
-    with variant.activate():
-        layout = choose_layout(variant.model, candidates, **sizes, dtype=getattr(torch, precision.compute)).layout
-    collator = FlatCollator(layout, keep_logits=takes_logits_to_keep(variant.model))
+    collator = FlatCollator(keep_logits=takes_logits_to_keep(variant.model))
     trainer = TokenMeanTrainer(
         variant.model, arguments, data_collator=collator, eval_dataset=sequences, autocast=precision.autocast
     )
@@ -133,7 +125,6 @@ def measure_eval_loss(variant: ModelVariant, splits: Splits, config: Config, har
     with variant.activate():
         metrics = trainer.evaluate()
     variant.model.eval()
-    set_attention(variant.model, loaded)
     return {key.removeprefix("eval_"): value for key, value in metrics.items()}
 
 

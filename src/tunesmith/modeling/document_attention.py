@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from tunesmith.errors import ModelError
+from tunesmith.errors import ConfigError
 
 BLOCK = 128
 """Queries whose scores are held at once: 64 to 256 are about as fast."""
@@ -28,7 +28,7 @@ def document_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    cu_seq_lens_q: torch.Tensor | None = None,
+    cu_seq_lens_q: torch.Tensor,
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
@@ -42,19 +42,19 @@ def document_attention(
         key: shape (1, key-value heads, tokens, head size); `value` too.
         value: see `key`.
         attention_mask: None; the documents take its place.
-        cu_seq_lens_q: cumulative document lengths from 0, shape (documents + 1,); required.
+        cu_seq_lens_q: cumulative document lengths from 0, shape (documents + 1,).
         dropout: probability at which an attention weight is dropped.
         scaling: factor of the scores; by default 1 / sqrt(head size).
         sliding_window: how many tokens a query attends to, itself included.
         kwargs: other arguments of transformers, which are applied before.
 
     Raises:
-        ModelError: the model uses what only its own code computes; the probe takes another layout.
+        ConfigError: the model uses logit softcapping or attention sinks, which only its own code computes.
     """
     if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
-        raise ModelError(f"{type(module).__name__} uses logit softcapping or attention sinks")
-    if cu_seq_lens_q is None:
-        raise ModelError(f"the model does not pass document lengths to {type(module).__name__}")
+        raise ConfigError(
+            f"{type(module).__name__} uses logit softcapping or attention sinks; set `attn_implementation: eager`"
+        )
     cu_seqlens = cu_seq_lens_q.tolist()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if dropout:

@@ -50,8 +50,6 @@ def load_base_model(section: ModelSection, dtype: Format, *, attention: str | No
         "trust_remote_code": section.trust_remote_code,
         "local_files_only": Path(name).is_dir() or not hub.is_reachable(),
     }
-    # transformers chooses sdpa where the model has it; `DOCUMENTS` is set after the probe has shown that it is exact.
-    attention = None if attention in (DOCUMENTS, "sdpa") else attention
     options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     loader = _named(section.type_of_model, "type_of_model")
     try:

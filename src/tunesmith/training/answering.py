@@ -19,6 +19,7 @@ from tunesmith.data.splits import Splits
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer
 from tunesmith.data.types import MASKED, Example
 from tunesmith.errors import ConfigError
+from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.generate import (
     ModelVariant,
     Sampling,
@@ -27,7 +28,6 @@ from tunesmith.modeling.generate import (
     find_stop_tokens,
     generate,
 )
-from tunesmith.modeling.probe import loaded_attention, set_attention
 from tunesmith.sections import Config, EvaluationSection
 from tunesmith.training.record.run_record import RunRecord
 
@@ -91,7 +91,7 @@ class Answers:
         held_out: the prepared samples.
         tokenizer: the model's.
         template: the chat template whose end of turn ends an answer, if there is one.
-        attention: the attention code that the model was loaded with, which generates.
+        attention: the model's attention code in training.
         record: where the answers go.
         is_main: whether this process writes them.
         assertions: the assertions to run on answers, with their prompts; None if the config sets none.
@@ -129,12 +129,15 @@ class Answers:
     @contextmanager
     def _generating(self, model: "CausalLM") -> Iterator[None]:
         """Document attention knows no cache."""
-        trained = loaded_attention(model)
-        set_attention(model, self.attention)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        if self.attention != DOCUMENTS:
+            yield
+            return
+        base.set_attn_implementation("sdpa")
         try:
             yield
         finally:
-            set_attention(model, trained)
+            base.set_attn_implementation(DOCUMENTS)
 
     def _prompts(self, count: int | None) -> list[EvalPrompt]:
         """Return prompts, the same ones each time, from all over the held-out samples."""

@@ -1,13 +1,14 @@
-"""Prepared samples to batches: documents laid end to end in one row, or where the model needs it one document a row.
+"""Prepared samples to batches: documents laid end to end in one row, without padding.
 
 Two public parameters of transformers' causal models make this cheap. `logits_to_keep` computes logits only at
 positions that predict a trained token, and `shift_labels` gives the loss their targets. Positions restart with each
 document, so that none sees another, and the last token of a document predicts nothing.
 """
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,6 @@ from torch.nn.functional import pad
 from tunesmith.data.pack import pack, pack_in_order
 from tunesmith.data.splits import Splits
 from tunesmith.data.types import MASKED, SPLIT_INDEX_COLUMN, Example
-from tunesmith.modeling.layout import PACKED, Layout, arrange, lay_out, takes
 from tunesmith.sections import DataSection
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ class Sequences(torch.utils.data.Dataset[list[Example]]):
         self.plan += [[]] * (-self.num_rows % multiple)
         self.lengths = [sum(lengths[index] for index in samples) for samples in self.plan]
         self.tokens = sum(lengths)
-        self.longest = max(lengths, default=0)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -90,19 +89,6 @@ def held_out_sequences(splits: Splits, data: DataSection) -> Sequences | dict[st
     return Sequences(splits.held_out, packed=packed, sequence_len=length)
 
 
-def eval_sets(held_out: Sequences | dict[str, Sequences] | None) -> list[Sequences]:
-    """Return the sets of what is held out."""
-    if isinstance(held_out, dict):
-        return list(held_out.values())
-    return [] if held_out is None else [held_out]
-
-
-def row_sizes(sets: Sequence[Sequences], batch_size: int) -> dict[str, int]:
-    """Return the tokens of the longest document, and the most of a packed row, as the probe takes them."""
-    row_tokens = max((max(part.lengths, default=0) for part in sets), default=0) * batch_size
-    return {"longest": max((part.longest for part in sets), default=0), "row_tokens": row_tokens}
-
-
 def _lengths(prepared: "Dataset") -> list[int]:
     """Read the number of tokens of each sample without turning tokens into Python objects."""
     import pyarrow.compute
@@ -117,7 +103,8 @@ def _lengths(prepared: "Dataset") -> list[int]:
 
 def takes_logits_to_keep(model: "CausalLM") -> bool:
     """Return whether the model's `forward` can leave out the logits of positions that train nothing."""
-    return takes(model, "logits_to_keep")
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return "logits_to_keep" in inspect.signature(base.forward).parameters
 
 
 NOTHING = Example([0, 0], [MASKED, MASKED])
@@ -126,30 +113,30 @@ NOTHING = Example([0, 0], [MASKED, MASKED])
 
 @dataclass(frozen=True)
 class FlatCollator:
-    """Lays out the documents of sequences.
+    """Lays sequences end to end.
 
     Attributes:
-        layout: whether documents share a row, and what else the model is given.
+        document_borders: pass `cu_seq_lens_q`, for document attention.
         keep_logits: the model takes `logits_to_keep`.
     """
 
-    layout: Layout = PACKED
+    document_borders: bool = False
     keep_logits: bool = True
 
     def __call__(self, sequences: Sequence[list[Example]]) -> Batch:
-        """Return the inputs of the model's `forward`; ids and labels of shape (1, tokens), or a row per document."""
+        """Return the inputs of the model's `forward`; ids, positions and labels of shape (1, tokens)."""
         documents = [document for sequence in sequences for document in sequence] or [NOTHING]
-        batch: Batch = lay_out([document.input_ids for document in documents], self.layout)
-        targets = arrange([[*document.labels[1:], MASKED] for document in documents], self.layout, MASKED)
+        lengths = [len(document.input_ids) for document in documents]
+        input_ids = torch.tensor([[token for document in documents for token in document.input_ids]])
+        positions = torch.tensor([[position for length in lengths for position in range(length)]])
+        targets = torch.tensor([[label for document in documents for label in [*document.labels[1:], MASKED]]])
+        batch: Batch = {"input_ids": input_ids, "position_ids": positions, "use_cache": False}
+        if self.document_borders:
+            batch["cu_seq_lens_q"] = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         if self.keep_logits:
-            batch["logits_to_keep"] = _trained_columns(targets)
+            batch["logits_to_keep"] = (targets[0] != MASKED).nonzero()[:, 0]
             targets = targets[:, batch["logits_to_keep"]]
         return batch | {"labels": targets, "shift_labels": targets}
-
-
-def _trained_columns(targets: torch.Tensor) -> torch.Tensor:
-    """Return the columns in which some row has a target."""
-    return (targets != MASKED).any(0).nonzero()[:, 0]
 
 
 PIECE = 1536
@@ -159,15 +146,13 @@ ROUND = 32
 
 
 def pieces(batch: Batch, *, rounded: bool = True) -> list[Batch]:
-    """Return a batch in pieces of whole documents, whose gradients add up to those of the batch.
+    """Return a flat batch in pieces of whole documents, of at most `PIECE` tokens unless one alone is longer.
 
-    With block-diagonal attention a piece has at most `PIECE` tokens, unless one document alone is longer. If `rounded`,
-    it is filled up to a round number of tokens by a document that trains nothing: oneDNN keeps code, half a megabyte,
-    for each shape of a product that it has seen. Rows of one document are cut by length. Any other batch stays so.
+    The gradients of the pieces add up to those of the batch. If `rounded`, each is filled up to a round number of
+    tokens by a document that trains nothing: oneDNN keeps code, half a megabyte, for each shape of a product that it
+    has seen. A batch without `cu_seq_lens_q` stays as it is.
     """
-    if "attention_mask" in batch:
-        return _pieces_of_rows(batch)
-    if "cu_seq_lens_q" not in batch or "seq_idx" in batch:
+    if "cu_seq_lens_q" not in batch:
         return [batch]
     borders = batch["cu_seq_lens_q"].tolist()
     cuts = [0]
@@ -176,31 +161,6 @@ def pieces(batch: Batch, *, rounded: bool = True) -> list[Batch]:
             cuts.append(start)
     parts = [_between(batch, start, end) for start, end in pairwise([*cuts, borders[-1]])]
     return [_rounded(part) for part in parts] if rounded else parts
-
-
-def _pieces_of_rows(batch: Batch) -> list[Batch]:
-    """Return rows of similar length together, so that no piece takes more memory than all documents packed."""
-    lengths = batch["attention_mask"].sum(1)
-    most = int(lengths.sum()) if batch["input_ids"].device.type != "cpu" else PIECE
-    groups: list[list[int]] = []
-    for row in lengths.argsort(descending=True, stable=True).tolist():
-        if groups and (len(groups[-1]) + 1) * int(lengths[groups[-1][0]]) <= most:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [_rows(batch, rows, int(lengths[rows[0]])) for rows in groups]
-
-
-def _rows(batch: Batch, rows: list[int], longest: int) -> Batch:
-    """Return some rows, without the padding and the logits that only others need."""
-    part = batch | {key: batch[key][rows, :longest] for key in ("input_ids", "attention_mask")}
-    targets = batch["shift_labels"][rows]
-    if "logits_to_keep" in batch:
-        columns = _trained_columns(targets)
-        part["logits_to_keep"], targets = batch["logits_to_keep"][columns], targets[:, columns]
-    else:
-        targets = targets[:, :longest]
-    return part | {"labels": targets, "shift_labels": targets}
 
 
 def _between(batch: Batch, start: int, end: int) -> Batch:

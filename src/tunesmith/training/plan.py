@@ -28,8 +28,7 @@ class Plan:
         hardware: the machine.
         world: the processes.
         precision: formats of weights and products.
-        attention: transformers' name of the attention code that is the fastest here; the probe decides.
-        attention_reason: why.
+        attention: transformers' name of the attention code.
         training: the section, with what this machine has in place of what it lacks.
         arguments: for TrainingArguments, about devices, kernels, trackers and the Hub.
         trackers: names of the trackers that run.
@@ -41,7 +40,6 @@ class Plan:
     world: World
     precision: Precision
     attention: str
-    attention_reason: str
     training: TrainingSection
     arguments: dict[str, Any]
     trackers: list[str]
@@ -65,6 +63,7 @@ def make_plan(config: Config, hardware: Hardware, world: World) -> Plan:
     decisions = [
         Decision("hardware", str(hardware), "detected"),
         Decision("precision", formats, precision.reason),
+        Decision("attention", attention, attention_why),
         *(unused if config.model.tf32 is True and hardware.kind != "cuda" else []),
         *(*replaced, *spread, *fast, *trackers.decisions),
     ]
@@ -75,7 +74,6 @@ def make_plan(config: Config, hardware: Hardware, world: World) -> Plan:
         world,
         precision,
         attention,
-        attention_why,
         training,
         arguments,
         trackers.names,

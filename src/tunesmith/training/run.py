@@ -17,8 +17,8 @@ from tunesmith.data.tokenizer import Tokenizer
 from tunesmith.errors import RunError
 from tunesmith.hardware import detect
 from tunesmith.log import note
+from tunesmith.modeling.attention import DOCUMENTS
 from tunesmith.modeling.builtin import local_base_model
-from tunesmith.modeling.probe import loaded_attention
 from tunesmith.modeling.tokenizer import model_tokenizer
 from tunesmith.sections import Config, DataSection, TrainingSection
 from tunesmith.sections.tracking import without_secrets
@@ -30,12 +30,10 @@ from tunesmith.training.collate import (
     PIECE,
     FlatCollator,
     Sequences,
-    eval_sets,
     held_out_sequences,
     takes_logits_to_keep,
     training_sequences,
 )
-from tunesmith.training.layout import decide_layout
 from tunesmith.training.model import build_model, model_callbacks
 from tunesmith.training.plan import Plan, make_plan
 from tunesmith.training.preference import PreferenceTrainer, find_preference_warnings
@@ -107,12 +105,11 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
     splits = _checked_splits(config, tokenizer, world)
     prompts = served_as_trained(config, tokenizer)
     stop = CleanStop()
-    trainer, decisions = _trainer(config, plan, splits, tokenizer, record)
+    trainer = _trainer(config, plan, splits, tokenizer, record)
     check_disk(output, _checkpoint_bytes(trainer.model), config.training.save_total_limit)
     with full_disk_explained(output):
         if world.is_main:
             _open_record(config, record, splits, prompts, checkpoint, overwrite=overwrite)
-            record.update({"decisions": {item.key: f"{item.value} ({item.reason})" for item in decisions}})
         _set_callbacks(trainer, plan.training, record, stop, world)
         with (
             record.failure_noted(world.is_main),
@@ -126,10 +123,8 @@ def _train(config: Config, world: World, *, resume: bool, overwrite: bool) -> Ou
     return outcome
 
 
-def _trainer(
-    config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord
-) -> tuple[TokenMeanTrainer, list[Decision]]:
-    """Return the trainer with model and data, and what was decided, which is printed."""
+def _trainer(config: Config, plan: Plan, splits: Splits, tokenizer: Tokenizer, record: RunRecord) -> TokenMeanTrainer:
+    """Return the trainer with model and data; print what was decided."""
     at_once = plan.training.micro_batch_size * plan.world.size
     multiple = at_once if plan.world.size > 1 and not plan.training.dataloader_drop_last else 1
     sequences = training_sequences(splits.train, config.data, multiple=multiple)
@@ -137,7 +132,6 @@ def _trainer(
     set_seed(plan.training.seed)
     is_cpu = plan.hardware.kind == "cpu"
     model = build_model(config, plan.precision, plan.attention, fused=is_cpu and config.model.fused_layers)
-    loaded = loaded_attention(model)
     training, layers = _faster_layers(model, config, plan)
     schedule = plan_steps(training, len(sequences), plan.world.size)
     if text := check_warmup(training, schedule.steps):
@@ -154,35 +148,31 @@ def _trainer(
     check_world(arguments.world_size, plan.world)
     if "fsdp" in plan.arguments:
         fit_fsdp(arguments, model)
-    layout, attention = decide_layout(model, config, plan, arguments, [sequences, *eval_sets(held_out)])
-    decisions = [
+    _print_decisions(
         *plan.decisions,
-        attention,
         *layers,
         Decision("trained", _parameters(model), f"adapter: {config.adapter.adapter or 'none, all weights'}"),
         Decision("steps", str(schedule.steps), _steps_reason(schedule, sequences, config.data)),
-    ]
-    _print_decisions(decisions)
+    )
     make_trainer: Callable[..., TokenMeanTrainer] = TokenMeanTrainer
     if plan.objective.loss:
         batches = accumulation(training) * plan.world.size
         for text in find_preference_warnings(plan.objective, config.preference, splits.train, batches):
             note(f"warning: {text}")
         make_trainer = partial(PreferenceTrainer, objective=plan.objective, section=config.preference)
-    trainer = make_trainer(
+    return make_trainer(
         model=model,
         args=arguments,
         train_dataset=sequences,
         eval_dataset=held_out,
-        data_collator=FlatCollator(layout, keep_logits=takes_logits_to_keep(model)),
+        data_collator=FlatCollator(plan.attention == DOCUMENTS, keep_logits=takes_logits_to_keep(model)),
         processing_class=tokenizer,
         callbacks=model_callbacks(config, model),
         training=training,
-        answers=answers_during_training(config, splits, tokenizer, loaded, record, is_main=plan.world.is_main),
+        answers=answers_during_training(config, splits, tokenizer, plan.attention, record, is_main=plan.world.is_main),
         autocast=plan.precision.autocast,
         own_loss=is_cpu and not plan.objective.loss,
     )
-    return trainer, decisions
 
 
 def _faster_layers(model: "CausalLM", config: Config, plan: Plan) -> tuple[TrainingSection, list[Decision]]:
@@ -240,7 +230,7 @@ def _steps_reason(schedule: Schedule, sequences: Sequences, data: DataSection) -
     )
 
 
-def _print_decisions(decisions: list[Decision]) -> None:
+def _print_decisions(*decisions: Decision) -> None:
     width = max(len(item.key) for item in decisions)
     for item in decisions:
         note(f"{item.key:<{width}}  {item.value}  ({item.reason})")

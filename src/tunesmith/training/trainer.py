@@ -122,9 +122,7 @@ class TokenMeanTrainer(Methods):
         return loss
 
     def parts(self, inputs: Batch) -> list[Batch]:
-        """Return a batch in pieces whose gradients add up; whole where all processes must do the same work."""
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            return [inputs]
+        """Return a batch in pieces whose gradients add up."""
         return pieces(inputs, rounded=self.router is None)  # each token counts for the balance of experts
 
     def evaluate(
