@@ -127,16 +127,20 @@ def unread_names(row: TrackedRow, samples: Samples, spec: FormatSpec) -> list[st
         for name, value in _unread(row, spec)
         if not ignored & {name.lower(), _own_name(name)} and not _is_bookkeeping(name, value)
     ]
-    if unread:
-        text = "\n".join(text for sample in samples for text in _texts(sample))
-        own = [leaf for name, value in unread if name not in row for leaf in leaves(value) if isinstance(leaf, str)]
-        read = Counter(part for name in row.read for part in _parts(dict.get(row, name)))
-        parts = list(read - Counter(own))  # an unread key of a message is inside a column that is read
-        unread = [(name, value) for name, value in unread if not _is_repeated(value, parts, text)]
+    unread = _without_repetitions(unread, row, samples) if unread else []
     if spec.mask != "axolotl":
         for name, value in unread:
             _require_reader(name, value)
     return list(dict.fromkeys(name for name, _ in unread))
+
+
+def _without_repetitions(unread: list[tuple[str, Any]], row: TrackedRow, samples: Samples) -> list[tuple[str, Any]]:
+    """Return what does not only repeat what is trained."""
+    text = "\n".join(text for sample in samples for text in _texts(sample))
+    own = [leaf for name, value in unread if name not in row for leaf in leaves(value) if isinstance(leaf, str)]
+    read = Counter(part for name in row.read for part in _parts(dict.get(row, name)))
+    parts = list(read - Counter(own))  # an unread key of a message is inside a column that is read
+    return [(name, value) for name, value in unread if not _is_repeated(value, parts, text)]
 
 
 def unread_line(counts: Mapping[str, int]) -> str:

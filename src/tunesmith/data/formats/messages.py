@@ -139,12 +139,15 @@ def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) 
         train = bool(details) if train is None else train
     if dataset.split_thinking and role == "assistant":
         texts, thoughts = _split_thinking(texts, thoughts)
-    parts: list[Part] = [*texts]
-    if thoughts is not None:
-        thinking = Message("", tuple(thoughts))
-        parts.insert(0, Thinking(thinking.content, thinking.masked))
-    parts += [ToolCall(call) for call in calls]
-    return Message(role, tuple(parts), None if train is None else bool(train), fields)
+    parts = (*_thinking_parts(thoughts), *texts, *map(ToolCall, calls))
+    return Message(role, parts, None if train is None else bool(train), fields)
+
+
+def _thinking_parts(thoughts: list[Text] | None) -> list[Part]:
+    if thoughts is None:
+        return []
+    thinking = Message("", tuple(thoughts))
+    return [Thinking(thinking.content, thinking.masked)]
 
 
 def _read_flag(number: int, item: dict[str, Any], dataset: Dataset) -> Any:
