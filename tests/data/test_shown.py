@@ -1,56 +1,69 @@
-"""Whether a text shows what a row says."""
+"""A row whose template leaves out what it says is refused, also where the same words stand elsewhere in the text."""
 
 import pytest
 
-from tunesmith.data.shown import hidden_tools, leaves, require_tools_shown, says, stands
+import tunesmith
 from tunesmith.errors import DataError
 
-CALL = {
-    "type": "function",
-    "function": {"name": "find", "arguments": {"city": 'Köln "Mitte"', "size": 12, "near": [True, {"river": "Rhein"}]}},
+ARGUMENTS = {
+    "hive": 3,
+    "unit": "kg",
+    "deep": [[1, 2.5], {"wax": "ünï"}],
+    "dry": True,
+    "none": None,
+    "note": 'say "hi"\nit\'s <b>',
 }
-TOOL = {
-    "type": "function",
-    "function": {"name": "find", "parameters": {"type": "object", "properties": {"city": {}, "size": {}}}},
+FUNCTION = {
+    "name": "weigh_hive",
+    "description": "Weigh 3 kg.",
+    "parameters": {"type": "object", "properties": {key: {"type": "string"} for key in ARGUMENTS}},
 }
-JSON_STYLE = 'find {"city": "Köln \\"Mitte\\"", "size": 12, "near": [true, {"river": "Rhein"}]}'
-ESCAPED = 'find {"city":"K\\u00f6ln \\"Mitte\\"","size":12,"near":[true,{"river":"Rhein"}]}'
-XML = '<find><city>Köln "Mitte"</city><size>12</size><near>True <river>Rhein</river></near></find>'
-PYTHON = "find(city='Köln \"Mitte\"', size=12, near=[True, {'river': 'Rhein'}])"
-
-
-@pytest.mark.parametrize("text", [JSON_STYLE, ESCAPED, XML, PYTHON])
-def test_a_call_is_shown_in_any_style(text):
-    assert list(hidden_tools([{"role": "assistant", "tool_calls": [CALL]}], None, [text])) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "missing"),
-    [
-        ('{"city": "Köln \\"Mitte\\"", "size": 12, "near": [true, {"river": "Rhein"}]}', "'find'"),
-        (JSON_STYLE.replace("Rhein", ""), "'Rhein'"),
-        (JSON_STYLE.replace("12", ""), "'12'"),
-        (JSON_STYLE.replace("near", ""), "'near'"),
+CALL = {"id": "abcdefghi", "type": "function", "function": {"name": "weigh_hive", "arguments": ARGUMENTS}}
+ROW = {
+    "messages": [
+        {"role": "user", "content": "Weigh hive 3 in kg."},
+        {"role": "assistant", "content": "", "tool_calls": [CALL]},
+        {"role": "tool", "content": '{"kg": 40}', "tool_call_id": "abcdefghi", "name": "weigh_hive"},
+        {"role": "assistant", "content": "It is 40 kg."},
     ],
-)
-def test_a_part_of_a_call_that_is_left_out_is_named(text, missing):
-    with pytest.raises(DataError, match=rf"leaves out {missing} of the call of find in message 1; choose another"):
-        require_tools_shown([{"role": "assistant", "tool_calls": [CALL]}], None, [text])
+    "tools": [{"type": "function", "function": FUNCTION}],
+}
 
 
-def test_tools_are_shown_with_their_parameters():
-    assert list(hidden_tools([], [TOOL], ["find(city, size)"])) == []
-    assert list(hidden_tools([], [TOOL], ["find(city)"])) == ["'size' of the tool find"]
+@pytest.fixture
+def encode(tokenizer):
+    """`encode(row, template)` returns the text of a row of chat_template."""
+
+    def call(row, template, **config):
+        dataset = {"type": "chat_template", "chat_template": template}
+        return "\n".join(
+            example.text for example in tunesmith.encode(row, dataset=dataset, config=config, tokenizer=tokenizer)
+        )
+
+    return call
 
 
-def test_a_content_is_shown_but_for_space_escapes_reasoning_and_the_form_of_json():
-    assert says(" a\nb ", ["x a  b y"])
-    assert says("<think>so</think>yes", ["yes"])
-    assert says('{"a": "b", "c": 1}', ["<a>b</a><c>1</c>"])
-    assert not says('{"a": "b", "c": 1}', ["<a>b</a>"])
-    assert not says("no", ["yes"])
-    assert stands('say "hi"', ['{"text": "say \\"hi\\""}'])
+TEMPLATES = ["jamba", "qwen_25", "trl:gemma4", "trl:glm4moe", "trl:gptoss", "trl:lfm2_2_5", "trl:lfm2_v2"]
+TEMPLATES += ["trl:muse_glimmer", "trl:qwen2_5", "trl:qwen3", "trl:qwen3_6", "trl:qwen3_8", "trl:qwen3_training"]
 
 
-def test_leaves_are_the_values_inside():
-    assert list(leaves({"a": [1, {"b": "x"}], "c": None})) == [1, "x", None]
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_calls_are_shown_as_json_xml_or_python_whatever_their_values_hold(encode, template):
+    assert "weigh_hive" in encode(ROW, template)
+
+
+def test_a_template_that_writes_tools_but_no_calls_is_refused_though_all_words_stand_in_the_text(encode):
+    call = CALL | {"function": {"name": "weigh_hive", "arguments": {"hive": 3, "unit": "kg"}}}
+    question, _, result, answer = ROW["messages"]
+    row = ROW | {"messages": [question, {"role": "assistant", "content": "", "tool_calls": [call]}, result, answer]}
+    for template in ("falcon_h1", "trl:lfm2"):
+        with pytest.raises(DataError, match="leaves out 'weigh_hive' of the call of weigh_hive in message 2"):
+            encode(row, template)
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+def test_a_message_that_is_left_out_is_refused_though_another_says_the_same(encode, inputs):
+    turns = [("user", "Do bees sleep?"), ("critic", "Yes."), ("assistant", "Yes.")]
+    row = {"messages": [{"role": role, "content": content} for role, content in turns]}
+    with pytest.raises(DataError, match=r"leaves out message 2 \(critic\): 'Yes.'"):
+        encode(row, "qwen_25", train_on_inputs=inputs)

@@ -28,7 +28,7 @@ from tunesmith.log import progress
 from tunesmith.references import code_digest
 from tunesmith.sections import DataSection, Dataset, ModelSection
 
-DATA_VERSION = 4
+DATA_VERSION = 5
 """Raise it whenever the same rows and settings would give other tokens."""
 DECIDING = {
     "sequence_len",

@@ -26,6 +26,15 @@ class TrackedRow(dict[str, Any]):
         return {name: value for name, value in self.items() if name not in self.read and not is_empty(value)}
 
 
+def with_values(row: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return other values of a row, whose columns are recorded as those of the row if its are."""
+    if not isinstance(row, TrackedRow):
+        return dict(values)
+    tracked = TrackedRow(values)
+    tracked.read, tracked.rest = row.read, row.rest
+    return tracked
+
+
 def track_messages(values: dict[str, Any], column: str, items: list[Any]) -> list[Any]:
     """Return messages that record which of their keys are asked for, if the row they are in does."""
     if not isinstance(values, TrackedRow):

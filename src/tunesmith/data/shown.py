@@ -6,27 +6,89 @@ from typing import Any
 
 from tunesmith.data.messages import Tools, WireMessage
 from tunesmith.data.thinking import without_thinking
+from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import DataError
 
 
-def require_tools_shown(messages: Sequence[WireMessage], tools: Tools, texts: Sequence[str]) -> None:
+class _Marks:
+    """Values that stand in for the names and values of a row, each with what it stands for, in words.
+
+    A name or a number may stand elsewhere in the text by chance; a mark is written only where the template writes it.
+    """
+
+    def __init__(self) -> None:
+        self.meanings: dict[str, str] = {}
+
+    def put(self, value: Any, place: str) -> Any:
+        """Return a value of the same type that stands for `value`; blank texts, true, false and null stay."""
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)) or not str(value).strip():
+            return value
+        number = len(self.meanings) + 918_273_000
+        mark = f"q{number}q" if isinstance(value, str) else number + (0.5 if isinstance(value, float) else 0)
+        self.meanings[str(mark)] = f"{str(value)[:40]!r} of {place}"
+        return mark
+
+    def put_all(self, value: Any, place: str) -> Any:
+        """Return a value with a mark for each text and number inside of it."""
+        if isinstance(value, dict):
+            return {key: self.put_all(item, place) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.put_all(item, place) for item in value]
+        return self.put(value, place)
+
+
+def require_tools_shown(messages: Sequence[WireMessage], tools: Tools, template: ChatTemplate) -> None:
     """Raise a DataError if the chat template leaves out a call of a tool, one of its arguments, or a tool."""
-    missing = next(hidden_tools(messages, tools, texts), None)
+    missing = next(hidden_tools(messages, tools, template), None)
     if missing:
         raise DataError(f"the chat template leaves out {missing}; choose another `chat_template`")
 
 
-def hidden_tools(messages: Sequence[WireMessage], tools: Tools, texts: Sequence[str]) -> Iterator[str]:
-    """Yield which calls of tools and which tools stand in none of the texts, in words."""
-    for number, message in enumerate(messages, 1):
-        for call in message.get("tool_calls") or ():
-            function = call.get("function", call) if isinstance(call, dict) else {}
-            for part in _hidden(_call_parts(function), texts):
-                yield f"{part} of the call of {function.get('name')} in message {number}"
-    for tool in tools or ():
-        function = tool.get("function", tool) if isinstance(tool, dict) else {}
-        for part in _hidden(_tool_parts(function), texts):
-            yield f"{part} of the tool {function.get('name')}"
+def hidden_tools(messages: Sequence[WireMessage], tools: Tools, template: ChatTemplate) -> Iterator[str]:
+    """Yield which parts of calls and of tools the template does not write, in words."""
+    marks, marked, calls = _Marks(), list(messages), dict[int, set[str]]()
+    for index, message in enumerate(messages):
+        if message.get("tool_calls"):
+            before = set(marks.meanings)
+            places = [_marked_call(call, f"message {index + 1}", marks) for call in message["tool_calls"]]
+            marked[index] = {**message, "tool_calls": places}
+            calls[index] = set(marks.meanings) - before
+    marked_tools = [_marked_tool(tool, marks) for tool in tools] if tools else tools
+    if not marks.meanings:
+        return
+    text = template.render(marked, tools=marked_tools)
+    hidden = {mark for mark in marks.meanings if mark not in text}
+    for index, own in calls.items():
+        if hidden & own:  # of a template that leaves out earlier calls, each answer is a sample of its own
+            text = template.render(marked[: index + 1], tools=marked_tools)
+            hidden -= {mark for mark in own if mark in text}
+    yield from (words for mark, words in marks.meanings.items() if mark in hidden)
+
+
+def _marked_call(call: Any, place: str, marks: _Marks) -> Any:
+    function = call.get("function", call) if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return call
+    place = f"the call of {function.get('name')} in {place}"
+    marked = function | {"name": marks.put(function.get("name"), place)}
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):
+        marked["arguments"] = {marks.put(key, place): marks.put_all(value, place) for key, value in arguments.items()}
+    return call | {"function": marked} if "function" in call else marked
+
+
+def _marked_tool(tool: Any, marks: _Marks) -> Any:
+    function = tool.get("function", tool) if isinstance(tool, dict) else None
+    if not isinstance(function, dict):
+        return tool
+    place = f"the tool {function.get('name')}"
+    marked = function | {"name": marks.put(function.get("name"), place)}
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, dict) else None
+    if isinstance(parameters, dict) and isinstance(properties, dict):
+        named = {marks.put(name, place): value for name, value in properties.items()}
+        marked["parameters"] = parameters | {"properties": named}
+    return tool | {"function": marked} if "function" in tool else marked
 
 
 def says(content: str, texts: Sequence[str]) -> bool:
@@ -66,22 +128,6 @@ def leaves(value: Any) -> Iterator[Any]:
             yield from leaves(item)
     else:
         yield value
-
-
-def _call_parts(function: Any) -> Iterator[str]:
-    yield str(function.get("name"))
-    arguments = function.get("arguments")
-    if isinstance(arguments, dict):
-        yield from arguments
-    yield from _values(arguments)
-
-
-def _tool_parts(function: Any) -> Iterator[str]:
-    yield str(function.get("name"))
-    parameters = function.get("parameters")
-    properties = parameters.get("properties") if isinstance(parameters, dict) else None
-    if isinstance(properties, dict):
-        yield from properties
 
 
 def _values(value: Any) -> Iterator[str]:

@@ -5,21 +5,28 @@ type reads can be out of date. What is left is bookkeeping, or repeats what is t
 says that it would change what is trained, the row is refused.
 """
 
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 from tunesmith.data.formats import is_custom
 from tunesmith.data.formats.format import Format, FormatSpec, Samples
 from tunesmith.data.row_access import TrackedRow, is_empty
-from tunesmith.data.shown import leaves, stands
+from tunesmith.data.shown import leaves, squeezed, stands
 from tunesmith.data.tokenizer import template_properties
 from tunesmith.data.types import Example, Rendered
 from tunesmith.errors import DataError
 from tunesmith.sections import Dataset
+from tunesmith.sections.data import ROLES, SERVER_ROLES
 
 BOOKKEEPING = frozenset(files("tunesmith.data").joinpath("bookkeeping.txt").read_text(encoding="utf-8").split())
-"""Names of columns and of keys of messages, in lower case, that say nothing of what is trained."""
+"""Names of columns and of keys of messages, as snake_case, that say nothing of what is trained."""
+ENDINGS = tuple(name for name in BOOKKEEPING if name.startswith("_") and not name.startswith("__"))
+"""How such names may end."""
 
 
 class Meaning(NamedTuple):
@@ -58,7 +65,7 @@ MEANINGS = (
     Meaning(
         "schemas of tools",
         frozenset({"tools", "functions", "available_tools", "function_schemas", "tool_schemas"}),
-        "set `type: chat_template` with `field_tools: {name}`",
+        "set `type: chat_template` with `field_tools: {name}`, or for an instruction `type: chat_template.instruction`",
     ),
     Meaning(
         "calls of tools",
@@ -90,6 +97,10 @@ MEANINGS = (
 
 UNITS = (1, 1.0, True)
 """Weights that change nothing."""
+LABEL_WORDS = 8
+"""Words of the longest text that may be a label, a name or a date."""
+LONG = 20
+"""Characters of a text that does not stand in another one by chance."""
 
 
 def read_row(record: Format, values: Mapping[str, Any], spec: FormatSpec) -> tuple[Samples, list[str]]:
@@ -111,15 +122,26 @@ def unread_names(row: TrackedRow, samples: Samples, spec: FormatSpec) -> list[st
     """
     if is_custom(spec.dataset.kind):
         return []  # a function of the user's own may read a row in any way
-    ignored = ignored_names(spec.dataset)
-    unread = {name: value for name, value in _unread(row, spec) if not is_bookkeeping(name, ignored)}
-    if unread:
-        text = "\n".join(text for sample in samples for text in _texts(sample))
-        unread = {name: value for name, value in unread.items() if not _is_repeated(value, text)}
+    ignored = {name.lower() for name in spec.dataset.ignored_columns}
+    unread = [
+        (name, value)
+        for name, value in _unread(row, spec)
+        if not ignored & {name.lower(), own_name(name)} and not _is_harmless(name, value)
+    ]
+    unread = _without_repetitions(unread, row, samples) if unread else []
     if spec.mask != "axolotl":
-        for name, value in unread.items():
+        for name, value in unread:
             _require_reader(name, value, has_own_columns=isinstance(spec.dataset.type, dict))
-    return list(unread)
+    return list(dict.fromkeys(name for name, _ in unread))
+
+
+def _without_repetitions(unread: list[tuple[str, Any]], row: TrackedRow, samples: Samples) -> list[tuple[str, Any]]:
+    """Return what does not only repeat what is trained."""
+    text = "\n".join(text for sample in samples for text in _texts(sample))
+    own = [leaf for name, value in unread if name not in row for leaf in leaves(value) if isinstance(leaf, str)]
+    read = Counter(part for name in row.read for part in _parts(dict.get(row, name)))
+    parts = list(read - Counter(own))  # an unread key of a message is inside a column that is read
+    return [(name, value) for name, value in unread if not _is_repeated(value, parts, text)]
 
 
 def unread_line(counts: Mapping[str, int]) -> str:
@@ -145,7 +167,7 @@ def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
     A `type` that is a mapping has columns of the user's own choice, which may be fewer than the row's.
     """
     key = name.rpartition(".")[2]
-    meaning = next((one for one in MEANINGS if key.lower().replace("-", "_") in one.names), None)
+    meaning = next((one for one in MEANINGS if _squeezed(key) in map(_squeezed, one.names)), None)
     if meaning is None or ("weight" in meaning.names and value in UNITS):
         return
     if "prompt" in meaning.names and has_own_columns:
@@ -158,22 +180,55 @@ def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
 
 
 def ignored_names(dataset: Dataset) -> frozenset[str]:
-    """Return the names of columns that need no reader, in lower case."""
-    return BOOKKEEPING | {name.lower() for name in dataset.ignored_columns}
+    """Return the names of columns that need no reader, as snake_case."""
+    return BOOKKEEPING | {own_name(name) for name in dataset.ignored_columns}
 
 
-def is_bookkeeping(name: str, names: frozenset[str]) -> bool:
+def is_bookkeeping(name: str, names: frozenset[str] = BOOKKEEPING) -> bool:
     """Return whether a column, or a key of a message as `column.key`, is one of `names` or ends as an id does."""
-    plain = name.rpartition(".")[2].lower().strip().replace(" ", "_").replace("-", "_")
-    endings = ("_id", "_ids", "_idx", "_index", "_hash", "_url", "_count", "_score")
-    tells = any(plain in meaning.names for meaning in MEANINGS)
-    return name.lower() in names or plain in names or (plain.endswith(endings) and not tells)
+    plain = own_name(name)
+    return plain in names or plain.endswith(ENDINGS) or plain.startswith(("num_", "n_"))
 
 
-def _is_repeated(value: Any, text: str) -> bool:
-    """Whether a value only repeats what is rendered: its words stand there, or it is the text of the whole row."""
+def own_name(name: str) -> str:
+    """Return the name of a column, or of the key of a message, as snake_case."""
+    key = re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name.rpartition(".")[2].strip())
+    return re.sub("[ -]", "_", key).lower()
+
+
+def _squeezed(name: str) -> str:
+    return own_name(name).replace("_", "")
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    """Whether a column says nothing of what is trained, by its name; a text of many words does, whatever its name."""
+    return is_bookkeeping(name) and all(
+        len(leaf.split()) <= LABEL_WORDS for leaf in leaves(value) if isinstance(leaf, str)
+    )
+
+
+def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:
+    """Whether a value only repeats what is trained.
+
+    Each text in it is one of the texts that are read, or a long one that stands in what is rendered: a short one stands
+    there by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
+    """
     words = [leaf for leaf in leaves(value) if isinstance(leaf, str) and leaf.strip()]
-    return bool(words) and all(stands(word, [text]) or stands(text, [word]) for word in words)
+    known = {squeezed(part) for part in parts}
+    if words and all(squeezed(word) in known or (len(word) >= LONG and stands(word, [text])) for word in words):
+        return True
+    lines = f"\n{value.strip()}\n" if isinstance(value, str) else ""
+    return len(known) > 1 and all(f"\n{part.strip()}\n" in lines for part in parts)
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """Yield the texts of a column that is read, without the roles of its messages; text may be the JSON of them."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        with suppress(ValueError):  # a text may begin like JSON
+            value = json.loads(value)
+    for leaf in leaves(value):
+        if isinstance(leaf, str) and leaf.strip() and leaf.lower() not in (*ROLES, *SERVER_ROLES):
+            yield leaf
 
 
 def _texts(sample: Rendered | Example) -> Iterator[str]:

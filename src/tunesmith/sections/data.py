@@ -18,7 +18,9 @@ from tunesmith.sections.fields import (
 )
 from tunesmith.sections.section import Count, NonNegative, Section
 
-ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"}
+ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant"} | dict.fromkeys(
+    ("observation", "tool_response", "function_response"), "tool"
+)
 """Roles in common datasets -> roles in chat templates."""
 SERVER_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 """Roles that a server's API takes."""

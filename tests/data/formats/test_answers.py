@@ -116,7 +116,7 @@ def test_a_bad_row_is_named(prepared):
     rows = [PAIR] * 20 + [{"prompt": "Say it.", "chosen": " I say it."}]
     _, report = prepared(rows)
     assert [(row.number, row.reason) for row in report.bad] == [
-        (21, "type None needs column rejected; found prompt, chosen")
+        (21, "column rejected is missing; found prompt, chosen")
     ]
 
 

@@ -1,5 +1,7 @@
 """Optional values that are empty count as absent when messages and tools are read."""
 
+import json
+
 import pytest
 
 from tunesmith.data.formats.messages import read_messages, read_tools
@@ -32,3 +34,22 @@ def test_an_empty_key_of_a_message_is_absent_but_its_content_stays(empty):
 def test_calls_may_be_the_text_of_an_empty_list():
     (message,) = read_messages({"messages": [{"role": "assistant", "content": "a", "tool_calls": "null"}]}, DATASET)
     assert not message.tool_calls
+
+
+@pytest.mark.parametrize(("call", "result"), [("function_call", "observation"), ("tool_call", "tool_response")])
+@pytest.mark.parametrize("arguments", [{"hive": 3}, '{"hive": 3}'])
+def test_a_call_may_be_a_message_of_its_own_role(call, result, arguments):
+    function = {"name": "weigh", "arguments": arguments}
+    for content in (json.dumps(function), json.dumps([function])):
+        turns = [("human", "Weigh."), (call, content), (result, "40"), ("gpt", "40 kg.")]
+        messages = read_messages({"messages": [{"from": role, "value": text} for role, text in turns]}, DATASET)
+        assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant"]
+        assert messages[1].content == ""
+        expected = [{"type": "function", "function": {"name": "weigh", "arguments": {"hive": 3}}}]
+        assert messages[1].tool_calls == expected
+
+
+@pytest.mark.parametrize("content", ["weigh", "3", "[]", '{"tool": "weigh"}'])
+def test_a_message_of_calls_that_holds_none_is_an_error(content):
+    with pytest.raises(DataError, match=r"message 1 \(function_call\) should"):
+        read_messages({"messages": [{"role": "function_call", "content": content}]}, DATASET)

@@ -63,7 +63,7 @@ def test_plain_text_needs_no_tokenizer():
 
 
 def test_the_default_style_takes_the_first_column_that_has_words(texts):
-    row = {"prompt": None, "question": "q", "instruction": "i", "chosen_response": "a", "rejected": "b"}
+    row = {"prompt": None, "question": "q", "instruction": "", "chosen_response": "a", "rejected": "b"}
     assert "user\nq<|im_end|>" in texts(row, type="chatml")["prompt"]
     assert "user\nNone<|im_end|>" in texts(row, mask="axolotl", type="chatml.default")["prompt"]
 

@@ -14,6 +14,7 @@ from typing import Any
 from tunesmith.data.formats import chat as served
 from tunesmith.data.formats.format import FormatSpec
 from tunesmith.data.formats.messages import message_list, read_texts, read_tool_calls, read_tools
+from tunesmith.data.row_access import track_messages, with_values
 from tunesmith.data.thinking import split_thinking
 from tunesmith.data.tokenizer import ChatTemplate, Tokenizer, template_properties
 from tunesmith.data.types import MASKED, Example
@@ -40,7 +41,7 @@ def encode_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
     """
     dataset, template = spec.dataset, spec.template
     assert template is not None, "the spec of a chat dataset is made with its template"
-    values = _without_none(values)
+    values = with_values(values, _without_none(values))
     messages = _messages(values, dataset, template)
     flags = (dataset.message_field_training, dataset.message_field_training_detail)
     if not (dataset.roles_to_train or dataset.train_on_eos or dataset.train_on_eot or any(flags)):
@@ -79,7 +80,7 @@ def _without_none(value: Any) -> Any:
 
 def _messages(values: dict[str, Any], dataset: Dataset, template: ChatTemplate) -> list[Message]:
     """Return the messages with Axolotl's keys, training flags among them."""
-    items = message_list(values, dataset)
+    items = track_messages(values, dataset.field_messages or "messages", message_list(values, dataset))
     names = _names(dataset)
     first = items[0].get(names["role"]) if isinstance(items[0], dict) else None
     found: list[Message] = []

@@ -37,10 +37,12 @@ def render_chat(conversation: Conversation, spec: FormatSpec) -> list[Rendered]:
     template = template_of(spec)
     messages = [turn.to_wire(spec.dataset.template_thinking_key) for turn in turns]
     if spec.train_on_inputs:
-        samples = [Rendered((Segment(template.render(messages, tools=tools), True),), tokenize_whole=True)]
+        full = template.render(messages, tools=tools)
+        SpanFinder(template, messages, tools, full).find_contents()  # refuses a text that lacks a message
+        samples = [Rendered((Segment(full, True),), tokenize_whole=True)]
     else:
         samples = _render_samples(turns, messages, first, spec, template, tools)
-    require_tools_shown(messages, tools, [sample.text for sample in samples])
+    require_tools_shown(messages, tools, template)
     return samples
 
 
@@ -76,9 +78,10 @@ def chat_prompt(conversation: Conversation, spec: FormatSpec) -> Rendered:
 
 def wire_prompt(messages: Sequence[WireMessage], spec: FormatSpec, tools: Tools = None) -> Rendered:
     """Render messages as a client sends them as the prompt for the next answer."""
-    text = template_of(spec).render(messages, add_generation_prompt=True, tools=tools)
+    template = template_of(spec)
+    text = template.render(messages, add_generation_prompt=True, tools=tools)
     if spec.mask != "axolotl":
-        require_tools_shown(messages, tools, [text])
+        require_tools_shown(messages, tools, template)
     return Rendered((Segment(text, False),), tokenize_whole=True)
 
 

@@ -65,7 +65,7 @@ def usual_columns() -> list[tuple[str, str]]:
 
     Those with an optional column are left out.
     """
-    optional = {"context", *SYSTEMS, *HISTORY}
+    optional = {"context", "tools", *SYSTEMS, *HISTORY}
     return [(" + ".join(columns.names), name) for columns, name in known_columns() if not optional & {*columns.names}]
 
 

@@ -183,4 +183,5 @@ def missing_column(values: dict[str, Any], column: str, key: str | None, dataset
     filled = [name for name, value in values.items() if value is not None]
     free = [name for name in filled if name not in (dataset.field_instruction, dataset.field_input)]
     cure = f". Set {key}: {free[-1]}" if key and free else ""  # the last column is most often the answer
-    return DataError(f"type {dataset.type} needs column {column}; found {', '.join(filled) or 'no columns'}{cure}")
+    missing = f"type {dataset.type} needs column {column}" if dataset.type else f"column {column} is missing"
+    return DataError(f"{missing}; found {', '.join(filled) or 'no columns'}{cure}")

@@ -1,6 +1,6 @@
 """`type: chat_template.instruction`: an instruction and its answer after earlier turns, rendered by the chat template.
 
-These are LLaMA-Factory's rows: instruction, input, output, system, and `history`, which is a list of pairs of a
+These are LLaMA-Factory's rows: instruction, input, output, system, tools, and `history`, which is a list of pairs of a
 question and its answer, or of messages.
 """
 
@@ -63,7 +63,7 @@ def _columns(order: int, instruction: str, output: str) -> tuple[Columns, ...]:
         for key, value in (("field_instruction", instruction), ("field_output", output))
         if value not in ("instruction", "output")
     }
-    return tuple(Columns(order, (name, instruction, output), keys) for name in HISTORY)
+    return tuple(Columns(order, (name, instruction, output), keys) for name in (*HISTORY, "tools"))
 
 
 HISTORY_FORMATS = {

@@ -14,6 +14,9 @@ from tunesmith.sections import Dataset
 OTHER_REASONING = ("reasoning", "thinking")
 """Keys of the reasoning in a message by other servers' APIs, such as OpenRouter, vLLM and Ollama."""
 
+CALL_ROLES = ("function_call", "tool_call")
+"""Roles of messages whose content is the JSON of a call, in the files of LLaMA-Factory and ms-swift."""
+
 
 def read_messages(values: dict[str, Any], dataset: Dataset, *, system: bool = True) -> tuple[Message, ...]:
     """Return the row's messages, with `system` after its own system message.
@@ -125,6 +128,9 @@ def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) 
     texts = read_texts(fields.pop("content", None), f"message {number}")
     thoughts = read_texts(fields.pop(thinking_key), f"message {number}") if thinking_key in fields else None
     calls = read_tool_calls(fields.pop("tool_calls"), number) if fields.get("tool_calls") else []
+    if role in CALL_ROLES:
+        calls = _calls_in(Message(role, tuple(texts)).content, role, number)
+        role, texts = "assistant", [Text("")]
     train = _read_flag(number, item, dataset)
     details = item.get(dataset.message_field_training_detail) if dataset.message_field_training_detail else None
     if details is not None:
@@ -133,12 +139,15 @@ def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) 
         train = bool(details) if train is None else train
     if dataset.split_thinking and role == "assistant":
         texts, thoughts = _split_thinking(texts, thoughts)
-    parts: list[Part] = [*texts]
-    if thoughts is not None:
-        thinking = Message("", tuple(thoughts))
-        parts.insert(0, Thinking(thinking.content, thinking.masked))
-    parts += [ToolCall(call) for call in calls]
-    return Message(role, tuple(parts), None if train is None else bool(train), fields)
+    parts = (*_thinking_parts(thoughts), *texts, *map(ToolCall, calls))
+    return Message(role, parts, None if train is None else bool(train), fields)
+
+
+def _thinking_parts(thoughts: list[Text] | None) -> list[Part]:
+    if thoughts is None:
+        return []
+    thinking = Message("", tuple(thoughts))
+    return [Thinking(thinking.content, thinking.masked)]
 
 
 def _read_flag(number: int, item: dict[str, Any], dataset: Dataset) -> Any:
@@ -214,6 +223,15 @@ def read_tool_calls(calls: Any, number: int) -> list[Any]:
             call = call | {"function": function | {"arguments": arguments}}
         parsed.append(call)
     return parsed
+
+
+def _calls_in(content: str, role: str, number: int) -> list[Any]:
+    """Return the calls of a message that is nothing else: the JSON of one, or of a list of them."""
+    value = from_json(content, f"message {number} ({role})")
+    functions = value if isinstance(value, list) else [value]
+    if not functions or not all(isinstance(item, dict) and "name" in item for item in functions):
+        raise DataError(f"message {number} ({role}) should hold name and arguments of a call; found {content!r:.60}")
+    return read_tool_calls([{"type": "function", "function": function} for function in functions], number)
 
 
 def read_texts(content: Any, where: str) -> list[Text]:

@@ -149,7 +149,7 @@ def fed_prompt(
     for message in messages:
         if message["role"] != "assistant" and not says(message["content"], [text]):
             raise DataError(f"the chat template leaves out {message['content'][:40]!r}; choose another `chat_template`")
-    require_tools_shown(messages, tools, [text])
+    require_tools_shown(messages, tools, template)
     for full in fulls:
         if not prompt_is_prefix(text, full):
             raise DataError(
