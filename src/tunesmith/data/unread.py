@@ -162,8 +162,7 @@ def _unread(row: TrackedRow, spec: FormatSpec) -> Iterator[tuple[str, Any]]:
 
 def _require_reader(name: str, value: Any) -> None:
     """Raise a DataError if a column or key that nothing reads would change what is trained."""
-    key = name.rpartition(".")[2]
-    meaning = next((one for one in MEANINGS if _squeezed(key) in map(_squeezed, one.names)), None)
+    key, meaning = name.rpartition(".")[2], _meaning(name)
     if meaning is None or ("weight" in meaning.names and value in UNITS):
         return
     cure = meaning.cure.format(name=key)
@@ -171,6 +170,11 @@ def _require_reader(name: str, value: Any) -> None:
         f"nothing reads {name}, which holds {meaning.what} ({value!r:.60}): {cure}, or set `ignored_columns: [{key}]` "
         "to train without it"
     )
+
+
+def _meaning(name: str) -> Meaning | None:
+    """Return what a column or key holds that would change what is trained, by its name."""
+    return next((one for one in MEANINGS if _squeezed(name) in map(_squeezed, one.names)), None)
 
 
 def _own_name(name: str) -> str:
@@ -186,7 +190,8 @@ def _squeezed(name: str) -> str:
 def _is_bookkeeping(name: str, value: Any) -> bool:
     """Whether a column says nothing of what is trained, by its name; a text of many words does, whatever its name."""
     plain = _own_name(name)
-    if plain not in BOOKKEEPING and not plain.endswith(ENDINGS) and not plain.startswith(("num_", "n_")):
+    known = plain in BOOKKEEPING or plain.endswith(ENDINGS) or plain.startswith(("num_", "n_"))
+    if not known or _meaning(name):  # such as image_url
         return False
     return all(len(leaf.split()) <= LABEL_WORDS for leaf in leaves(value) if isinstance(leaf, str))
 

@@ -208,10 +208,10 @@ def test_without_a_type_messages_are_rendered(texts):
             "begin with",
         ),
         ("dpo", {"prompt": "q", "chosen": " ", "rejected": "b"}, "column chosen is blank"),
-        ("dpo", {"prompt": "q", "chosen": "a"}, "needs column rejected; found prompt, chosen"),
+        ("dpo", {"prompt": "q", "chosen": "a"}, "column rejected is missing; found prompt, chosen"),
         ("kto", {"prompt": "q", "completion": "a", "label": "yes"}, "true .a good completion. or false; found 'yes'"),
-        ("kto", {"prompt": "q", "completion": "a"}, "needs column label"),
-        ("kto", {"completion": "a", "label": True}, "needs column prompt"),
+        ("kto", {"prompt": "q", "completion": "a"}, "column label is missing"),
+        ("kto", {"completion": "a", "label": True}, "column prompt is missing"),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(texts, rl, row, reason):
@@ -297,3 +297,11 @@ def test_the_masks_differ_only_where_axolotl_is_wrong(texts):
     """A dataset may set the mask too, in place of the file's."""
     (example,) = tunesmith.encode(NECTAR, dataset={"type": "zephyr.nectar", "mask": "axolotl"}, config={"rl": "dpo"})
     assert example.chosen == "bad"
+
+
+@pytest.mark.parametrize("name", ["system", "input", "question"])
+def test_what_passthrough_does_not_write_is_refused(texts, name):
+    row = {"prompt": "Do bees sleep?", "chosen": "Yes.", "rejected": "No."}
+    assert texts(row, type="passthrough")["prompt"] == "Do bees sleep?"
+    with pytest.raises(DataError, match=f"nothing reads {name}"):
+        texts(row | {name: "Be brief."}, type="passthrough")
