@@ -37,6 +37,7 @@ def unread(tokenizer):
         {"Chat-History": [["Hi", "Hello."]]},
         {"label": 1},
         {"weight": 0.5},
+        {"image_url": "bee.jpg"},
     ],
 )
 def test_a_column_that_would_change_training_is_refused_however_short_it_is(unread, extra):

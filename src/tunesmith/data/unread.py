@@ -166,8 +166,7 @@ def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
 
     A `type` that is a mapping has columns of the user's own choice, which may be fewer than the row's.
     """
-    key = name.rpartition(".")[2]
-    meaning = next((one for one in MEANINGS if _squeezed(key) in map(_squeezed, one.names)), None)
+    key, meaning = name.rpartition(".")[2], _meaning(name)
     if meaning is None or ("weight" in meaning.names and value in UNITS):
         return
     if "prompt" in meaning.names and has_own_columns:
@@ -179,6 +178,11 @@ def _require_reader(name: str, value: Any, *, has_own_columns: bool) -> None:
     )
 
 
+def _meaning(name: str) -> Meaning | None:
+    """Return what a column or key holds that would change what is trained, by its name."""
+    return next((one for one in MEANINGS if _squeezed(name) in map(_squeezed, one.names)), None)
+
+
 def ignored_names(dataset: Dataset) -> frozenset[str]:
     """Return the names of columns that need no reader, as snake_case."""
     return BOOKKEEPING | {own_name(name) for name in dataset.ignored_columns}
@@ -187,7 +191,8 @@ def ignored_names(dataset: Dataset) -> frozenset[str]:
 def is_bookkeeping(name: str, names: frozenset[str] = BOOKKEEPING) -> bool:
     """Return whether a column, or a key of a message as `column.key`, is one of `names` or ends as an id does."""
     plain = own_name(name)
-    return plain in names or plain.endswith(ENDINGS) or plain.startswith(("num_", "n_"))
+    ends_like_one = plain.endswith(ENDINGS) or plain.startswith(("num_", "n_"))
+    return plain in names or (ends_like_one and not _meaning(name))  # `image_url` is none
 
 
 def own_name(name: str) -> str:
@@ -202,9 +207,8 @@ def _squeezed(name: str) -> str:
 
 def _is_harmless(name: str, value: Any) -> bool:
     """Whether a column says nothing of what is trained, by its name; a text of many words does, whatever its name."""
-    return is_bookkeeping(name) and all(
-        len(leaf.split()) <= LABEL_WORDS for leaf in leaves(value) if isinstance(leaf, str)
-    )
+    texts = (leaf for leaf in leaves(value) if isinstance(leaf, str))
+    return is_bookkeeping(name) and all(len(text.split()) <= LABEL_WORDS for text in texts)
 
 
 def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:

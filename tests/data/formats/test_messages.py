@@ -21,6 +21,13 @@ def test_tools_of_another_kind_stay_an_error():
         read_tools({"tools": {"name": "look"}}, DATASET)
 
 
+@pytest.mark.parametrize("column", ["tools", "functions"])
+@pytest.mark.parametrize("tool", [3, ["weigh"], None])
+def test_a_tool_that_is_no_schema_is_an_error(column, tool):
+    with pytest.raises(DataError, match=f"column {column} should hold a list of schemas, each a mapping"):
+        read_tools({column: [tool]}, DATASET)
+
+
 @pytest.mark.parametrize("empty", [None, "", []])
 def test_an_empty_key_of_a_message_is_absent_but_its_content_stays(empty):
     answer = {"role": "assistant", "content": "Yes."}

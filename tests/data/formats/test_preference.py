@@ -297,3 +297,11 @@ def test_the_masks_differ_only_where_axolotl_is_wrong(texts):
     """A dataset may set the mask too, in place of the file's."""
     (example,) = tunesmith.encode(NECTAR, dataset={"type": "zephyr.nectar", "mask": "axolotl"}, config={"rl": "dpo"})
     assert example.chosen == "bad"
+
+
+@pytest.mark.parametrize("name", ["system", "input", "question"])
+def test_what_passthrough_does_not_write_is_refused(texts, name):
+    row = {"prompt": "Do bees sleep?", "chosen": "Yes.", "rejected": "No."}
+    assert texts(row, type="passthrough")["prompt"] == "Do bees sleep?"
+    with pytest.raises(DataError, match=f"nothing reads {name}"):
+        texts(row | {name: "Be brief."}, type="passthrough")

@@ -90,17 +90,20 @@ def read_tools(values: dict[str, Any], dataset: Dataset) -> list[Any] | None:
         return None
     if not isinstance(tools, list):
         raise DataError(f"column {column} should hold a list of tools; found {type(tools).__name__}")
+    return [_read_tool(tool, column) for tool in tools]
+
+
+def _read_tool(tool: Any, column: str) -> dict[str, Any]:
+    tool = from_json(tool, f"a tool in column {column}")
     if column == "functions":
-        tools = [{"type": "function", "function": tool} for tool in tools]
-    return [_read_tool(tool) for tool in tools]
-
-
-def _read_tool(tool: Any) -> Any:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("parameters"), str):
-        return tool
+        tool = {"type": "function", "function": tool}
+    function = tool.get("function", tool) if isinstance(tool, dict) else None
+    if not isinstance(function, dict):
+        raise DataError(f"column {column} should hold a list of schemas, each a mapping; found {tool!r:.60}")
+    if "function" not in tool or not isinstance(function.get("parameters"), str):
+        return dict(tool)
     parameters = from_json(function["parameters"], f"parameters of tool {function.get('name')}")
-    return tool | {"function": function | {"parameters": parameters}}
+    return {**tool, "function": function | {"parameters": parameters}}
 
 
 def from_json(value: Any, name: str) -> Any:

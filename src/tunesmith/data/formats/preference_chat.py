@@ -182,7 +182,7 @@ def as_it_is(row: PreferenceRow) -> Texts:
         return by_template(row, lists=False)
     if are_chats(row, columns):
         return _rendered(row, columns)
-    if row.values.get(row.dataset.field_system) and not row.dataset.kind:
+    if not row.dataset.kind and not is_empty(row.values.get(row.dataset.field_system)):
         raise ConfigError("`datasets.type` is missing, and column system is none of TRL's; set a type that reads it")
     return row.text(("prompt",)) if "prompt" in columns else None, [row.text((name,)) for name in row.answers]
 
@@ -213,9 +213,9 @@ def are_chats(row: PreferenceRow, columns: Sequence[str]) -> bool:
         DataError: some hold text and some hold messages.
     """
     values, explicit = row.values, "prompt" in columns
-    unread = [name for name in ("input", "question", "instruction") if values.get(name) is not None and not explicit]
-    if unread:
-        raise ConfigError(f"`datasets.type` is missing, and column {unread[0]} is none of TRL's; {NAMED[row.group]}")
+    for name in () if explicit else ("input", "question", "instruction"):
+        if values.get(name) is not None:
+            raise ConfigError(f"`datasets.type` is missing, and column {name} is none of TRL's; {NAMED[row.group]}")
     if explicit and isinstance(values["prompt"], str) and isinstance(values[row.answers[0]], list):
         raise DataError(f"prompt is text, and {row.answers[0]} messages; {WHOLE[row.group]}")
     return are_messages(values, columns, row.dataset)
