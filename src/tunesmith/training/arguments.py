@@ -66,10 +66,15 @@ def warmup_steps(training: TrainingSection, steps: int) -> int:
     """Return the steps over which the learning rate rises; by default 3% of the run, at most 100 and not all."""
     if training.warmup_steps is not None:
         is_fraction = isinstance(training.warmup_steps, float)
-        return math.ceil(training.warmup_steps * steps) if is_fraction else int(training.warmup_steps)
+        return _share(training.warmup_steps, steps) if is_fraction else int(training.warmup_steps)
     if training.warmup_ratio is not None:
-        return math.ceil(training.warmup_ratio * steps)
+        return _share(training.warmup_ratio, steps)
     return min(100, math.ceil(0.03 * steps), steps - 1)
+
+
+def _share(ratio: float, steps: int) -> int:
+    """Return a share of the steps, rounded up; less than the whole leaves a step, also in a run of one."""
+    return min(math.ceil(ratio * steps), steps - 1 if ratio < 1 else steps)
 
 
 def check_warmup(training: TrainingSection, steps: int) -> str:
