@@ -13,6 +13,7 @@ from tunesmith.data.formats.messages import read_messages, read_system, read_too
 from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in, to_wire
 from tunesmith.data.messages import WireMessage
 from tunesmith.data.row_access import is_empty, left_to_template
+from tunesmith.data.shown import require_tools_shown
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
@@ -143,6 +144,8 @@ def by_template(row: PreferenceRow, *, lists: bool, strip: bool = True) -> Texts
     else:
         prompt, answers = _question(row), [_answer(row, column) for column in columns]
     template, tools = row.find_template(row.dataset), read_tools(row.values, row.dataset)
+    for answer in answers:
+        require_tools_shown([*prompt, answer], tools, template)
     fulls = [template.render([*prompt, answer], tools=tools) for answer in answers]
     text = fed_prompt(prompt, fulls, template, tools)
     return text, [full[len(text) :].rstrip() if strip else full[len(text) :] for full in fulls]
@@ -221,8 +224,10 @@ def are_chats(row: PreferenceRow, columns: Sequence[str]) -> bool:
 
 def _rendered(row: PreferenceRow, columns: Sequence[str]) -> Texts:
     """Return the texts of columns of messages, as TRL renders them."""
-    template = row.find_template(row.dataset)
-    return render_chats(row, template, _checked(row, chats_in(row, columns)), partial(fed_prompt, continues=True))
+    template, chats = row.find_template(row.dataset), _checked(row, chats_in(row, columns))
+    for name in row.answers:
+        require_tools_shown([*chats.get("prompt", []), *chats[name]], read_tools(row.values, row.dataset), template)
+    return render_chats(row, template, chats, partial(fed_prompt, continues=True))
 
 
 def chats_in(row: PreferenceRow, columns: Sequence[str]) -> dict[str, list[Message]]:
