@@ -93,3 +93,17 @@ def test_a_preferred_call_that_the_template_leaves_out_is_refused(kind, tokenize
         tunesmith.encode(row, config={"rl": "dpo", "chat_template": "chatml"}, **options)
     (example,) = tunesmith.encode(row, config={"rl": "dpo", "chat_template": "qwen_25"}, **options)
     assert '"hive": 3' in example.chosen
+
+
+@pytest.mark.parametrize("kind", ["chat_template", "chat_template.argilla_chat", None])
+def test_the_reasoning_of_a_preferred_answer_is_refused_if_the_template_drops_it(kind, tokenizer):
+    question = {"role": "user", "content": "Do bees sleep?"}
+    chosen = {"role": "assistant", "content": "Yes.", "reasoning_content": "They rest at night."}
+    before = [] if kind == "chat_template" else [question]
+    row = {"chosen": [*before, chosen], "rejected": [*before, {"role": "assistant", "content": "No."}]}
+    row |= {"messages": [question]} if kind == "chat_template" else {}
+    options = {"dataset": {"type": kind}, "tokenizer": tokenizer}
+    with pytest.raises(DataError, match=r"leaves out 'They rest at night\.' of an answer"):
+        tunesmith.encode(row, config={"rl": "dpo", "chat_template": "chatml"}, **options)
+    (example,) = tunesmith.encode(row, config={"rl": "dpo", "chat_template": "trl:qwen3_training"}, **options)
+    assert "They rest at night." in example.chosen

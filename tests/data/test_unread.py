@@ -99,3 +99,11 @@ def test_an_unread_key_of_a_message_does_not_count_as_read_because_its_column_is
 def test_with_axolotls_mask_the_same_is_named_and_nothing_refused(unread):
     row = {"messages": [message | {"mood": "calm"} for message in CHAT["messages"]], "label": 1, "id": 3}
     assert unread(row, "chat_template", mask="axolotl") == ["label", "messages.mood"]
+
+
+def test_another_conversation_beside_the_one_that_is_read_is_refused(unread):
+    other = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Good day."}]
+    same = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
+    with pytest.raises(DataError, match="nothing reads conversations, which holds a conversation"):
+        unread(CHAT | {"conversations": other}, "chat_template")
+    assert unread(CHAT | {"conversations": same}, "chat_template") == []

@@ -49,6 +49,11 @@ MEANINGS = (
         "set `field_system: {name}` with a type that has one, such as chat_template or alpaca_w_system",
     ),
     Meaning(
+        "a conversation",
+        frozenset({"messages", "conversation", "conversations", "dialog", "dialogue"}),
+        "set `type: chat_template` with `field_messages: {name}`",
+    ),
+    Meaning(
         "earlier turns",
         frozenset({"history", "chat_history", "conversation_history", "dialog_history", "dialogue_history"}),
         "set `type: chat_template.instruction`, which reads instruction, input, output, system and history",
@@ -202,7 +207,7 @@ def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:
     Each text in it is one of the texts that are read, or a long one that stands in what is rendered: a short one stands
     there by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
     """
-    words = [leaf for leaf in leaves(value) if isinstance(leaf, str) and leaf.strip()]
+    words = list(_parts(value))
     known = {squeezed(part) for part in parts}
     if words and all(squeezed(word) in known or (len(word) >= LONG and stands(word, [text])) for word in words):
         return True
@@ -211,7 +216,7 @@ def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:
 
 
 def _parts(value: Any) -> Iterator[str]:
-    """Yield the texts of a column that is read, without the roles of its messages; text may be the JSON of them."""
+    """Yield the texts of a column, without the roles of its messages; text may be the JSON of them."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         with suppress(ValueError):  # a text may begin like JSON
             value = json.loads(value)
