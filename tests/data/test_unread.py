@@ -68,6 +68,12 @@ def test_a_text_that_says_more_than_the_row_is_no_repetition(unread):
         unread(extract)
 
 
+def test_names_that_are_lines_of_the_prompt_are_repetitions(unread):
+    row = ALPACA | {"instruction": "Columns:\nhive\nkg\n\nWeigh all.", "columns": ["hive", "kg"]}
+    assert unread(row) == []
+    assert unread(row | {"columns": ["hive", "weigh"]}) == ["columns"]
+
+
 def test_a_prompt_beside_its_messages_is_a_repetition_also_where_they_are_json(unread):
     assert unread(CHAT | {"prompt": "Hi"}, "chat_template") == []
     text = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]'

@@ -204,12 +204,13 @@ def _is_bookkeeping(name: str, value: Any) -> bool:
 def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:
     """Whether a value only repeats what is trained.
 
-    Each text in it is one of the texts that are read, or a long one that stands in what is rendered: a short one stands
-    there by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
+    Each text in it is one that is read, or a line of what is rendered, or a long part of it: a short part stands there
+    by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
     """
     words = list(_parts(value))
     known = {squeezed(part) for part in parts}
-    if words and all(squeezed(word) in known or (len(word) >= LONG and stands(word, [text])) for word in words):
+    whole = known | {squeezed(line) for line in text.splitlines()}
+    if words and all(squeezed(word) in whole or (len(word) >= LONG and stands(word, [text])) for word in words):
         return True
     lines = f"\n{value.strip()}\n" if isinstance(value, str) else ""
     return len(known) > 1 and all(f"\n{part.strip()}\n" in lines for part in parts)
