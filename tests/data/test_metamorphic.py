@@ -324,10 +324,10 @@ SPELLINGS = [
 ]
 
 
-def encoded(row, template, tokenizer):
+def encoded(row, template, tokenizer, **keys):
     """Return ids and labels of the samples of a row whose columns tell its type, or that it is refused."""
     try:
-        samples = tunesmith.encode(row, dataset={"chat_template": template}, tokenizer=tokenizer)
+        samples = tunesmith.encode(row, dataset={"chat_template": template, **keys}, tokenizer=tokenizer)
     except DataError:
         return None
     return [(sample.input_ids, sample.labels) for sample in samples]
@@ -367,9 +367,8 @@ def test_pairs_of_history_are_the_messages_that_they_stand_for(tokenizer, row):
     pairs = [list(pair) for pair in zip(turns[:-2:2], turns[1:-2:2], strict=True)]
     exchange = {"instruction": turns[-2], "output": turns[-1], "history": pairs or None}
     exchange |= {"system": system[0]} if system else {}
-    dataset = {"type": "chat_template.instruction", "chat_template": "chatml"}
-    samples = tunesmith.encode(exchange, dataset=dataset, tokenizer=tokenizer)
-    assert [(sample.input_ids, sample.labels) for sample in samples] == encoded(row, "chatml", tokenizer)
+    expected = encoded(row, "chatml", tokenizer)
+    assert encoded(exchange, "chatml", tokenizer, type="chat_template.instruction") == expected
 
 
 @pytest.mark.parametrize("kind", ["chat_template", "alpaca", "completion"])

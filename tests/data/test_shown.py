@@ -67,3 +67,43 @@ def test_a_message_that_is_left_out_is_refused_though_another_says_the_same(enco
     row = {"messages": [{"role": role, "content": content} for role, content in turns]}
     with pytest.raises(DataError, match=r"leaves out message 2 \(critic\): 'Yes.'"):
         encode(row, "qwen_25", train_on_inputs=inputs)
+
+
+def test_a_text_beside_a_call_is_not_lost(encode):
+    question, call, result, answer = ROW["messages"]
+    row = ROW | {"messages": [question, call | {"content": "I will weigh it."}, result, answer]}
+    assert "I will weigh it." in encode(row, "qwen_25")
+    only_call = {"messages": [question, call | {"content": "I will weigh it."}], "tools": ROW["tools"]}
+    either = "{% for m in messages %}<|im_start|>{{ m.role }} {% if m.tool_calls %}{{ m.tool_calls }}{% else %}"
+    either += "{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
+    either += "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+    for values in (row, only_call):
+        with pytest.raises(DataError, match=r"leaves out message 2 \(assistant\): 'I will weigh it.'"):
+            encode(values, None, chat_template_jinja=either, chat_template="jinja")
+
+
+@pytest.mark.parametrize("kind", ["chat_template", "chat_template.argilla_chat", None])
+def test_a_preferred_call_that_the_template_leaves_out_is_refused(kind, tokenizer):
+    question, call, *_ = ROW["messages"]
+    before = [] if kind == "chat_template" else [question]
+    row = {"chosen": [*before, call], "rejected": [*before, {"role": "assistant", "content": "No."}]}
+    row |= {"messages": [question]} if kind == "chat_template" else {}
+    options = {"dataset": {"type": kind}, "tokenizer": tokenizer}
+    with pytest.raises(DataError, match="leaves out 'weigh_hive' of the call"):
+        tunesmith.encode(row, config={"rl": "dpo", "chat_template": "chatml"}, **options)
+    (example,) = tunesmith.encode(row, config={"rl": "dpo", "chat_template": "qwen_25"}, **options)
+    assert '"hive": 3' in example.chosen
+
+
+@pytest.mark.parametrize("kind", ["chat_template", "chat_template.argilla_chat", None])
+def test_the_reasoning_of_a_preferred_answer_is_refused_if_the_template_drops_it(kind, tokenizer):
+    question = {"role": "user", "content": "Do bees sleep?"}
+    chosen = {"role": "assistant", "content": "Yes.", "reasoning_content": "They rest at night."}
+    before = [] if kind == "chat_template" else [question]
+    row = {"chosen": [*before, chosen], "rejected": [*before, {"role": "assistant", "content": "No."}]}
+    row |= {"messages": [question]} if kind == "chat_template" else {}
+    options = {"dataset": {"type": kind}, "tokenizer": tokenizer}
+    with pytest.raises(DataError, match=r"leaves out 'They rest at night\.' of an answer"):
+        tunesmith.encode(row, config={"rl": "dpo", "chat_template": "chatml"}, **options)
+    (example,) = tunesmith.encode(row, config={"rl": "dpo", "chat_template": "trl:qwen3_training"}, **options)
+    assert "They rest at night." in example.chosen

@@ -68,6 +68,12 @@ def test_a_text_that_says_more_than_the_row_is_no_repetition(unread):
         unread(extract)
 
 
+def test_names_that_are_lines_of_the_prompt_are_repetitions(unread):
+    row = ALPACA | {"instruction": "Columns:\nhive\nkg\n\nWeigh all.", "columns": ["hive", "kg"]}
+    assert unread(row) == []
+    assert unread(row | {"columns": ["hive", "weigh"]}) == ["columns"]
+
+
 def test_a_prompt_beside_its_messages_is_a_repetition_also_where_they_are_json(unread):
     assert unread(CHAT | {"prompt": "Hi"}, "chat_template") == []
     text = '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]'
@@ -109,3 +115,11 @@ def test_a_mapping_may_leave_out_parts_of_a_prompt_but_no_history(tokenizer):
     assert read_row(record, row | {"context": "Bees of Europe."}, spec)[1] == ["context"]
     with pytest.raises(DataError, match="nothing reads history"):
         read_row(record, row | {"history": [["Which bees are there?", "Many."]]}, spec)
+
+
+def test_another_conversation_beside_the_one_that_is_read_is_refused(unread):
+    other = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Good day."}]
+    same = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]
+    with pytest.raises(DataError, match="nothing reads conversations, which holds a conversation"):
+        unread(CHAT | {"conversations": other}, "chat_template")
+    assert unread(CHAT | {"conversations": same}, "chat_template") == []

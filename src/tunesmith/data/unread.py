@@ -50,6 +50,11 @@ MEANINGS = (
         "set `field_system: {name}` with a type that has one, such as chat_template or alpaca_w_system",
     ),
     Meaning(
+        "a conversation",
+        frozenset({"messages", "conversation", "conversations", "dialog", "dialogue"}),
+        "set `type: chat_template` with `field_messages: {name}`",
+    ),
+    Meaning(
         "earlier turns",
         frozenset({"history", "chat_history", "conversation_history", "dialog_history", "dialogue_history"}),
         "set `type: chat_template.instruction`, which reads instruction, input, output, system and history",
@@ -214,19 +219,20 @@ def _is_harmless(name: str, value: Any) -> bool:
 def _is_repeated(value: Any, parts: Sequence[str], text: str) -> bool:
     """Whether a value only repeats what is trained.
 
-    Each text in it is one of the texts that are read, or a long one that stands in what is rendered: a short one stands
-    there by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
+    Each text in it is one that is read, or a line of what is rendered, or a long part of it: a short part stands there
+    by chance. Or it is the row in another layout, in which each text that is read stands on lines of its own.
     """
-    words = [leaf for leaf in leaves(value) if isinstance(leaf, str) and leaf.strip()]
+    words = list(_parts(value))
     known = {squeezed(part) for part in parts}
-    if words and all(squeezed(word) in known or (len(word) >= LONG and stands(word, [text])) for word in words):
+    whole = known | {squeezed(line) for line in text.splitlines()}
+    if words and all(squeezed(word) in whole or (len(word) >= LONG and stands(word, [text])) for word in words):
         return True
     lines = f"\n{value.strip()}\n" if isinstance(value, str) else ""
     return len(known) > 1 and all(f"\n{part.strip()}\n" in lines for part in parts)
 
 
 def _parts(value: Any) -> Iterator[str]:
-    """Yield the texts of a column that is read, without the roles of its messages; text may be the JSON of them."""
+    """Yield the texts of a column, without the roles of its messages; text may be the JSON of them."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         with suppress(ValueError):  # a text may begin like JSON
             value = json.loads(value)

@@ -58,5 +58,19 @@ def test_a_call_may_be_a_message_of_its_own_role(call, result, arguments):
 
 @pytest.mark.parametrize("content", ["weigh", "3", "[]", '{"tool": "weigh"}'])
 def test_a_message_of_calls_that_holds_none_is_an_error(content):
-    with pytest.raises(DataError, match=r"message 1 \(function_call\) should"):
+    with pytest.raises(DataError, match=r"message 1(:| \(function_call\))"):
         read_messages({"messages": [{"role": "function_call", "content": content}]}, DATASET)
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a": 1}'])
+def test_a_bare_function_is_a_call(arguments):
+    function = {"name": "weigh", "arguments": arguments}
+    for calls in ([function], function, json.dumps([function]), [{"type": "function", "function": function}]):
+        (message,) = read_messages({"messages": [{"role": "assistant", "tool_calls": calls}]}, DATASET)
+        assert message.tool_calls == [{"type": "function", "function": {"name": "weigh", "arguments": {"a": 1}}}]
+
+
+@pytest.mark.parametrize("call", [3, {"arguments": {}}, {"type": "custom", "custom": {"name": "weigh"}}])
+def test_a_call_without_a_function_is_an_error(call):
+    with pytest.raises(DataError, match="message 1: a call should hold name and arguments of a function; found"):
+        read_messages({"messages": [{"role": "assistant", "tool_calls": [call]}]}, DATASET)

@@ -131,6 +131,8 @@ def _render_sample(
         start = finder.prompt_end(index, places) if has_prompt else places[index].start
         ranges += _turn_ranges(turns[index], part, places[index], start, finder.turn_end(index, places), finder)
         prompt_ends += [start] if has_prompt else []
+        if part.content:
+            finder.require_written(index)
     if prompt_ends:
         finder.verify(max(index for index in trained if turns[index].role == "assistant" and trained[index].content))
     return Rendered(_spans(full, ranges), tokenize_whole=True, prompt_ends=tuple(prompt_ends))

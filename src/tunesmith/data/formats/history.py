@@ -9,7 +9,7 @@ from typing import Any
 
 from tunesmith.data.formats.chat import CHAT_KEYS, chat_prompt, render_chat, wire_prompt
 from tunesmith.data.formats.format import INSTRUCT_KEYS, Columns, Format, FormatSpec, text_column
-from tunesmith.data.formats.messages import read_messages, read_system, read_tools
+from tunesmith.data.formats.messages import from_json, read_messages, read_system, read_tools
 from tunesmith.data.messages import Conversation, Message, text_message
 from tunesmith.data.row_access import is_empty
 from tunesmith.errors import DataError
@@ -44,7 +44,7 @@ def _read_history(values: dict[str, Any], spec: FormatSpec) -> Iterator[Message]
     column = next((name for name in HISTORY if not is_empty(values.get(name))), None)
     if column is None:
         return
-    items = values[column]
+    items = from_json(values[column], f"column {column}")
     if isinstance(items, list) and all(isinstance(item, dict) and "role" in item for item in items):
         yield from read_messages(values, spec.dataset.model_copy(update={"field_messages": column}), system=False)
         return

@@ -213,15 +213,22 @@ def _thinking_key(item: dict[str, Any], dataset: Dataset) -> str:
 
 
 def read_tool_calls(calls: Any, number: int) -> list[Any]:
-    """Return the calls with their arguments as mappings; text is read as JSON.
+    """Return the calls with their arguments as mappings; text is read as JSON, and a bare function is put into a call.
 
     Raises:
-        DataError: it is no JSON.
+        DataError: it is no JSON, or no list of calls.
     """
     parsed = []
-    for call in from_json(calls, f"message {number}: tool_calls") or []:
+    calls = from_json(calls, f"message {number}: tool_calls") or []
+    for call in calls if isinstance(calls, list) else [calls]:
+        if isinstance(call, dict) and "function" not in call and "name" in call:
+            call = {"type": "function", "function": call}
         function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict) and "arguments" in function:
+        if not isinstance(function, dict) or "name" not in function:
+            raise DataError(
+                f"message {number}: a call should hold name and arguments of a function; found {call!r:.60}"
+            )
+        if "arguments" in function:
             arguments = from_json(function["arguments"], f"message {number}: arguments of {function.get('name')}")
             call = call | {"function": function | {"arguments": arguments}}
         parsed.append(call)
@@ -231,10 +238,9 @@ def read_tool_calls(calls: Any, number: int) -> list[Any]:
 def _calls_in(content: str, role: str, number: int) -> list[Any]:
     """Return the calls of a message that is nothing else: the JSON of one, or of a list of them."""
     value = from_json(content, f"message {number} ({role})")
-    functions = value if isinstance(value, list) else [value]
-    if not functions or not all(isinstance(item, dict) and "name" in item for item in functions):
-        raise DataError(f"message {number} ({role}) should hold name and arguments of a call; found {content!r:.60}")
-    return read_tool_calls([{"type": "function", "function": function} for function in functions], number)
+    if calls := read_tool_calls(value, number):
+        return calls
+    raise DataError(f"message {number} ({role}) should hold a call; found {content!r:.60}")
 
 
 def read_texts(content: Any, where: str) -> list[Text]:

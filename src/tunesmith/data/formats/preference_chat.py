@@ -13,6 +13,7 @@ from tunesmith.data.formats.messages import read_messages, read_system, read_too
 from tunesmith.data.formats.prompt_completion import are_messages, fed_prompt, messages_in, to_wire
 from tunesmith.data.messages import WireMessage
 from tunesmith.data.row_access import is_empty, left_to_template
+from tunesmith.data.shown import require_tools_shown, says
 from tunesmith.data.tokenizer import ChatTemplate
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.sections import Dataset
@@ -146,8 +147,19 @@ def by_template(row: PreferenceRow, *, lists: bool, strip: bool = True) -> Texts
         prompt, answers = _question(row), [_answer(row, column) for column in columns]
     template, tools = row.find_template(row.dataset), read_tools(row.values, row.dataset)
     fulls = [template.render([*prompt, answer], tools=tools) for answer in answers]
+    for answer, full in zip(answers, fulls, strict=True):
+        require_tools_shown([*prompt, answer], tools, template)
+        _require_shown(answer, full, row.dataset)
     text = fed_prompt(prompt, fulls, template, tools)
     return text, [full[len(text) :].rstrip() if strip else full[len(text) :] for full in fulls]
+
+
+def _require_shown(answer: Message, full: str, dataset: Dataset) -> None:
+    """Raise a DataError if the text of a conversation lacks what its answer says or thinks."""
+    for key in ("content", dataset.template_thinking_key):
+        said = answer.get(key)
+        if isinstance(said, str) and said.strip() and not says(said, [full]):
+            raise DataError(f"the chat template leaves out {said.strip()[:40]!r} of an answer; choose another one")
 
 
 def _question(row: PreferenceRow) -> list[Message]:
@@ -223,8 +235,13 @@ def are_chats(row: PreferenceRow, columns: Sequence[str]) -> bool:
 
 def _rendered(row: PreferenceRow, columns: Sequence[str]) -> Texts:
     """Return the texts of columns of messages, as TRL renders them."""
-    template = row.find_template(row.dataset)
-    return render_chats(row, template, _checked(row, chats_in(row, columns)), partial(fed_prompt, continues=True))
+    template, chats = row.find_template(row.dataset), _checked(row, chats_in(row, columns))
+    tools = read_tools(row.values, row.dataset)
+    for name in row.answers:
+        messages = [*chats.get("prompt", []), *chats[name]]
+        require_tools_shown(messages, tools, template)
+        _require_shown(messages[-1], template.render(messages, tools=tools), row.dataset)
+    return render_chats(row, template, chats, partial(fed_prompt, continues=True))
 
 
 def chats_in(row: PreferenceRow, columns: Sequence[str]) -> dict[str, list[Message]]:

@@ -71,11 +71,26 @@ class SpanFinder:
             if place.exact or not content or message["role"] == "assistant":
                 continue
             if index not in self.written or not says(content, [self.full]):
-                raise DataError(
-                    f"the chat template leaves out message {index + 1} ({message['role']}): {content[:40]!r}; "
-                    "choose another `chat_template`"
-                )
+                raise self._left_out(index)
         return found
+
+    def require_written(self, index: int) -> None:
+        """Raise an error if the template leaves out what turn `index` says, such as a text beside calls of tools.
+
+        Raises:
+            DataError: also where the turn is the last one.
+            RewrittenError: maybe only where others follow.
+        """
+        if index not in self.written and _text(self.messages[index]).strip():
+            error = self._left_out(index)
+            raise error if index == len(self.messages) - 1 else RewrittenError(str(error))
+
+    def _left_out(self, index: int) -> DataError:
+        message = self.messages[index]
+        return DataError(
+            f"the chat template leaves out message {index + 1} ({message['role']}): {_text(message).strip()[:40]!r}; "
+            "choose another `chat_template`"
+        )
 
     def _shows_reasoning(self, message: dict[str, Any]) -> bool:
         """Whether the text shows all that a message says besides its content, such as its reasoning."""
