@@ -127,19 +127,20 @@ def _message(
     message |= {key: item[key] for key in sorted(rest & template_properties(template.text))}
     if message.get("tool_calls"):
         message["tool_calls"] = read_tool_calls(message["tool_calls"], number)
-    for key, flag in (
-        (dataset.message_field_training, "training"),
-        (dataset.message_field_training_detail, "training_detail"),
-    ):
-        if key and item.get(key) is not None:
-            message[flag] = item[key]
+    flags = {"training": dataset.message_field_training, "training_detail": dataset.message_field_training_detail}
+    message |= {flag: item[key] for flag, key in flags.items() if key and item.get(key) is not None}
     for key, flag in (("content", "training_detail"), (thinking, "reasoning_training_detail")):
         if isinstance(message.get(key), list):
-            parts = message[key]
-            message[key] = "".join(text.text for text in read_texts(parts, f"message {number}"))
-            if any(part.get("train") is not None or part.get("weight") is not None for part in parts):
-                message[flag] = _part_details(parts)
+            _join_parts(message, key, flag, number)
     return message
+
+
+def _join_parts(message: Message, key: str, flag: str, number: int) -> None:
+    """Make one text of a content in parts; `flag` gets the details if a part says whether it is trained."""
+    parts = message[key]
+    message[key] = "".join(text.text for text in read_texts(parts, f"message {number}"))
+    if any(part.get("train") is not None or part.get("weight") is not None for part in parts):
+        message[flag] = _part_details(parts)
 
 
 def _part_details(parts: list[dict[str, Any]]) -> list[Detail]:
@@ -185,34 +186,43 @@ class _Labeller:
         """Return the example."""
         dataset = self.spec.dataset
         eos, eot = dataset.train_on_eos, dataset.train_on_eot or dataset.train_on_eos
-        roles = [_role(role, dataset) for role in dataset.roles_to_train or []]
         kinds: list[tuple[str | None, Callable[[int], bool]]] = [
             (eot, lambda token: token in self.turn_ends),
             (eos, lambda token: token == self.tokenizer.eos_token_id),
         ]
         last = [-1, -1]
         for index, message in enumerate(self.messages):
-            details = (message.get("training_detail"), message.get("reasoning_training_detail"))
-            if message.get("training") is not None:
-                trained = bool(message["training"])
-            elif any(detail is not None for detail in details):
-                trained = any(bool(detail) for detail in details)
-            else:
-                trained = self.spec.train_on_inputs or message.get("role") in roles
+            trained = self._is_trained(message)
             if not trained and "all" not in (eos, eot):
                 continue
             end = self._content(index, message, trained)
-            for kind, (wanted, is_end) in enumerate(kinds):
-                place = next((i for i in range(end, len(self.ids)) if is_end(self.ids[i])), -1)
-                if place == -1 or abs(place - end) > NEAR:
+            for kind, (ends, is_end) in enumerate(kinds):
+                position = self._find(is_end, end)
+                if position == -1:
                     continue
-                last[kind] = place
-                if wanted == "all" or (wanted == "turn" and trained):
-                    self.labels[place] = self.ids[place]
-        for kind, (wanted, _) in enumerate(kinds):
-            if wanted == "last" and last[kind] != -1:
-                self.labels[last[kind]] = self.ids[last[kind]]
+                last[kind] = position
+                if ends == "all" or (ends == "turn" and trained):
+                    self.labels[position] = self.ids[position]
+        for position, (ends, _) in zip(last, kinds, strict=True):
+            if ends == "last" and position != -1:
+                self.labels[position] = self.ids[position]
         return Example(self.ids, self.labels, self.text)
+
+    def _find(self, is_end: Callable[[int], bool], start: int) -> int:
+        """Return the position of the first end token from `start` on, or -1 if it is not near."""
+        position = next((i for i in range(start, len(self.ids)) if is_end(self.ids[i])), -1)
+        return position if abs(position - start) <= NEAR else -1
+
+    def _is_trained(self, message: Message) -> bool:
+        """Whether a turn is trained: by its own flag, by details of its parts, or by its role."""
+        details = (message.get("training_detail"), message.get("reasoning_training_detail"))
+        if message.get("training") is not None:
+            return bool(message["training"])
+        if any(detail is not None for detail in details):
+            return any(bool(detail) for detail in details)
+        dataset = self.spec.dataset
+        roles = [_role(role, dataset) for role in dataset.roles_to_train or []]
+        return self.spec.train_on_inputs or message.get("role") in roles
 
     def _content(self, index: int, message: Message, trained: bool) -> int:
         """Label the content of a turn; return the token at which it ends, or -1."""

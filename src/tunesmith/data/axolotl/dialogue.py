@@ -52,19 +52,24 @@ def _render_llama2(conversation: Conversation, spec: FormatSpec) -> list[Rendere
     return [served.llama2_text(conversation, spec, (bos, "<s>", "</s>"))]
 
 
-def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
-    """Return the tokens and labels of a conversation: padded, and masked by lengths that fit Llama-2's tokenizer alone.
-
-    Where the lengths do not add up, nothing is trained.
-    """
+def _llama2_text(values: dict[str, Any], spec: FormatSpec) -> str:
+    """Return the text of a conversation, without an answer at its start and a question at its end."""
     system, turns = served.split_system(served.read_llama2(values, spec).messages)
-    turns = turns[turns[0].role == "assistant" :]  # an answer without a question is dropped
+    turns = turns[turns[0].role == "assistant" :]
     served.require_turns(turns)
     turns = [message for message in turns if message.content]
     if turns and turns[-1].role == "user":
         turns = turns[:-1]
     ends = ["" if index == 0 else END if index % 2 else " " for index in range(len(turns))]
-    text = "".join(map("".join, zip(served.texts_of(system, turns), ends, strict=True)))
+    return "".join(map("".join, zip(served.texts_of(system, turns), ends, strict=True)))
+
+
+def llama2_chat(values: dict[str, Any], spec: FormatSpec) -> list[Example]:
+    """Return the tokens and labels of a conversation: padded, and masked by lengths that fit Llama-2's tokenizer alone.
+
+    Where the lengths do not add up, nothing is trained.
+    """
+    text = _llama2_text(values, spec)
     tokenizer, length = tokenizer_of(spec), spec.sequence_len
     ids: list[int] = tokenizer(text, padding="max_length", max_length=length, truncation=True)["input_ids"]
     total = sum(token != tokenizer.pad_token_id for token in ids)

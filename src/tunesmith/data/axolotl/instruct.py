@@ -33,9 +33,17 @@ def _render(prompt: str, answer: Any, layout: Layout, spec: FormatSpec) -> Rende
     if spec.train_on_inputs and not prompt and not has_bos:
         raise DataError("the prompt is empty, which Axolotl cannot train")
     if layout.joint:
-        head = "" if spec.train_on_inputs else prompt
-        return Rendered((Segment(prompt + (answer or ""), True, header=head, eos_count=layout.ends),), bos="own")
-    reply = Segment(answer or "", True, eos_count=layout.ends)
+        return _render_joint(prompt, answer or "", layout, spec)
+    return _render_apart(prompt, answer or "", layout, spec, has_bos=has_bos)
+
+
+def _render_joint(prompt: str, answer: str, layout: Layout, spec: FormatSpec) -> Rendered:
+    header = "" if spec.train_on_inputs else prompt
+    return Rendered((Segment(prompt + answer, True, header=header, eos_count=layout.ends),), bos="own")
+
+
+def _render_apart(prompt: str, answer: str, layout: Layout, spec: FormatSpec, *, has_bos: bool) -> Rendered:
+    reply = Segment(answer, True, eos_count=layout.ends)
     if has_bos and not answer:
         reply = Segment(eos_of(tokenizer_of(spec))[0] * layout.ends, True)
     return Rendered((Segment(prompt, spec.train_on_inputs), reply), bos="own" if prompt or not has_bos else "always")

@@ -1,12 +1,13 @@
 """`type: sharegpt` under `mask: axolotl`: parts are heard or trained by the name in front of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tunesmith.data.axolotl.dialogue import with_bos
 from tunesmith.data.formats import sharegpt as served
-from tunesmith.data.formats.fastchat import CHATGLM3, GEMMA, find_layout, written
+from tunesmith.data.formats.fastchat import CHATGLM3, GEMMA, Layout, Part, find_layout, written
 from tunesmith.data.formats.format import FormatSpec, tokenizer_of
-from tunesmith.data.messages import Conversation
+from tunesmith.data.messages import Conversation, Message
 from tunesmith.data.types import Rendered, Segment
 from tunesmith.errors import DataError
 
@@ -47,10 +48,15 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = served.
     is_unwritten = layout.style is CHATGLM3 and not all(turn.content for turn in turns)
     if abs(len(parts) - len(messages)) > 1 or is_unwritten:
         raise DataError(f"Axolotl refuses {len(messages)} messages that the layout {name} writes as {len(parts)} parts")
+    messages_of_parts = [(part, turns[part.message] if part.message >= 0 else opening) for part in parts]
+    return [Rendered(tuple(_segments(messages_of_parts, name, layout, spec)), bos="own")]
+
+
+def _segments(parts: Sequence[tuple[Part, Message]], name: str, layout: Layout, spec: FormatSpec) -> list[Segment]:
+    """Return the segments of the parts of a conversation, each with its message."""
     ends = 0 if served.writes_end(name, layout, tokenizer_of(spec)) else 1
     segments: list[Segment] = []
-    for part in parts:
-        message = turns[part.message] if part.message >= 0 else opening
+    for part, message in parts:
         kind = served.kind_by_name(part, layout, spec.dataset)
         opens = not kind and not part.role.strip()
         if not segments and not opens:
@@ -62,7 +68,7 @@ def _render(conversation: Conversation, spec: FormatSpec, default: str = served.
         elif kind or opens:
             text = served.header_of(part, message, layout) + part.text
             segments.append(Segment(text, spec.train_on_inputs and message.train is None))
-    return [Rendered(tuple(segments), bos="own")]
+    return segments
 
 
 SHAREGPT = served.formats_of(_read, _render)
