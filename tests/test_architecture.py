@@ -170,6 +170,11 @@ def test_functions_have_few_branches():
     assert not over
 
 
+def test_no_two_files_of_tests_have_one_name():
+    names = [file.name for file in Path(__file__).parent.rglob("test_*.py")]
+    assert len(set(names)) == len(names), "pytest imports them by their names alone"
+
+
 def test_names_say_what_is_inside():
     assert not {name for file in FILES for name in (file.stem, file.parent.name)} & VAGUE
 

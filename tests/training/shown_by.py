@@ -29,6 +29,11 @@ TESTS: dict[str, dict[str, str]] = {
         "test_rows_that_fail_are_left_out_counted_and_written_with_their_reasons": "datasets[].filters",
         "test_the_time_limit_of_the_config_holds": "evaluation.assertion_seconds",
     },
+    "data/test_folders.py": {
+        "test_data_files_are_names_patterns_lists_of_them_or_a_mapping_of_splits": (
+            "datasets[].data_files datasets[].split"
+        ),
+    },
     "data/test_mistral.py": {
         "test_without_the_package_a_note_names_the_source_and_the_package_once": "tokenizer_use_mistral_common",
     },
@@ -41,13 +46,11 @@ TESTS: dict[str, dict[str, str]] = {
         "test_samples_that_are_the_same_are_kept_once": "dataset_exact_deduplication",
     },
     "data/test_source.py": {
-        "test_data_files_chooses_the_files_of_a_folder": "datasets[].data_files",
         "test_ds_type_says_what_a_strange_name_holds": "datasets[].ds_type",
         "test_jsonl_rows_carry_their_file_and_line": "datasets[].path",
         "test_the_keys_of_a_dataset_of_the_hub_reach_the_library": (
             "datasets[].name datasets[].revision datasets[].streaming"
         ),
-        "test_the_split_chooses_files_of_a_folder_by_their_name": "datasets[].split",
     },
     "data/test_splits.py": {
         "test_test_rows_have_a_length_of_their_own": "eval_sequence_len",
@@ -102,6 +105,11 @@ TESTS: dict[str, dict[str, str]] = {
         ),
         "test_what_may_heal_is_tried_again": (
             "generate.endpoint.timeout judge.endpoint.timeout evaluation.endpoint.timeout"
+        ),
+    },
+    "generation/test_refusal.py": {
+        "test_fields_are_left_out_from_the_start": (
+            "generate.endpoint.omit_fields judge.endpoint.omit_fields evaluation.endpoint.omit_fields"
         ),
     },
     "modeling/test_adapters.py": {

@@ -88,7 +88,7 @@ FLIPS: dict[str, Flip] = {
     "adam_epsilon": Flip(0.1),
     "max_grad_norm": Flip(0.01),
     "neftune_noise_alpha": Flip(50),
-    "logging_steps": Flip(2),
+    "logging_steps": Flip(3),
     "eval_strategy": Flip("no", HELD_OUT),
     "eval_steps": Flip(1, HELD_OUT),
     "evals_per_epoch": Flip(4, HELD_OUT),
@@ -144,6 +144,9 @@ SHAREGPT = {"type": "sharegpt"}
 COMPLETION = {"type": "completion"}
 ALPACA = {"type": "alpaca"}
 
+IGNORED = ["instruction", "input", "system", "messages", "train"]
+"""What a row below has for one key, and would be refused for by the types that do not read it."""
+
 TOKEN_FLIPS: dict[str, TokenFlip] = {
     "mask": TokenFlip("axolotl", CHATS, OWN),
     "train_on_inputs": TokenFlip(True, TASKS, ALPACA),
@@ -183,6 +186,9 @@ TOKEN_FLIPS: dict[str, TokenFlip] = {
     ),
     "chat_template_kwargs": TokenFlip({"mood": "glad"}, CHATS, OWN),
     "eot_tokens": TokenFlip(["<|im_start|>"], CHATS, CHAT, {"mask": "axolotl"}),
+    "datasets[].ignored_columns": TokenFlip(
+        ["input", "system", "train", "own"], CHATS, OWN | {"field_thinking": "own"}
+    ),
     "datasets[].skip": TokenFlip(1, TEXTS, {"type": "pretrain"}, {"max_steps": 1}),
 }
 """Key -> how to flip it, where the tokens show its effect."""
@@ -298,7 +304,8 @@ def test_a_key_changes_the_tokens(key, tmp_path, write_config, write_jsonl, toke
     rows = write_jsonl(tmp_path / "rows.jsonl", flip.rows)
 
     def tokens(entry: dict[str, Any], keys: dict[str, Any]) -> list[Any]:
-        config = load(str(write_config(tmp_path, datasets=[{"path": str(rows)} | entry], **(flip.beside | keys))))
+        entry = {"path": str(rows), "ignored_columns": IGNORED} | entry
+        config = load(str(write_config(tmp_path, datasets=[entry], **(flip.beside | keys))))
         train = prepare_splits(config, tokenizer).train
         return list(train.select_columns(["input_ids", "labels"]))
 

@@ -230,11 +230,17 @@ def test_a_warmup_that_takes_the_whole_run_is_said(keys, steps, warning):
 
 
 @pytest.mark.parametrize(
-    "keys", [{"warmup_steps": 10}, {"warmup_ratio": 0.1}, {"warmup_ratio": 0.1, "lr_scheduler": "linear"}]
+    "keys", [{"warmup_steps": 10}, {"warmup_ratio": 1.0}, {"warmup_steps": 1, "lr_scheduler": "linear"}]
 )
 def test_a_run_whose_only_step_has_a_learning_rate_of_0_is_refused(keys):
     with pytest.raises(ConfigError, match="whose learning rate would be 0: nothing would be trained"):
         check_warmup(section(**keys), 1)
+
+
+@pytest.mark.parametrize("keys", [{"warmup_ratio": 0.1}, {"warmup_steps": 0.5}, {"warmup_ratio": 0.99}])
+def test_a_warmup_that_is_a_share_leaves_a_step(keys):
+    assert check_warmup(section(**keys), 1) == ""
+    assert check_warmup(section(**keys), 2) == ""
 
 
 def test_settings_that_the_trainer_refuses_are_an_error_of_the_config():
