@@ -74,7 +74,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(file):
         (b"3", "expected an object with columns, found int"),
         (b'"words"', "expected an object with columns, found str"),
         (b"null", "expected an object with columns, found NoneType"),
-        (b'{"a": "\\ud83d"}', "half of a character: '\\ud83d'"),
+        (b'{"a": "\\ud83d"}', "an unpaired surrogate, which UTF-8 lacks: '\\ud83d'"),
     ],
 )
 def test_a_broken_line_is_a_bad_row_and_the_reading_goes_on(file, line, reason):

@@ -139,7 +139,7 @@ def _json_object(file: Path, number: int, values: Any) -> Row | BadRow:
     try:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:  # an emoji that was cut in two, which no tokenizer takes
-        return BadRow(str(file), number, f"half of a character: {error.object[error.start]!r}")
+        return BadRow(str(file), number, f"an unpaired surrogate, which UTF-8 lacks: {error.object[error.start]!r}")
     return Row(str(file), number, values)
 
 

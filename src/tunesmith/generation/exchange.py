@@ -20,7 +20,7 @@ class Prompt(NamedTuple):
 
 
 def whole(text: str) -> str:
-    """Return a text with `?` for each half of a character, which a model may write and no file can hold."""
+    """Return a text with `?` for each unpaired surrogate, which a model may write and no file can hold."""
     return text.encode("utf-8", "replace").decode()
 
 

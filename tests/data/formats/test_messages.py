@@ -70,7 +70,15 @@ def test_a_bare_function_is_a_call(arguments):
         assert message.tool_calls == [{"type": "function", "function": {"name": "weigh", "arguments": {"a": 1}}}]
 
 
-@pytest.mark.parametrize("call", [3, {"arguments": {}}, {"type": "custom", "custom": {"name": "weigh"}}])
+@pytest.mark.parametrize(
+    "call", [3, {"arguments": {}}, {"name": None, "arguments": {}}, {"type": "custom", "custom": {"name": "weigh"}}]
+)
 def test_a_call_without_a_function_is_an_error(call):
     with pytest.raises(DataError, match="message 1: a call should hold name and arguments of a function; found"):
         read_messages({"messages": [{"role": "assistant", "tool_calls": [call]}]}, DATASET)
+
+
+@pytest.mark.parametrize("role", [1, ["user"], {"name": "user"}, True])
+def test_a_role_that_is_no_text_is_an_error(role):
+    with pytest.raises(DataError, match="message 1: its role should be text; found"):
+        read_messages({"messages": [{"role": role, "content": "Hi"}]}, DATASET)

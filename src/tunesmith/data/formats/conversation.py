@@ -28,7 +28,9 @@ def text_of(number: int, item: Any, role_key: str, text_key: str) -> tuple[str, 
     text = "" if item[text_key] is None else item[text_key]
     if not isinstance(text, str):
         raise DataError(f"message {number}: {text_key} should be text; found {text!r:.60}")
-    return str(item[role_key]), text
+    if not isinstance(item[role_key], str):
+        raise DataError(f"message {number}: {role_key} should be text; found {item[role_key]!r:.60}")
+    return item[role_key], text
 
 
 def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Segment:

@@ -126,7 +126,9 @@ def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) 
         raise DataError(f"message {number} should hold role and content; found {item!r:.80}")
     fields = _renamed(number, item, dataset)
     thinking_key = dataset.template_thinking_key
-    role = dataset.common_role(str(fields.pop("role")))
+    if not isinstance(fields["role"], str):
+        raise DataError(f"message {number}: its role should be text; found {fields['role']!r:.60}")
+    role = dataset.common_role(fields.pop("role"))
     role = "tool" if is_legacy and role == "function" else role
     texts = read_texts(fields.pop("content", None), f"message {number}")
     thoughts = read_texts(fields.pop(thinking_key), f"message {number}") if thinking_key in fields else None
@@ -224,7 +226,7 @@ def read_tool_calls(calls: Any, number: int) -> list[Any]:
         if isinstance(call, dict) and "function" not in call and "name" in call:
             call = {"type": "function", "function": call}
         function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or "name" not in function:
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise DataError(
                 f"message {number}: a call should hold name and arguments of a function; found {call!r:.60}"
             )
