@@ -60,7 +60,7 @@ def test_other_columns_are_named_by_the_usual_keys(encode):
     )
 
 
-@pytest.mark.parametrize("history", ["before", [["a"]], [["a", None]], [["a", "b", "c"]], [{"q": "a"}]])
+@pytest.mark.parametrize("history", ["3", [["a"]], [["a", None]], [["a", "b", "c"]], [{"q": "a"}]])
 def test_a_history_of_another_form_is_an_error(encode, history):
     with pytest.raises(DataError, match="column history should hold pairs of a question and its answer, or messages"):
         encode(ROW | {"history": history}, type="chat_template.instruction")
@@ -69,3 +69,8 @@ def test_a_history_of_another_form_is_an_error(encode, history):
 def test_a_blank_answer_is_an_error(encode):
     with pytest.raises(DataError, match="column output is blank"):
         encode(ROW | {"output": " "}, type="chat_template.instruction")
+
+
+def test_a_history_in_words_is_an_error(encode):
+    with pytest.raises(DataError, match="column history should be JSON"):
+        encode(ROW | {"history": "before"}, type="chat_template.instruction")
