@@ -131,7 +131,7 @@ def _open_zip(stream: BinaryIO, file: Path) -> io.BufferedReader:
 UNPACK: dict[str, Callable[[Any, Path], Any]] = {
     ".gz": lambda stream, file: gzip.GzipFile(fileobj=stream),
     ".bz2": lambda stream, file: bz2.BZ2File(stream),
-    ".xz": lambda stream, file: lzma.LZMAFile(stream),  # noqa: SIM115
+    ".xz": lambda stream, file: lzma.LZMAFile(stream),  # noqa: SIM115  the reader closes it
     ".zst": _open_zstd,
     ".zip": _open_zip,
 }

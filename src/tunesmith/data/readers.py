@@ -91,7 +91,7 @@ def _json_values(file: Path, content: bytes) -> list[Row | BadRow] | None:
     try:
         text = content.decode("utf-8-sig")
         end, number = 0, 1
-        while (start := _SPACE.match(text, end).end()) < len(text):  # type: ignore[union-attr]
+        while (start := _SPACE.match(text, end).end()) < len(text):  # type: ignore[union-attr]  # it matches nothing too
             number += text.count("\n", end, start)
             value, end = decoder.raw_decode(text, start)
             values.append((number, value))
