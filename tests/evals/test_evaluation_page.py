@@ -90,4 +90,4 @@ def test_one_model_has_no_comparison_and_no_answers_no_rows(show, make_report):
     assert page.locator("#changes-section").is_hidden()
     page = show(make_report([]))
     assert page.locator("#rows-section").is_hidden()
-    assert texts(page, "#figures tbody th") == ["Held-out loss", "Perplexity"]
+    assert texts(page, "#figures tbody th") == ["Eval loss", "Perplexity"]

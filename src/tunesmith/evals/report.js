@@ -85,7 +85,7 @@ function drawPlots() {
 function drawFigures() {
   const figure = (name, digits) => item => name in item ? item[name].toFixed(digits) : "-";  // a served model has no loss
   const written = ({value, low, high}, form) => `${form(value)} (${form(low)} to ${form(high)})`, precise = value => value.toPrecision(3);
-  const lines = [["Held-out loss", figure("loss", 4)], ["Perplexity", figure("perplexity", 3)],
+  const lines = [["Eval loss", figure("loss", 4)], ["Perplexity", figure("perplexity", 3)],
     ...measures().map(([name, of, share]) => [name, item => written(of(item), share ? percent : precise)])];
   $("figures").append(table(["", ...variants], lines.map(([name, cell]) => [name, ...variants.map(variant => cell(report.summary[variant]))])));
 }

@@ -102,7 +102,7 @@ def test_the_page_draws_the_chosen_runs_and_shows_values(two, tmp_path, browser)
     ]
     box = page.locator("#plot").bounding_box()
     page.mouse.move(box["x"] + box["width"] - 20, box["y"] + 100)
-    assert page.locator("#tip").inner_text().split("\n") == ["step 3", "a: 1", "a held out: 1.8000"]
+    assert page.locator("#tip").inner_text().split("\n") == ["step 3", "a: 1", "a (eval): 1.8000"]
     page.get_by_label("sweep/b").uncheck()
     assert page.locator("#plot .curve").count() == 2
     page.locator("#metric").select_option("tokens_per_second")

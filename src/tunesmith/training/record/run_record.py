@@ -112,7 +112,7 @@ class RunRecord:
         file = self.folder / "loss.png"
         with drawn(file, 7, 4) as figure:
             axes = figure.subplots()
-            for key, label, style in (("loss", "training", "-"), ("eval_loss", "held out", "o--")):
+            for key, label, style in (("loss", "training", "-"), ("eval_loss", "eval", "o--")):
                 if curves[key]:
                     axes.plot(*zip(*curves[key], strict=True), style, label=label)
             axes.set(xlabel="step", ylabel="loss", title=self.folder.parent.name)

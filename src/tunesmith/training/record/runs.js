@@ -87,7 +87,7 @@ function tell(event) {
   $("plot").append(svg("line", {class: "cursor", x1: scale.x(step), x2: scale.x(step), y1: BOX.top, y2: BOX.bottom}));
   showTip({left: event.clientX + 16, top: event.clientY - 10, bottom: event.clientY + 10}, el("b", null, `step ${number(step)}`),
     ...lines.map(([run, name, point]) => el("div", {class: "key"}, swatch(color(run), "stroke"),
-      `${run.name}${name.startsWith("eval_") ? " held out" : ""}: ${number(point[1])}${point[0] === step ? "" : ` (step ${number(point[0])})`}`)));
+      `${run.name}${name.startsWith("eval_") ? " (eval)" : ""}: ${number(point[1])}${point[0] === step ? "" : ` (step ${number(point[0])})`}`)));
 }
 
 function hideTip() {
