@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tunesmith.data.formats.messages import message_list
+from tunesmith.data.formats.messages import message_list, role_text
 from tunesmith.data.row_access import track_messages
 from tunesmith.data.types import Segment
 from tunesmith.errors import DataError
@@ -28,9 +28,7 @@ def text_of(number: int, item: Any, role_key: str, text_key: str) -> tuple[str, 
     text = "" if item[text_key] is None else item[text_key]
     if not isinstance(text, str):
         raise DataError(f"message {number}: {text_key} should be text; found {text!r:.60}")
-    if not isinstance(item[role_key], str):
-        raise DataError(f"message {number}: {role_key} should be text; found {item[role_key]!r:.60}")
-    return item[role_key], text
+    return role_text(number, item[role_key]), text
 
 
 def answer(header: str, rest: str, *, inputs: bool, ends: int) -> Segment:

@@ -126,9 +126,7 @@ def _read_message(number: int, item: Any, dataset: Dataset, *, is_legacy: bool) 
         raise DataError(f"message {number} should hold role and content; found {item!r:.80}")
     fields = _renamed(number, item, dataset)
     thinking_key = dataset.template_thinking_key
-    if not isinstance(fields["role"], str):
-        raise DataError(f"message {number}: its role should be text; found {fields['role']!r:.60}")
-    role = dataset.common_role(fields.pop("role"))
+    role = dataset.common_role(role_text(number, fields.pop("role")))
     role = "tool" if is_legacy and role == "function" else role
     texts = read_texts(fields.pop("content", None), f"message {number}")
     thoughts = read_texts(fields.pop(thinking_key), f"message {number}") if thinking_key in fields else None
@@ -153,6 +151,17 @@ def _thinking_parts(thoughts: list[Text] | None) -> list[Part]:
         return []
     thinking = Message("", tuple(thoughts))
     return [Thinking(thinking.content, thinking.masked)]
+
+
+def role_text(number: int, role: Any) -> str:
+    """Return a role as text; a number is written out.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(role, (str, int)) or isinstance(role, bool):
+        raise DataError(f"message {number}: its role should be text; found {role!r:.60}")
+    return str(role)
 
 
 def _read_flag(number: int, item: dict[str, Any], dataset: Dataset) -> Any:
